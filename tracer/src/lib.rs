@@ -1,0 +1,1 @@
+//! Memory tracer: reserved and resident bytes by call stack, from outside the process.

@@ -1,0 +1,1 @@
+//! A CELLxGENE Census client on libtiledb.

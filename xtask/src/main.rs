@@ -1,0 +1,3 @@
+//! The one door for people who work on the project.
+
+fn main() {}
