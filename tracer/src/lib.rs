@@ -1,1 +1,10 @@
 //! Memory tracer: reserved and resident bytes by call stack, from outside the process.
+//!
+//! Data flows one way, and each step knows only the one before it:
+//!
+//! ```text
+//! target ─ probes ─(ring buffer)─ events ─ recording ─ ledger ─ symbols ─ reports
+//! ```
+
+pub mod events;
+pub mod units;
