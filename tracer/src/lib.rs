@@ -7,4 +7,7 @@
 //! ```
 
 pub mod events;
+pub mod ledger;
+pub mod recording;
+pub mod symbols;
 pub mod units;

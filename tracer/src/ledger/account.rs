@@ -1,0 +1,166 @@
+//! What the ledger concludes: plain data, keyed by stack ids, with no symbols.
+
+use crate::events::KernelCounts;
+use crate::units::{Bytes, Nanos, Pid, StackId};
+
+/// Who answers for resident bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reserver {
+    /// The stack that allocated the block or made the mapping.
+    Stack(StackId),
+    /// Memory of the allocator that no live block covers; the stack grew the arena.
+    Slack(StackId),
+    /// The program and its libraries: private and shared file mappings made by
+    /// exec or by the dynamic linker, before any stack can say more.
+    Image,
+    /// Stacks of the threads, as far as the kernel made them.
+    ThreadStack,
+    /// What the kernel counted at addresses that no event explains.
+    Unknown,
+}
+
+/// The four sums by stack that are kept at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackBytes {
+    /// Live bytes that the stack reserved.
+    pub reserved: Bytes,
+    /// Resident bytes among them (the stack as reserver).
+    pub resident: Bytes,
+    /// Resident bytes that the stack touched first (the stack as toucher).
+    pub touched: Bytes,
+}
+
+/// The state at a moment: a true maximum, not a sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// When, or 0 when nothing was ever counted.
+    pub at: Nanos,
+    /// Reserved in all; the sum of `heap` and `mappings`.
+    pub reserved: Bytes,
+    /// Live blocks at their requested size.
+    pub heap: Bytes,
+    /// Live direct mappings.
+    pub mappings: Bytes,
+    /// Resident in all, as the kernel counted: anon + file + shmem.
+    pub resident: Bytes,
+    /// The kernel's anon counter.
+    pub anon: Bytes,
+    /// The kernel's file counter.
+    pub file: Bytes,
+    /// The kernel's shmem counter.
+    pub shmem: Bytes,
+    /// By stack as reserver of address space. Sums to `reserved`.
+    pub by_reserver: Vec<(StackId, Bytes)>,
+    /// Resident bytes by reserver. Sums to `resident` (with [`Reserver::Unknown`]).
+    pub resident_by_reserver: Vec<(Reserver, Bytes)>,
+    /// Resident bytes by toucher, `StackId(0)` where unknown. Sums to `resident`.
+    pub resident_by_toucher: Vec<(StackId, Bytes)>,
+    /// The join of the two. Sums to `resident`.
+    pub by_reserver_and_toucher: Vec<(Reserver, StackId, Bytes)>,
+    /// Resident memory of arenas that no live block covers.
+    pub slack: Bytes,
+    /// The kernel's count less what pages with a known owner explain; negative
+    /// where more was attributed than the kernel counts.
+    pub unexplained: i64,
+}
+
+/// One stack over the whole run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackTotals {
+    /// Blocks and direct mappings that it made.
+    pub calls: u64,
+    /// Their bytes, summed over the run.
+    pub bytes: Bytes,
+    /// Pages that became resident at its touch, over the run.
+    pub faults: u64,
+    /// Its blocks still live at the end of the process: bytes.
+    pub leaked: Bytes,
+    /// Likewise: how many.
+    pub leaked_allocs: u64,
+}
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessAccount {
+    /// Its id.
+    pub pid: Pid,
+    /// Its parent, 0 for the root of the trace.
+    pub parent: Pid,
+    /// Highest reserved total.
+    pub reserved_peak: Bytes,
+    /// Highest resident total.
+    pub resident_peak: Bytes,
+    /// Allocations.
+    pub allocs: u64,
+    /// The kernel's account: the largest over its images.
+    pub kernel: KernelCounts,
+    /// Wait status, when it ended within the recording.
+    pub status: Option<u32>,
+}
+
+/// A point of the timeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Point {
+    /// When.
+    pub at: Nanos,
+    /// Reserved in all.
+    pub reserved: Bytes,
+    /// The kernel's anon counter.
+    pub anon: Bytes,
+    /// The kernel's file counter.
+    pub file: Bytes,
+    /// The kernel's shmem counter.
+    pub shmem: Bytes,
+}
+
+/// Events that contradict what the ledger knows, by cause: never hidden.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// A free of a block that was never seen (made before tracing began, or its event lost).
+    pub unknown_frees: u64,
+    /// A block handed out where one was still live (its free was lost).
+    pub overlapping_allocs: u64,
+    /// An event that makes no sense where it stands.
+    pub misplaced: u64,
+}
+
+/// Everything the reports need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// First and last event.
+    pub began: Nanos,
+    /// See `began`.
+    pub ended: Nanos,
+    /// At the highest reserved total.
+    pub reserved_peak: Snapshot,
+    /// At the highest resident total.
+    pub resident_peak: Snapshot,
+    /// By stack, over the run.
+    pub stacks: Vec<(StackId, StackTotals)>,
+    /// Allocations: blocks and direct mappings.
+    pub allocs: u64,
+    /// Their bytes, summed over the run.
+    pub alloc_bytes: Bytes,
+    /// Blocks freed and mappings unmapped.
+    pub frees: u64,
+    /// Processes, in the order of their appearance.
+    pub processes: Vec<ProcessAccount>,
+    /// At most a few thousand points, peaks included.
+    pub timeline: Vec<Point>,
+    /// Contradictions.
+    pub oddities: Oddities,
+}
+
+impl Snapshot {
+    /// The largest entries first, ties by id, so that output is the same every time.
+    pub fn sort(&mut self) {
+        self.by_reserver
+            .sort_by_key(|&(id, bytes)| (std::cmp::Reverse(bytes), id));
+        self.resident_by_reserver
+            .sort_by_key(|&(id, bytes)| (std::cmp::Reverse(bytes), id));
+        self.resident_by_toucher
+            .sort_by_key(|&(id, bytes)| (std::cmp::Reverse(bytes), id));
+        self.by_reserver_and_toucher
+            .sort_by_key(|&(a, b, bytes)| (std::cmp::Reverse(bytes), a, b));
+    }
+}
