@@ -1,9 +1,53 @@
 //! From addresses to names.
+//!
+//! A [`Symbolizer`] turns captured stacks and the modules that were mapped into
+//! a [`SymbolTable`]: for each stack its frames, innermost first, inlined ones
+//! included. The table is stored in the recording, so that reports made on
+//! another machine print the same names.
+//!
+//! # Why not a whole symbolizer from the shelf
+//! A tracer runs as root and reads files that the traced program's owner
+//! wrote. `addr2line` (and so `blazesym`, which is built on the same crates)
+//! descends into nested inlined functions by recursion and copies a range list
+//! once for every entry that names it: a file of a few megabytes can overflow
+//! its stack or fill the memory. So ELF and the walk over DWARF are done here,
+//! on top of `gimli`'s bounded readers, `rustc-demangle` and `cpp_demangle`,
+//! with a limit on everything that grows. What does not fit a limit loses
+//! detail (a line, an inlined frame), never a byte of anybody's account.
+//!
+//! # Files are read, not mapped
+//! A mapped file that its owner truncates kills the reader by SIGBUS. Sections
+//! are read by `pread` instead, and only those that are needed.
+
+mod debug_files;
+mod demangle;
+mod dwarf;
+mod elf;
+mod files;
+mod lines;
+mod modules;
+mod names;
+mod plumbing;
+mod reason;
+mod resolve;
+mod scopes;
+mod short;
+mod source;
+mod symtab;
+mod table;
+
+pub use elf::build_id;
+pub use plumbing::location;
+pub use reason::Reason;
+pub use resolve::Symbolizer;
+pub use short::short_name;
+pub use table::SymbolTable;
 
 /// One frame of a stack, as reports show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Frame {
-    /// Demangled function, or the reason in brackets why there is none.
+    /// Demangled function, or the [`Reason`] in brackets why there is none.
+    /// Control characters are escaped.
     pub function: Option<String>,
     /// Source file.
     pub file: Option<String>,
@@ -11,10 +55,31 @@ pub struct Frame {
     pub line: Option<u32>,
     /// File name of the module, without its directories.
     pub module: Option<String>,
-    /// Offset in the module.
+    /// Where in the module: the address as the file itself counts them (what
+    /// `addr2line` takes) of the instruction that was running or that made the
+    /// call; the offset in the file where that is all that is known.
     pub offset: u64,
     /// Whether the compiler inlined it into the next frame.
     pub inlined: bool,
+}
+
+impl Frame {
+    /// Whether the function is a [`Reason`] or category rather than a name.
+    #[must_use]
+    pub fn is_bracketed(&self) -> bool {
+        let bracketed = |name: &String| name.starts_with('[') && name.ends_with(']');
+        self.function.as_ref().is_some_and(bracketed)
+    }
+
+    /// `function`, or `libfoo.so+0x1234`, or `[reason]`: the name without its place.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (&self.function, &self.module) {
+            (Some(function), _) => function.clone(),
+            (None, Some(module)) => format!("{module}+{:#x}", self.offset),
+            (None, None) => "[unknown]".to_owned(),
+        }
+    }
 }
 
 impl std::fmt::Display for Frame {

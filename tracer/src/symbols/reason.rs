@@ -1,0 +1,135 @@
+//! Why a frame has no name, or a stack no more frames: failures as data.
+
+use super::Frame;
+use crate::events::StackEnd;
+
+/// What stands in place of a function. Printed in brackets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No stack was taken.
+    NoStack,
+    /// The stack's frames were lost on their way (counted among the losses).
+    StackLost,
+    /// The address lies in no file that was seen mapped.
+    UnknownModule,
+    /// The address lies in executable memory that no file backs.
+    AnonymousCode,
+    /// The file could no longer be found.
+    FileGone,
+    /// Another file stands at the path now.
+    FileReplaced,
+    /// The file could not be opened or read.
+    FileUnreadable,
+    /// The file is not a 64-bit little-endian ELF file, or a damaged one.
+    NotElf,
+    /// The stack has more frames than are kept.
+    Cut,
+    /// No unwind table covers an address.
+    NoTable,
+    /// The stack's memory could not be read.
+    Unreadable,
+    /// The unwind table has a rule that the walk can't follow.
+    Unsupported,
+    /// The chain of frame pointers ended short of a thread's entry.
+    FramePointersEnd,
+}
+
+impl Reason {
+    /// The text, brackets included.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NoStack => "[no stack]",
+            Self::StackLost => "[stack lost]",
+            Self::UnknownModule => "[not a known module]",
+            Self::AnonymousCode => "[anonymous code]",
+            Self::FileGone => "[file is gone]",
+            Self::FileReplaced => "[file was replaced]",
+            Self::FileUnreadable => "[file is unreadable]",
+            Self::NotElf => "[not an ELF file]",
+            Self::Cut => "[cut: too many frames]",
+            Self::NoTable => "[cut: no unwind table]",
+            Self::Unreadable => "[cut: stack is unreadable]",
+            Self::Unsupported => "[cut: unsupported unwind rule]",
+            Self::FramePointersEnd => "[cut: frame pointers end]",
+        }
+    }
+
+    /// Why a stack that ended this way shows no more frames; nothing where it
+    /// is whole. A chain of frame pointers is whole if its outermost frame is
+    /// an entry of the process or of a thread, which only names can tell:
+    /// `at_entry` says so.
+    #[must_use]
+    pub fn of_end(end: StackEnd, at_entry: bool) -> Option<Self> {
+        match end {
+            StackEnd::Complete => None,
+            StackEnd::FramePointers if at_entry => None,
+            StackEnd::FramePointers => Some(Self::FramePointersEnd),
+            StackEnd::Cut => Some(Self::Cut),
+            StackEnd::NoTable => Some(Self::NoTable),
+            StackEnd::Unreadable => Some(Self::Unreadable),
+            StackEnd::Unsupported => Some(Self::Unsupported),
+            StackEnd::Empty => Some(Self::NoStack),
+        }
+    }
+
+    /// Whether it marks the end of a stack rather than a frame of it.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(
+            self,
+            Self::NoStack
+                | Self::StackLost
+                | Self::Cut
+                | Self::NoTable
+                | Self::Unreadable
+                | Self::Unsupported
+                | Self::FramePointersEnd
+        )
+    }
+
+    /// A frame that says so.
+    #[must_use]
+    pub fn frame(self) -> Frame {
+        Frame {
+            function: Some(self.text().to_owned()),
+            ..Frame::default()
+        }
+    }
+
+    /// Every reason.
+    pub const ALL: [Self; 13] = [
+        Self::NoStack,
+        Self::StackLost,
+        Self::UnknownModule,
+        Self::AnonymousCode,
+        Self::FileGone,
+        Self::FileReplaced,
+        Self::FileUnreadable,
+        Self::NotElf,
+        Self::Cut,
+        Self::NoTable,
+        Self::Unreadable,
+        Self::Unsupported,
+        Self::FramePointersEnd,
+    ];
+}
+
+/// Functions at which every stack of their process or thread begins.
+pub(crate) fn is_entry(function: &str) -> bool {
+    const ENTRIES: [&str; 12] = [
+        "_start",
+        "__libc_start_main",
+        "__libc_start_main_impl",
+        "__libc_start_call_main",
+        "start_thread",
+        "clone",
+        "__clone",
+        "clone3",
+        "__clone3",
+        "thread_start",
+        "_dl_start_user",
+        "_start_c",
+    ];
+    ENTRIES.contains(&function)
+}

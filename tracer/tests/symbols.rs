@@ -1,0 +1,142 @@
+//! Names of this test process's own stacks, against what is known of them.
+
+use std::hint::black_box;
+use std::os::unix::fs::MetadataExt;
+use tracer::events::{Captured, Module, StackEnd};
+use tracer::symbols::{Frame, Symbolizer};
+use tracer::units::{Address, Bytes, Nanos, Pid, StackId};
+
+/// The executable mappings of this process, as the tracer records them.
+fn own_modules() -> Vec<Module> {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");
+    maps.lines().filter_map(module).collect()
+}
+
+fn module(line: &str) -> Option<Module> {
+    let mut words = line.split_whitespace();
+    let (begin, end) = words.next()?.split_once('-')?;
+    let permissions = words.next()?;
+    let offset = u64::from_str_radix(words.next()?, 16).ok()?;
+    let path = words.nth(2).unwrap_or_default();
+    if !permissions.contains('x') {
+        return None;
+    }
+    let begin = u64::from_str_radix(begin, 16).ok()?;
+    let end = u64::from_str_radix(end, 16).ok()?;
+    let metadata = std::fs::metadata(path).ok();
+    Some(Module {
+        pid: Pid(std::process::id()),
+        time: Nanos(0),
+        address: Address(begin),
+        length: Bytes(end - begin),
+        offset,
+        path: path.to_owned(),
+        device: metadata.as_ref().map_or(0, MetadataExt::dev),
+        inode: metadata.as_ref().map_or(0, MetadataExt::ino),
+        build_id: String::new(),
+    })
+}
+
+fn stack(id: u64, frames: &[u64], end: StackEnd) -> Captured {
+    Captured {
+        id: StackId(id),
+        pid: Pid(std::process::id()),
+        time: Nanos(1),
+        end,
+        frames: frames.iter().map(|&address| Address(address)).collect(),
+    }
+}
+
+/// Return addresses of the callers, innermost first.
+#[inline(never)]
+fn return_addresses() -> Vec<u64> {
+    let mut frames = [std::ptr::null_mut(); 64];
+    // SAFETY: the buffer has room for the number of pointers that is passed.
+    let count = unsafe { nix::libc::backtrace(frames.as_mut_ptr(), 64) };
+    let count = usize::try_from(count).expect("a count");
+    frames[..count].iter().map(|&frame| frame as u64).collect()
+}
+
+const OUTER_LINE: u32 = line!();
+#[inline(never)]
+fn outer() -> Vec<u64> {
+    black_box(inlined())
+}
+
+const INLINED_LINE: u32 = line!();
+#[inline(always)]
+fn inlined() -> Vec<u64> {
+    let mut frames = black_box(return_addresses());
+    frames.push(0);
+    frames
+}
+
+#[test]
+fn own_stacks_have_names_files_lines_and_inlined_frames() {
+    let frames = outer();
+    let frames = &frames[..frames.len() - 1];
+    let mut captured = stack(1, frames, StackEnd::Complete);
+    // What backtrace() gives are return addresses all: as if called from here.
+    captured.frames.insert(0, Address(libc_address()));
+    let table = Symbolizer::new().resolve(&[captured], &own_modules());
+    let named = table.frames(StackId(1));
+    let begin = named
+        .iter()
+        .position(|f| f.function.as_deref() == Some(RETURN_ADDRESSES));
+    let own = &named[begin.expect("the innermost function of this file")..][..4];
+    // Line tables alone say nothing of an inlined function's module.
+    let names: Vec<_> = own.iter().map(last_part).collect();
+    let test = "own_stacks_have_names_files_lines_and_inlined_frames";
+    assert_eq!(
+        names,
+        ["return_addresses", "inlined", "outer", test],
+        "{named:#?}"
+    );
+    assert_eq!(
+        [own[0].inlined, own[1].inlined, own[2].inlined],
+        [false, true, false]
+    );
+    assert_eq!(own[2].function.as_deref(), Some("symbols::outer"));
+    for frame in own {
+        let file = frame.file.as_deref().expect("a file");
+        assert!(
+            file.starts_with('/') && file.ends_with("tests/symbols.rs"),
+            "{file}"
+        );
+    }
+    let line = |frame: &Frame| frame.line.expect("a line");
+    assert_eq!(line(&own[1]), INLINED_LINE + 3);
+    assert_eq!(line(&own[2]), OUTER_LINE + 3);
+    assert_eq!(
+        named.last().and_then(|f| f.function.as_deref()),
+        Some("clone3")
+    );
+}
+
+const RETURN_ADDRESSES: &str = "symbols::return_addresses";
+
+/// The function without its modules.
+fn last_part(frame: &Frame) -> &str {
+    let function = frame.function.as_deref().unwrap_or_default();
+    function.rsplit("::").next().unwrap_or(function)
+}
+
+fn libc_address() -> u64 {
+    nix::libc::malloc as *const () as u64
+}
+
+#[test]
+fn the_c_librarys_functions_have_their_usual_names() {
+    let table = Symbolizer::new().resolve(
+        &[stack(7, &[libc_address()], StackEnd::Cut)],
+        &own_modules(),
+    );
+    let frames = table.frames(StackId(7));
+    assert_eq!(frames.len(), 2);
+    assert_eq!(frames[0].function.as_deref(), Some("malloc"));
+    assert_eq!(frames[0].module.as_deref(), Some("libc.so.6"));
+    assert_eq!(
+        frames[1].function.as_deref(),
+        Some("[cut: too many frames]")
+    );
+}
