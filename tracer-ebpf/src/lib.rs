@@ -286,8 +286,9 @@ pub struct Fork {
     pub header: Header,
     /// Its process id.
     pub child: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// 1 where the child runs in the parent's memory until it executes or ends
+    /// (`CLONE_VM`: vfork, posix_spawn), 0 where it has a copy.
+    pub shares_memory: u32,
 }
 
 /// The kernel's own account of an address space, read at its end.

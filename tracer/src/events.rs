@@ -151,6 +151,9 @@ pub enum Body {
     Fork {
         /// The child.
         child: Pid,
+        /// No copy: the child runs in its parent's memory until it executes or
+        /// ends (vfork, posix_spawn).
+        shares_memory: bool,
     },
     /// The process's image was replaced; every block and mapping ended.
     Exec {
