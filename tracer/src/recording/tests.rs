@@ -1,0 +1,414 @@
+//! A recording comes back as it was written, and a bad one never does worse than an error.
+
+use super::output::Output;
+use super::*;
+use crate::events::{
+    Body, Captured, Cause, Event, Function, KernelCounts, Lost, Member, Module, StackEnd,
+};
+use crate::symbols::Frame;
+use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
+use proptest::prelude::*;
+use std::fs;
+use std::path::Path;
+
+fn meta() -> Meta {
+    let command = vec!["sh".to_owned(), "-c".to_owned(), "a \"b\"\n".to_owned()];
+    Meta::here("heap", command, Some(Pid(42)))
+}
+
+fn event(n: u64, body: Body) -> Event {
+    Event {
+        time: Nanos(1000 + n),
+        pid: Pid(7),
+        tid: Tid(8),
+        stack: StackId(n << 40),
+        in_allocator: n % 2 == 1,
+        body,
+    }
+}
+
+/// Every kind of event, with a value of its own in every field.
+fn every_kind() -> Vec<Event> {
+    let counts = KernelCounts {
+        resident_peak: 31,
+        virtual_peak: 32,
+    };
+    let (address, size, length) = (Address(u64::MAX), Bytes(2), Bytes(3));
+    let bodies = [
+        Body::Alloc {
+            function: Function::Pvalloc,
+            address,
+            size,
+        },
+        Body::Free { address },
+        Body::ReallocEnter { address, size },
+        Body::ReallocExit {
+            function: Function::ReallocArray,
+            address: Address(0),
+            size,
+        },
+        Body::Map {
+            address,
+            length,
+            offset: 4,
+            prot: 5,
+            flags: u32::MAX,
+            fd: -1,
+        },
+        Body::Unmap { address, length },
+        Body::RemapEnter {
+            address,
+            length,
+            new_length: Bytes(6),
+            flags: u64::MAX,
+        },
+        Body::RemapExit { address, length },
+        Body::Break { address },
+        Body::Advise {
+            address,
+            length,
+            advice: 7,
+        },
+        Body::ShmAttach {
+            address,
+            segment: 8,
+        },
+        Body::ShmDetach { address },
+        Body::Failed { errno: -9 },
+        Body::Resident {
+            member: Member::File,
+            size,
+            cause: Cause::End,
+            address,
+            error_code: 10,
+            syscall: u16::MAX,
+        },
+        Body::Fork {
+            child: Pid(11),
+            shares_memory: true,
+        },
+        Body::Exec { counts },
+        Body::Exit { status: 12, counts },
+    ];
+    assert_eq!(bodies.len(), schema::KINDS.len());
+    (0..).zip(bodies).map(|(n, body)| event(n, body)).collect()
+}
+
+fn stack() -> Captured {
+    let frames = (0..256).map(|n| Address(u64::MAX - n)).collect();
+    Captured {
+        id: StackId(5),
+        pid: Pid(6),
+        time: Nanos(7),
+        end: StackEnd::Cut,
+        frames,
+    }
+}
+
+fn module() -> Module {
+    Module {
+        pid: Pid(1),
+        time: Nanos(2),
+        address: Address(3),
+        length: Bytes(4),
+        offset: 5,
+        path: "/lib/ü.so".to_owned(),
+        device: 6,
+        inode: 7,
+        build_id: "abcd".to_owned(),
+    }
+}
+
+fn symbols() -> Vec<Symbol> {
+    let known = Frame {
+        function: Some("f".to_owned()),
+        file: Some("f.c".to_owned()),
+        line: Some(3),
+        module: Some("m".to_owned()),
+        offset: 9,
+        inlined: true,
+    };
+    let path = "/lib/x.so".to_owned();
+    vec![
+        Symbol {
+            place: Place::File {
+                path,
+                build_id: String::new(),
+                offset: 77,
+            },
+            frames: vec![known, Frame::default()],
+        },
+        Symbol {
+            place: Place::Process {
+                pid: Pid(3),
+                address: Address(4),
+            },
+            frames: vec![],
+        },
+    ]
+}
+
+fn lost() -> Lost {
+    Lost {
+        cause: "ring_full".to_owned(),
+        probe: "alloc".to_owned(),
+        count: 3,
+    }
+}
+
+fn write(dir: &Path, events: &[Event]) -> Finished {
+    let mut writer = Writer::create(dir, &meta()).unwrap();
+    writer.push_stack(&stack()).unwrap();
+    writer.push_module(&module()).unwrap();
+    events.iter().for_each(|event| writer.push(event).unwrap());
+    symbols()
+        .iter()
+        .for_each(|symbol| writer.push_symbol(symbol).unwrap());
+    writer.finish(&[lost()]).unwrap()
+}
+
+fn read<T>(rows: Rows<T>) -> Vec<T>
+where
+    Rows<T>: Iterator<Item = Result<T, Error>>,
+{
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn everything_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let finished = write(dir.path(), &every_kind());
+    let sizes = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len());
+    assert_eq!(
+        finished,
+        Finished {
+            events: 17,
+            not_written: 0,
+            bytes: sizes.sum()
+        }
+    );
+    let recording = Recording::open(dir.path()).unwrap();
+    assert!(recording.complete());
+    assert_eq!(recording.meta().command, meta().command);
+    assert_eq!(recording.meta().root, Some(Pid(42)));
+    assert_eq!(read(recording.events().unwrap()), every_kind());
+    assert_eq!(read(recording.stacks().unwrap()), [stack()]);
+    assert_eq!(read(recording.modules().unwrap()), [module()]);
+    assert_eq!(read(recording.symbols().unwrap()), symbols());
+    assert_eq!(recording.losses().unwrap(), [lost()]);
+}
+
+#[test]
+fn batches_end_by_rows_and_by_age() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), &meta()).unwrap();
+    let free = |n| {
+        event(
+            n,
+            Body::Free {
+                address: Address(n),
+            },
+        )
+    };
+    let seen = || read(Recording::open(dir.path()).unwrap().events().unwrap()).len();
+    (1..BATCH_ROWS as u64).for_each(|n| writer.push(&free(n)).unwrap());
+    assert_eq!(seen(), 0);
+    writer.push(&free(0)).unwrap();
+    assert_eq!(seen(), BATCH_ROWS);
+    writer.push(&free(1)).unwrap();
+    writer.tick(Nanos(1001 + 999_999_999)).unwrap();
+    assert_eq!(seen(), BATCH_ROWS);
+    writer.tick(Nanos(1001 + 1_000_000_000)).unwrap();
+    assert_eq!(seen(), BATCH_ROWS + 1);
+    assert!(!Recording::open(dir.path()).unwrap().complete());
+    writer.finish(&[]).unwrap();
+    assert!(Recording::open(dir.path()).unwrap().complete());
+}
+
+#[test]
+fn an_earlier_recording_is_replaced_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &every_kind());
+    write(dir.path(), &every_kind()[..1]);
+    assert_eq!(
+        read(Recording::open(dir.path()).unwrap().events().unwrap()).len(),
+        1
+    );
+    fs::write(dir.path().join("thesis.tex"), "years of work").unwrap();
+    let refused = Writer::create(dir.path(), &meta()).err().unwrap();
+    assert!(matches!(refused, Error::Foreign { entry, .. } if entry == "thesis.tex"));
+    assert_eq!(
+        read(Recording::open(dir.path()).unwrap().events().unwrap()).len(),
+        1
+    );
+}
+
+#[test]
+fn a_planted_link_is_replaced_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let precious = dir.path().join("precious");
+    fs::write(&precious, "x").unwrap();
+    let recording = dir.path().join("recording");
+    fs::create_dir(&recording).unwrap();
+    std::os::unix::fs::symlink(&precious, recording.join("events.arrows")).unwrap();
+    write(&recording, &every_kind());
+    assert_eq!(fs::read(&precious).unwrap(), b"x");
+}
+
+#[test]
+fn a_full_disk_is_said_once_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), &meta()).unwrap();
+    let one = every_kind()[0];
+    writer.push(&one).unwrap();
+    writer.flush().unwrap();
+    writer.events.fill_up();
+    writer.push(&one).unwrap();
+    writer.push(&one).unwrap();
+    let error = writer.flush().unwrap_err();
+    assert!(
+        matches!(error, Error::Io { source, .. } if source.raw_os_error() == Some(libc::ENOSPC))
+    );
+    writer.push(&one).unwrap();
+    writer.push_stack(&stack()).unwrap();
+    writer.flush().unwrap();
+    let finished = writer.finish(&[lost()]).unwrap();
+    assert_eq!((finished.events, finished.not_written), (1, 3));
+    let recording = Recording::open(dir.path()).unwrap();
+    assert!(!recording.complete());
+    assert_eq!(read(recording.events().unwrap()), [one]);
+    let mine = Lost {
+        cause: "not_written".to_owned(),
+        probe: "recording".to_owned(),
+        count: 3,
+    };
+    assert_eq!(recording.losses().unwrap(), [lost(), mine]);
+}
+
+#[test]
+fn a_torn_file_gives_its_whole_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path(), &meta()).unwrap();
+    let mut ends = Vec::new();
+    for event in &every_kind()[..2] {
+        ends.push(
+            fs::metadata(dir.path().join("events.arrows"))
+                .unwrap()
+                .len(),
+        );
+        writer.push(event).unwrap();
+        writer.flush().unwrap();
+    }
+    writer.finish(&[]).unwrap();
+    let path = dir.path().join("events.arrows");
+    let bytes = fs::read(&path).unwrap();
+    ends.push(bytes.len() as u64 - 8);
+    for length in (0..bytes.len()).rev() {
+        fs::write(&path, &bytes[..length]).unwrap();
+        if (length as u64) < ends[0] {
+            assert!(
+                matches!(
+                    Recording::open(dir.path()),
+                    Err(Error::NotARecording { .. })
+                ),
+                "{length}"
+            );
+            continue;
+        }
+        let recording = Recording::open(dir.path()).unwrap();
+        assert!(!recording.complete(), "{length}");
+        let whole = ends[1..]
+            .iter()
+            .filter(|&&end| end <= length as u64)
+            .count();
+        assert_eq!(
+            read(recording.events().unwrap()),
+            every_kind()[..whole],
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn a_recording_of_the_future_is_refused_by_version() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &[]);
+    let path = dir.path().join("events.arrows");
+    let mut bytes = fs::read(&path).unwrap();
+    let key = schema::META_VERSION.as_bytes();
+    let at = bytes
+        .windows(key.len())
+        .position(|window| window == key)
+        .unwrap();
+    // Key and value stand near each other; the value is the only string "1" of length 1.
+    let value = [1, 0, 0, 0, b'1', 0];
+    let near = at.saturating_sub(64);
+    let at = near
+        + bytes[near..at + 64]
+            .windows(6)
+            .position(|window| window == value)
+            .unwrap();
+    bytes[at + 4] = b'9';
+    fs::write(&path, &bytes).unwrap();
+    let refused = Recording::open(dir.path()).unwrap_err();
+    assert!(matches!(refused, Error::Version { found, .. } if found == "9"));
+}
+
+/// What a pipe, a directory or nothing at all in the place of a file gives.
+#[test]
+fn what_is_no_file_is_no_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(Recording::open(dir.path()), Err(Error::Io { .. })));
+    let path = dir.path().join("events.arrows");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(matches!(
+        Recording::open(dir.path()),
+        Err(Error::NotARecording { .. })
+    ));
+}
+
+fn survive(dir: &Path) {
+    let Ok(recording) = Recording::open(dir) else {
+        return;
+    };
+    let _ = recording.events().map(Iterator::count);
+    let _ = recording.stacks().map(Iterator::count);
+    let _ = recording.modules().map(Iterator::count);
+    let _ = recording.symbols().map(Iterator::count);
+    let _ = recording.losses();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// Bytes overwritten anywhere, with values that lengths and offsets like least.
+    #[test]
+    fn no_corruption_panics(
+        file in 0..5_usize,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 1..9_usize, prop::sample::select(vec![0_u8, 1, 0x7f, 0x80, 0xff])), 1..4),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &every_kind());
+        let path = dir.path().join(schema::Stream::ALL[file].file_name());
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, count, value) in changes {
+            let at = at.index(bytes.len());
+            let end = (at + count).min(bytes.len());
+            bytes[at..end].fill(value);
+        }
+        fs::write(&path, &bytes).unwrap();
+        survive(dir.path());
+    }
+}
+
+impl Output {
+    /// From here on the disk is full.
+    fn fill_up(&mut self) {
+        self.file = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+    }
+}
