@@ -8,6 +8,8 @@
 
 pub mod events;
 pub mod ledger;
+pub mod probes;
 pub mod recording;
 pub mod symbols;
+pub mod target;
 pub mod units;

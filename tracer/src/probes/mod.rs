@@ -1,0 +1,6 @@
+//! Where BPF programs meet the target: what to probe, where, and how.
+
+pub mod attach;
+pub mod objects;
+pub mod placement;
+pub mod table;

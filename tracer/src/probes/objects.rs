@@ -1,0 +1,268 @@
+//! Which files of the target define the malloc family, and where.
+//!
+//! Before exec they are found from the command's file by the rules of the
+//! kernel and of ld.so, without running anything; later from what gets mapped.
+//! Several names may share an address (`cfree` is `free`, `aligned_alloc` is
+//! `memalign`): there is one probe per file offset, or calls would count twice.
+
+mod elf;
+mod loader;
+mod script;
+
+use super::placement::{self, Entry, Text};
+use super::table;
+use crate::target::command::{Command, Environment};
+use elf::Elf;
+use rustc_hash::FxHashSet;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use tracer_ebpf::Function;
+
+/// A file that defines functions of the malloc family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Where it can be opened.
+    pub path: PathBuf,
+    /// Device and inode.
+    pub identity: (u64, u64),
+    /// Where to probe it, one per file offset.
+    pub sites: Vec<Site>,
+    /// Functions that it chooses at run time (STT_GNU_IFUNC): not probed.
+    pub indirect: Vec<Function>,
+}
+
+/// Where to probe a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// The function.
+    pub function: Function,
+    /// Offset in the file of its first instruction.
+    pub entry: u64,
+    /// Offset in the file of the instruction to probe.
+    pub offset: u64,
+    /// Whether every kernel emulates that instruction.
+    pub emulated: bool,
+}
+
+/// Why a file can't be probed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// It could not be read.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    /// It is no ELF file.
+    #[error("not an ELF file")]
+    NotElf,
+    /// It is for 32-bit x86 or x32.
+    #[error("a 32-bit program: only x86-64 programs can be traced")]
+    Bits32,
+    /// It is for another machine (`e_machine`).
+    #[error("a program for another machine (ELF machine {0}): only x86-64 programs can be traced")]
+    Machine(u16),
+    /// It contradicts itself.
+    #[error("malformed ELF file: {0}")]
+    Malformed(&'static str),
+}
+
+/// A command whose program can't be traced.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", path.display())]
+pub struct CommandError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub error: ObjectError,
+}
+
+/// What the user should know.
+#[derive(Debug)]
+pub enum Note {
+    /// No file of the program defines `malloc`: a static program without
+    /// symbols, or one with an allocator of its own.
+    NoHeap(PathBuf),
+    /// Functions that are chosen at run time are not probed.
+    Indirect(PathBuf, Vec<Function>),
+    /// A file could not be read.
+    Unreadable(PathBuf, ObjectError),
+}
+
+/// What a command is made of.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Files to probe.
+    pub objects: Vec<Object>,
+    /// What to tell the user.
+    pub notes: Vec<Note>,
+}
+
+/// Finds each file once, however often it is mapped.
+#[derive(Debug, Default)]
+pub struct Finder {
+    seen: FxHashSet<(u64, u64)>,
+}
+
+impl Finder {
+    /// What a command will load, before it runs. A command that does not exist
+    /// is made of nothing: exec will report it.
+    ///
+    /// # Errors
+    /// Where its program is not one for x86-64.
+    pub fn command(
+        &mut self,
+        command: &Command,
+        environment: &Environment,
+    ) -> Result<Found, CommandError> {
+        let mut found = Found::default();
+        for path in script::programs(command, environment) {
+            let program = match Elf::open(&path) {
+                Ok(program) => program,
+                Err(error @ (ObjectError::Bits32 | ObjectError::Machine(_))) => {
+                    return Err(CommandError { path, error });
+                }
+                // Exec will say what is wrong, or some binfmt_misc handler will run it.
+                Err(_) => continue,
+            };
+            let before = found.objects.len();
+            for elf in loader::closure(program, environment) {
+                self.add(&elf, &mut found);
+            }
+            if !found.objects[before..].iter().any(Object::has_heap) {
+                found.notes.push(Note::NoHeap(path));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A file that was mapped executable, through a path by which this process
+    /// can open it. Nothing is found in a file that was seen before.
+    pub fn file(&mut self, path: &Path, found: &mut Found) {
+        match Elf::open(path) {
+            Ok(elf) => self.add(&elf, found),
+            Err(ObjectError::NotElf) => {}
+            Err(error) => found.notes.push(Note::Unreadable(path.to_owned(), error)),
+        }
+    }
+
+    fn add(&mut self, elf: &Elf, found: &mut Found) {
+        if !self.seen.insert(elf.identity) {
+            return;
+        }
+        match object(elf) {
+            Ok(object) => {
+                if !object.indirect.is_empty() {
+                    let note = Note::Indirect(object.path.clone(), object.indirect.clone());
+                    found.notes.push(note);
+                }
+                if !object.sites.is_empty() {
+                    found.objects.push(object);
+                }
+            }
+            Err(error) => found.notes.push(Note::Unreadable(elf.path.clone(), error)),
+        }
+    }
+}
+
+/// What one file defines; no sites if it defines nothing of the family.
+///
+/// # Errors
+/// Where the file can't be read or is not a well-formed one for x86-64.
+pub fn inspect(path: &Path) -> Result<Object, ObjectError> {
+    object(&Elf::open(path)?)
+}
+
+fn object(elf: &Elf) -> Result<Object, ObjectError> {
+    let mut entries: Vec<(Function, Entry)> = Vec::new();
+    let mut indirect = Vec::new();
+    // What other files can't call is only found in the static symbol table.
+    let all = elf.interpreter.is_some() || elf.is_static();
+    for row in table::functions() {
+        for symbol in elf.define(row.symbol, all)? {
+            let known = |(_, entry): &(_, Entry)| entry.address == symbol.address;
+            if symbol.indirect && !indirect.contains(&row.function) {
+                indirect.push(row.function);
+            } else if !symbol.indirect && !entries.iter().any(known) {
+                let (address, arguments) = (symbol.address, row.arguments);
+                entries.push((row.function, Entry { address, arguments }));
+            }
+        }
+    }
+    Ok(Object {
+        path: elf.path.clone(),
+        identity: elf.identity,
+        sites: sites(elf, entries)?,
+        indirect,
+    })
+}
+
+/// Places the probes of one file, one executable segment after the other.
+fn sites(elf: &Elf, mut entries: Vec<(Function, Entry)>) -> Result<Vec<Site>, ObjectError> {
+    let mut sites: Vec<Site> = Vec::new();
+    while let Some(&(_, first)) = entries.first() {
+        let (address, bytes) = elf.text(first.address)?;
+        let end = address.saturating_add(bytes.len() as u64);
+        let (here, elsewhere): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .partition(|(_, entry)| (address..end).contains(&entry.address));
+        if here.is_empty() {
+            return Err(ObjectError::Malformed("symbol outside the code"));
+        }
+        entries = elsewhere;
+        let bytes = &bytes;
+        let wanted: Vec<_> = here.iter().map(|&(_, entry)| entry).collect();
+        let placed = placement::place(Text { bytes, address }, &wanted);
+        for ((function, entry), placed) in here.into_iter().zip(placed) {
+            let entry = elf.file_offset(entry.address);
+            let offset = elf.file_offset(placed.address);
+            let (Some(entry), Some(offset)) = (entry, offset) else {
+                return Err(ObjectError::Malformed("symbol outside the code"));
+            };
+            // Two segments may map the same part of the file.
+            if !sites.iter().any(|site| site.offset == offset) {
+                sites.push(Site {
+                    function,
+                    entry,
+                    offset,
+                    emulated: placed.emulated,
+                });
+            }
+        }
+    }
+    Ok(sites)
+}
+
+impl Object {
+    /// Whether it defines `malloc`.
+    #[must_use]
+    pub fn has_heap(&self) -> bool {
+        self.sites
+            .iter()
+            .any(|site| site.function == Function::Malloc)
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHeap(path) => write!(
+                f,
+                "{}: no malloc found (a static program without symbols?): \
+                 heap allocations are not traced, mappings and page faults are",
+                path.display()
+            ),
+            Self::Indirect(path, functions) => write!(
+                f,
+                "{}: {functions:?} chosen at run time (GNU IFUNC): not traced",
+                path.display()
+            ),
+            Self::Unreadable(path, error) => {
+                write!(f, "{}: not probed: {error}", path.display())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "objects_tests.rs"]
+mod tests;

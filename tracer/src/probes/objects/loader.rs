@@ -1,0 +1,287 @@
+//! Which files the dynamic linker will load for a program: the rules of
+//! ld.so(8), applied to the files, nothing executed.
+//!
+//! Where the rules depend on the processor (glibc-hwcaps), all variants are
+//! returned: a probe on a file that is not mapped costs nothing.
+
+use super::elf::{Elf, u32_at};
+use crate::target::command::Environment;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Objects that a program may load before the rest is left to chance.
+const MAX_OBJECTS: usize = 4096;
+/// Largest ld.so.cache that is read.
+const MAX_CACHE: u64 = 64 << 20;
+/// Variants for newer processors, below each directory.
+const VARIANTS: [&str; 4] = [
+    "glibc-hwcaps/x86-64-v4",
+    "glibc-hwcaps/x86-64-v3",
+    "glibc-hwcaps/x86-64-v2",
+    "",
+];
+const GLIBC_DIRECTORIES: [&str; 6] = [
+    "/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu",
+    "/lib64",
+    "/usr/lib64",
+    "/lib",
+    "/usr/lib",
+];
+const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
+
+/// A loaded object and who asked for it.
+struct Node {
+    elf: Elf,
+    parent: Option<usize>,
+}
+
+struct Loader<'a> {
+    environment: &'a Environment,
+    cache: FxHashMap<Vec<u8>, Vec<PathBuf>>,
+    musl: bool,
+    nodes: Vec<Node>,
+    names: FxHashSet<Vec<u8>>,
+    files: FxHashSet<(u64, u64)>,
+}
+
+/// The program, its interpreter, and all that they will load, in the order of
+/// loading. What can't be found or read is left out: ld.so will say so itself.
+pub(super) fn closure(program: Elf, environment: &Environment) -> Vec<Elf> {
+    let interpreter = program.interpreter.clone();
+    let musl = interpreter.as_deref().is_some_and(is_musl);
+    let mut loader = Loader {
+        environment,
+        cache: match interpreter.is_some() && !musl {
+            true => read_cache(Path::new("/etc/ld.so.cache")),
+            false => FxHashMap::default(),
+        },
+        musl,
+        nodes: Vec::new(),
+        names: FxHashSet::default(),
+        files: FxHashSet::default(),
+    };
+    loader.add(program, None);
+    if let Some(path) = interpreter {
+        if let Ok(elf) = Elf::open(&path) {
+            loader.add(elf, Some(0));
+        }
+        for name in loader.preloads() {
+            loader.load(0, &name);
+        }
+    }
+    let mut next = 0;
+    while next < loader.nodes.len() {
+        let needed: Vec<_> = loader.nodes[next].elf.needed().collect();
+        for name in needed {
+            loader.load(next, &name);
+        }
+        next += 1;
+    }
+    loader.nodes.into_iter().map(|node| node.elf).collect()
+}
+
+fn is_musl(interpreter: &Path) -> bool {
+    let name = interpreter.file_name().unwrap_or_default();
+    name.as_bytes().starts_with(b"ld-musl")
+}
+
+impl Loader<'_> {
+    fn add(&mut self, elf: Elf, parent: Option<usize>) {
+        if self.nodes.len() < MAX_OBJECTS && self.files.insert(elf.identity) {
+            self.nodes.push(Node { elf, parent });
+        }
+    }
+
+    fn load(&mut self, by: usize, name: &[u8]) {
+        if self.names.insert(name.to_vec()) {
+            for elf in self.search(by, name) {
+                self.add(elf, Some(by));
+            }
+        }
+    }
+
+    /// `/etc/ld.so.preload` and `LD_PRELOAD`.
+    fn preloads(&self) -> Vec<Vec<u8>> {
+        let variable = self.environment.preload.as_deref().unwrap_or_default();
+        let file = match self.musl {
+            true => Vec::new(),
+            false => std::fs::read("/etc/ld.so.preload").unwrap_or_default(),
+        };
+        let separator = |byte: &u8| matches!(byte, b':' | b' ' | b'\t' | b'\n');
+        variable
+            .as_bytes()
+            .split(separator)
+            .chain(file.split(separator))
+            .filter(|name| !name.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect()
+    }
+
+    /// The file that a name means to the object that asks for it, with its variants.
+    fn search(&self, by: usize, name: &[u8]) -> Vec<Elf> {
+        if name.contains(&b'/') {
+            let path = expand(name, &self.nodes[by].elf.path);
+            return path
+                .and_then(|path| Elf::open(&path).ok())
+                .into_iter()
+                .collect();
+        }
+        let name = Path::new(OsStr::from_bytes(name));
+        for directory in self.directories(by) {
+            let found: Vec<_> = VARIANTS
+                .iter()
+                .filter_map(|variant| Elf::open(&directory.join(variant).join(name)).ok())
+                .collect();
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        let elf = &self.nodes[by].elf;
+        if elf.without_default_directories() {
+            return Vec::new();
+        }
+        let cached = self.cache.get(name.as_os_str().as_bytes());
+        let found: Vec<_> = cached
+            .into_iter()
+            .flatten()
+            .filter_map(|path| Elf::open(path).ok())
+            .collect();
+        if !found.is_empty() {
+            return found;
+        }
+        self.default_directories()
+            .iter()
+            .find_map(|directory| Elf::open(&directory.join(name)).ok())
+            .into_iter()
+            .collect()
+    }
+
+    /// RPATH (its own and its loaders', unless it has RUNPATH), LD_LIBRARY_PATH,
+    /// RUNPATH. musl reads the variable first and both tags alike.
+    fn directories(&self, by: usize) -> Vec<PathBuf> {
+        let mut rpath = Vec::new();
+        let mut at = Some(by);
+        let own_runpath = self.nodes[by].elf.runpath();
+        while let (Some(index), true) = (at, own_runpath.is_none()) {
+            let Node { elf, parent } = &self.nodes[index];
+            if let (Some(list), None) = (elf.rpath(), elf.runpath()) {
+                rpath.extend(split(&list, &elf.path));
+            }
+            at = *parent;
+        }
+        let variable = self.environment.library_path.as_deref().unwrap_or_default();
+        let from_variable = match variable.is_empty() {
+            true => Vec::new(),
+            false => split(variable.as_bytes(), &self.nodes[0].elf.path),
+        };
+        let runpath = own_runpath.map(|list| split(&list, &self.nodes[by].elf.path));
+        let (first, second) = match self.musl {
+            true => (from_variable, rpath),
+            false => (rpath, from_variable),
+        };
+        [first, second, runpath.unwrap_or_default()].concat()
+    }
+
+    fn default_directories(&self) -> Vec<PathBuf> {
+        if !self.musl {
+            return GLIBC_DIRECTORIES.map(PathBuf::from).to_vec();
+        }
+        match std::fs::read("/etc/ld-musl-x86_64.path") {
+            Ok(list) => list
+                .split(|byte| matches!(byte, b':' | b'\n'))
+                .filter(|directory| !directory.is_empty())
+                .map(|directory| PathBuf::from(OsStr::from_bytes(directory)))
+                .collect(),
+            Err(_) => MUSL_DIRECTORIES.map(PathBuf::from).to_vec(),
+        }
+    }
+}
+
+/// A list of directories, separated by colons or semicolons; an empty one is
+/// the working directory.
+fn split(list: &[u8], object: &Path) -> Vec<PathBuf> {
+    list.split(|byte| matches!(byte, b':' | b';'))
+        .filter_map(|directory| match directory {
+            b"" => Some(PathBuf::from(".")),
+            _ => expand(directory, object),
+        })
+        .collect()
+}
+
+/// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM`, with braces or without.
+fn expand(text: &[u8], object: &Path) -> Option<PathBuf> {
+    let origin = std::fs::canonicalize(object).ok();
+    let origin = origin.as_deref().and_then(Path::parent);
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'$') {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        let token = |name: &str| {
+            let braced = format!("{{{name}}}");
+            rest.strip_prefix(braced.as_bytes())
+                .or_else(|| rest.strip_prefix(name.as_bytes()))
+        };
+        if let Some(after) = token("ORIGIN") {
+            out.extend_from_slice(origin?.as_os_str().as_bytes());
+            rest = after;
+        } else if let Some(after) = token("LIB") {
+            // Debian's; others say lib64, where the default directories help.
+            out.extend_from_slice(b"lib/x86_64-linux-gnu");
+            rest = after;
+        } else if let Some(after) = token("PLATFORM") {
+            out.extend_from_slice(b"x86_64");
+            rest = after;
+        } else {
+            out.push(b'$');
+        }
+    }
+    out.extend_from_slice(rest);
+    Some(PathBuf::from(OsStr::from_bytes(&out)))
+}
+
+fn read_cache(path: &Path) -> FxHashMap<Vec<u8>, Vec<PathBuf>> {
+    let small = path.metadata().is_ok_and(|data| data.len() <= MAX_CACHE);
+    let bytes = match small {
+        true => std::fs::read(path).unwrap_or_default(),
+        false => Vec::new(),
+    };
+    parse_cache(&bytes)
+}
+
+/// The format of glibc's sysdeps/generic/dl-cache.h, alone or behind that of libc5.
+fn parse_cache(bytes: &[u8]) -> FxHashMap<Vec<u8>, Vec<PathBuf>> {
+    const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
+    const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
+    /// FLAG_ELF_LIBC6 | FLAG_X8664_LIB64
+    const X86_64: u32 = 0x0303;
+    let mut libraries: FxHashMap<_, Vec<_>> = FxHashMap::default();
+    let start = match bytes.starts_with(OLD_MAGIC) {
+        true => (16 + u32_at(bytes, 12) as usize * 12).next_multiple_of(8),
+        false => 0,
+    };
+    let Some(cache) = bytes.get(start..).filter(|rest| rest.starts_with(MAGIC)) else {
+        return libraries;
+    };
+    let string = |offset: u32| {
+        let text = cache.get(offset as usize..)?;
+        let end = text.iter().position(|&byte| byte == 0)?;
+        Some(&text[..end])
+    };
+    let entries = cache.get(48..).unwrap_or_default().chunks_exact(24);
+    for entry in entries.take(u32_at(cache, 20) as usize) {
+        let names = (string(u32_at(entry, 4)), string(u32_at(entry, 8)));
+        if let (X86_64, (Some(name), Some(path))) = (u32_at(entry, 0), names) {
+            let path = PathBuf::from(OsStr::from_bytes(path));
+            libraries.entry(name.to_vec()).or_default().push(path);
+        }
+    }
+    libraries
+}
+
+#[cfg(test)]
+#[path = "loader_tests.rs"]
+mod tests;
