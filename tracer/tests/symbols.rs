@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::os::unix::fs::MetadataExt;
 use tracer::events::{Captured, Module, StackEnd};
-use tracer::symbols::{Frame, Symbolizer};
+use tracer::symbols::{Frame, SymbolTable, Symbolizer};
 use tracer::units::{Address, Bytes, Nanos, Pid, StackId};
 
 /// The executable mappings of this process, as the tracer records them.
@@ -35,6 +35,12 @@ fn module(line: &str) -> Option<Module> {
         inode: metadata.as_ref().map_or(0, MetadataExt::ino),
         build_id: String::new(),
     })
+}
+
+fn table(stacks: &[Captured]) -> SymbolTable {
+    let modules = own_modules();
+    let symbols = Symbolizer::new().resolve(stacks, &modules);
+    SymbolTable::new(stacks, &modules, symbols)
 }
 
 fn stack(id: u64, frames: &[u64], end: StackEnd) -> Captured {
@@ -78,7 +84,7 @@ fn own_stacks_have_names_files_lines_and_inlined_frames() {
     let mut captured = stack(1, frames, StackEnd::Complete);
     // What backtrace() gives are return addresses all: as if called from here.
     captured.frames.insert(0, Address(libc_address()));
-    let table = Symbolizer::new().resolve(&[captured], &own_modules());
+    let table = table(&[captured]);
     let named = table.frames(StackId(1));
     let begin = named
         .iter()
@@ -127,10 +133,7 @@ fn libc_address() -> u64 {
 
 #[test]
 fn the_c_librarys_functions_have_their_usual_names() {
-    let table = Symbolizer::new().resolve(
-        &[stack(7, &[libc_address()], StackEnd::Cut)],
-        &own_modules(),
-    );
+    let table = table(&[stack(7, &[libc_address()], StackEnd::Cut)]);
     let frames = table.frames(StackId(7));
     assert_eq!(frames.len(), 2);
     assert_eq!(frames[0].function.as_deref(), Some("malloc"));

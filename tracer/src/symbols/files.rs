@@ -2,6 +2,7 @@
 //! still are those files.
 
 use super::elf::Elf;
+use super::places::is_file;
 use super::reason::Reason;
 use super::source::Source;
 use crate::events::Module;
@@ -17,7 +18,7 @@ pub(crate) fn open(module: &Module) -> Result<Source, Reason> {
     if module.path == "[vdso]" {
         return vdso().ok_or(Reason::FileUnreadable);
     }
-    if !module.path.starts_with('/') || module.path.starts_with("//") {
+    if !is_file(&module.path) {
         return Err(Reason::AnonymousCode);
     }
     let path = module

@@ -1,9 +1,9 @@
 //! From addresses to names.
 //!
-//! A [`Symbolizer`] turns captured stacks and the modules that were mapped into
-//! a [`SymbolTable`]: for each stack its frames, innermost first, inlined ones
-//! included. The table is stored in the recording, so that reports made on
-//! another machine print the same names.
+//! A [`Symbolizer`] finds the [`Symbol`] of every [`Place`] that the captured
+//! stacks point to: its frames, innermost first, inlined ones included. They
+//! are stored in the recording, so that reports made on another machine print
+//! the same names. A [`SymbolTable`] joins them with the stacks again.
 //!
 //! # Why not a whole symbolizer from the shelf
 //! A tracer runs as root and reads files that the traced program's owner
@@ -27,6 +27,7 @@ mod files;
 mod lines;
 mod modules;
 mod names;
+mod places;
 mod plumbing;
 mod reason;
 mod resolve;
@@ -37,11 +38,12 @@ mod symtab;
 mod table;
 
 pub use elf::build_id;
+pub use places::Place;
 pub use plumbing::location;
 pub use reason::Reason;
 pub use resolve::Symbolizer;
 pub use short::short_name;
-pub use table::SymbolTable;
+pub use table::{Symbol, SymbolTable};
 
 /// One frame of a stack, as reports show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]

@@ -48,10 +48,10 @@ impl<'a> AddressSpaces<'a> {
         Self { modules, spaces }
     }
 
-    /// Index of the module that held an address at a time: of all that were
+    /// The module that held an address at a time: of all that were
     /// ever mapped there the last one mapped until then, and failing that the
     /// first one mapped after (it was noticed late).
-    pub(crate) fn find(&self, pid: Pid, time: Nanos, address: Address) -> Option<usize> {
+    pub(crate) fn find(&self, pid: Pid, time: Nanos, address: Address) -> Option<&'a Module> {
         let mappings = self.spaces.get(&pid)?;
         let after = mappings.partition_point(|m| m.begin <= address.0);
         let reaching = mappings[..after].iter().rev();
@@ -62,12 +62,7 @@ impl<'a> AddressSpaces<'a> {
             true => (1, m.time.0, m.module),
             false => (0, u64::MAX - m.time.0, m.module),
         };
-        here.max_by_key(rank).map(|m| m.module)
-    }
-
-    /// A module by its index.
-    pub(crate) fn module(&self, index: usize) -> &'a Module {
-        &self.modules[index]
+        here.max_by_key(rank).map(|m| &self.modules[m.module])
     }
 }
 
@@ -99,7 +94,10 @@ mod tests {
             module(2, 10, 0x2000, 0x1000),
         ];
         let spaces = AddressSpaces::new(&modules);
-        let find = |pid, time, address| spaces.find(Pid(pid), Nanos(time), Address(address));
+        let find = |pid, time, address| {
+            let found = spaces.find(Pid(pid), Nanos(time), Address(address))?;
+            modules.iter().position(|module| module == found)
+        };
         assert_eq!(find(1, 15, 0x2500), Some(0));
         assert_eq!(find(1, 20, 0x2500), Some(1));
         assert_eq!(find(1, 99, 0x2500), Some(2));
@@ -118,7 +116,7 @@ mod tests {
         let spaces = AddressSpaces::new(&modules);
         assert_eq!(
             spaces.find(Pid(1), Nanos(0), Address(u64::MAX - 1)),
-            Some(0)
+            Some(&modules[0])
         );
         assert_eq!(spaces.find(Pid(1), Nanos(0), Address(3)), None);
     }

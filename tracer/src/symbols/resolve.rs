@@ -1,18 +1,19 @@
 //! Turns stacks of addresses into stacks of named frames.
 
+use super::Frame;
 use super::debug_files;
 use super::demangle::{demangle, escape, is_mangled};
 use super::dwarf::{DebugFrame, Lookup, Sections};
 use super::elf::Elf;
 use super::files;
-use super::modules::AddressSpaces;
-use super::reason::{self, Reason};
+use super::places::{Places, Spot, is_file};
+use super::reason::Reason;
 use super::source::Source;
 use super::symtab::Symbols;
-use super::{Frame, SymbolTable};
+use super::table::Symbol;
 use crate::events::{Captured, Module};
-use crate::units::Address;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 
 /// Files that are kept open for the end of the run. A process has some dozens
 /// to hundreds mapped; descriptors are limited (1,024 by default).
@@ -45,10 +46,6 @@ impl FileKey {
     }
 }
 
-/// Where a frame points: an offset of a file (index into the list of files),
-/// or nowhere.
-type Place = Result<(usize, u64), Reason>;
-
 impl Symbolizer {
     /// Knows no file yet.
     #[must_use]
@@ -58,46 +55,41 @@ impl Symbolizer {
 
     /// Opens a module's file, if it is not open yet, to be read at the end.
     pub fn open(&mut self, module: &Module) {
-        if self.open.len() < MAX_OPEN {
+        if self.open.len() < MAX_OPEN && is_file(&module.path) {
             let key = FileKey::of(module);
             self.open.entry(key).or_insert_with(|| files::open(module));
         }
     }
 
-    /// Names the frames of all stacks. Each different place of each file is
-    /// looked up once, and files are read one after the other.
-    pub fn resolve(&mut self, stacks: &[Captured], modules: &[Module]) -> SymbolTable {
-        let mut places = Places::new(modules);
-        let stacks: Vec<(&Captured, Vec<Place>)> = stacks
-            .iter()
-            .map(|stack| (stack, places.of_stack(stack)))
-            .collect();
-        let mut table = SymbolTable::new();
-        let mut frames: FxHashMap<(usize, u64), Vec<u32>> = FxHashMap::default();
-        for (file, module) in places.files.iter().enumerate() {
-            let offsets = std::mem::take(&mut places.wanted[file]);
-            for (offset, found) in self.resolve_file(module, offsets) {
-                let numbers = found.into_iter().map(|frame| table.intern(frame));
-                frames.insert((file, offset), numbers.collect());
-            }
+    /// Names every place that the stacks' frames point to, each once, files one
+    /// after the other. Sorted by place. [`super::SymbolTable::new`] joins the
+    /// result with the stacks.
+    pub fn resolve(&mut self, stacks: &[Captured], modules: &[Module]) -> Vec<Symbol> {
+        let places = Places::new(modules);
+        let mut wanted: BTreeMap<Spot, &Module> = BTreeMap::new();
+        for stack in stacks {
+            let spots = (0..stack.frames.len()).filter_map(|index| places.spot(stack, index));
+            wanted.extend(spots);
         }
-        for (stack, places) in stacks {
-            let mut numbers = Vec::with_capacity(places.len() + 1);
-            for place in places {
-                match place {
-                    Ok(place) => numbers.extend(&frames[&place]),
-                    Err(reason) => numbers.push(table.intern(reason.frame())),
-                }
+        let mut symbols = Vec::with_capacity(wanted.len());
+        for (number, module) in places.files().iter().enumerate() {
+            let of_file = Spot::File(number, 0)..=Spot::File(number, u64::MAX);
+            let offsets = wanted.range(of_file).filter_map(|(spot, _)| match spot {
+                Spot::File(_, offset) => Some(*offset),
+                Spot::Process(..) => None,
+            });
+            let offsets: Vec<u64> = offsets.collect();
+            if offsets.is_empty() {
+                continue;
             }
-            let outermost = numbers.last().map(|&number| table.frame(number));
-            let outermost = outermost.and_then(|frame| frame.function.as_deref());
-            let at_entry = outermost.is_some_and(reason::is_entry);
-            if let Some(reason) = Reason::of_end(stack.end, at_entry) {
-                numbers.push(table.intern(reason.frame()));
-            }
-            table.insert_numbers(stack.id, numbers);
+            let found = self.resolve_file(module, offsets);
+            symbols.extend(found.into_iter().map(|(offset, frames)| Symbol {
+                place: places.place(Spot::File(number, offset)),
+                frames,
+            }));
         }
-        table
+        symbols.sort_by(|a, b| a.place.cmp(&b.place));
+        symbols
     }
 
     fn resolve_file(&mut self, module: &Module, offsets: Vec<u64>) -> Vec<(u64, Vec<Frame>)> {
@@ -109,85 +101,21 @@ impl Symbolizer {
             Ok(elf) => Image::resolve(&elf, &module.path, &name, offsets),
             Err(reason) => {
                 let frame = |offset| Frame {
-                    module: (reason != Reason::AnonymousCode).then(|| name.clone()),
+                    module: Some(name.clone()),
                     offset,
                     ..reason.frame()
                 };
-                offsets
-                    .into_iter()
-                    .map(|offset| (offset, vec![frame(offset)]))
-                    .collect()
+                let failed = |offset| (offset, vec![frame(offset)]);
+                offsets.into_iter().map(failed).collect()
             }
         }
     }
 }
 
 /// The last part of a path.
-fn module_name(path: &str) -> String {
+pub(super) fn module_name(path: &str) -> String {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
     escape(path.rsplit('/').next().unwrap_or(path))
-}
-
-/// The files that frames point to, and where into each.
-struct Places<'a> {
-    spaces: AddressSpaces<'a>,
-    files: Vec<&'a Module>,
-    wanted: Vec<Vec<u64>>,
-    numbers: FxHashMap<FileKey, usize>,
-    /// Number of the file of each module.
-    of_module: Vec<Option<usize>>,
-    seen: FxHashMap<(usize, u64), ()>,
-}
-
-impl<'a> Places<'a> {
-    fn new(modules: &'a [Module]) -> Self {
-        Self {
-            spaces: AddressSpaces::new(modules),
-            files: Vec::new(),
-            wanted: Vec::new(),
-            numbers: FxHashMap::default(),
-            of_module: vec![None; modules.len()],
-            seen: FxHashMap::default(),
-        }
-    }
-
-    /// All but the first frame are return addresses: the call stands before
-    /// them, and may be the last instruction of its function.
-    fn of_stack(&mut self, stack: &Captured) -> Vec<Place> {
-        let frames = stack.frames.iter().enumerate();
-        frames
-            .map(|(index, &Address(address))| {
-                let address = Address(address.saturating_sub(u64::from(index > 0)));
-                self.of_address(stack, address)
-            })
-            .collect()
-    }
-
-    fn of_address(&mut self, stack: &Captured, address: Address) -> Place {
-        let index = self.spaces.find(stack.pid, stack.time, address);
-        let index = index.ok_or(Reason::UnknownModule)?;
-        let module = self.spaces.module(index);
-        let offset = (address.0 - module.address.0).wrapping_add(module.offset);
-        let file = match self.of_module[index] {
-            Some(file) => file,
-            None => self.number(index, module),
-        };
-        if self.seen.insert((file, offset), ()).is_none() {
-            self.wanted[file].push(offset);
-        }
-        Ok((file, offset))
-    }
-
-    fn number(&mut self, index: usize, module: &'a Module) -> usize {
-        let next = self.files.len();
-        let number = *self.numbers.entry(FileKey::of(module)).or_insert(next);
-        if number == next {
-            self.files.push(module);
-            self.wanted.push(Vec::new());
-        }
-        self.of_module[index] = Some(number);
-        number
-    }
 }
 
 /// One file while its addresses are looked up.

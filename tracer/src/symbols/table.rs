@@ -1,8 +1,20 @@
 //! Stacks with their frames named.
 
-use super::{Frame, Reason, plumbing};
+use super::places::{Places, Spot};
+use super::resolve::module_name;
+use super::{Frame, Place, Reason, plumbing, reason};
+use crate::events::{Captured, Module};
 use crate::units::StackId;
 use rustc_hash::FxHashMap;
+
+/// A place in code and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// Where.
+    pub place: Place,
+    /// Innermost first: inlined functions, then the one that holds them.
+    pub frames: Vec<Frame>,
+}
 
 /// The frames of every stack, each different frame kept once.
 #[derive(Clone, Debug, Default)]
@@ -13,32 +25,53 @@ pub struct SymbolTable {
 }
 
 impl SymbolTable {
-    /// A table without stacks.
+    /// Joins stacks with the symbols of their places, as a recording has them.
+    /// A place without a symbol is a frame that has its module and offset.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Rebuilds a table from what [`SymbolTable::rows`] gave: the frames of a
-    /// stack in their order, innermost first.
-    pub fn from_rows(rows: impl IntoIterator<Item = (StackId, Frame)>) -> Self {
-        let mut table = Self::new();
-        for (id, frame) in rows {
-            let number = table.intern(frame);
-            table.stacks.entry(id).or_default().push(number);
+    pub fn new(
+        stacks: &[Captured],
+        modules: &[Module],
+        symbols: impl IntoIterator<Item = Symbol>,
+    ) -> Self {
+        let places = Places::new(modules);
+        let mut table = Self::default();
+        let mut known: FxHashMap<Spot, Vec<u32>> = FxHashMap::default();
+        for symbol in symbols {
+            if let Some(spot) = places.find(&symbol.place) {
+                let numbers = symbol.frames.into_iter().map(|frame| table.intern(frame));
+                known.insert(spot, numbers.collect());
+            }
+        }
+        for stack in stacks {
+            table.add(stack, &places, &known);
         }
         table
     }
 
-    /// Every frame of every stack, stacks in the order of their ids, frames
-    /// innermost first.
-    pub fn rows(&self) -> impl Iterator<Item = (StackId, &Frame)> {
-        let mut ids: Vec<_> = self.stacks.keys().copied().collect();
-        ids.sort_unstable();
-        ids.into_iter().flat_map(move |id| {
-            let numbers = self.stacks[&id].iter();
-            numbers.map(move |&number| (id, &self.frames[number as usize]))
-        })
+    fn add(&mut self, stack: &Captured, places: &Places<'_>, known: &FxHashMap<Spot, Vec<u32>>) {
+        let mut numbers = Vec::with_capacity(stack.frames.len() + 1);
+        for index in 0..stack.frames.len() {
+            match places.spot(stack, index) {
+                None => numbers.push(self.intern(Reason::UnknownModule.frame())),
+                Some((spot, module)) => match known.get(&spot) {
+                    Some(found) => numbers.extend(found),
+                    None => numbers.push(self.intern(unnamed(spot, module))),
+                },
+            }
+        }
+        let outermost = numbers.last().map(|&number| &self.frames[number as usize]);
+        let outermost = outermost.and_then(|frame| frame.function.as_deref());
+        let at_entry = outermost.is_some_and(reason::is_entry);
+        if let Some(reason) = Reason::of_end(stack.end, at_entry) {
+            numbers.push(self.intern(reason.frame()));
+        }
+        self.stacks.insert(stack.id, numbers);
+    }
+
+    /// Gives a stack its frames, innermost first.
+    pub fn insert(&mut self, id: StackId, frames: impl IntoIterator<Item = Frame>) {
+        let numbers = frames.into_iter().map(|frame| self.intern(frame)).collect();
+        self.stacks.insert(id, numbers);
     }
 
     /// Frames of a stack, innermost first; never empty: a stack that is not
@@ -80,14 +113,7 @@ impl SymbolTable {
         self.frames.len()
     }
 
-    /// Gives a stack its frames, innermost first.
-    pub fn insert(&mut self, id: StackId, frames: impl IntoIterator<Item = Frame>) {
-        let numbers = frames.into_iter().map(|frame| self.intern(frame)).collect();
-        self.stacks.insert(id, numbers);
-    }
-
-    /// The number of a frame.
-    pub(super) fn intern(&mut self, frame: Frame) -> u32 {
+    fn intern(&mut self, frame: Frame) -> u32 {
         if let Some(&number) = self.numbers.get(&frame) {
             return number;
         }
@@ -96,21 +122,25 @@ impl SymbolTable {
         self.numbers.insert(frame, number);
         number
     }
+}
 
-    /// Gives a stack frames that were interned before.
-    pub(super) fn insert_numbers(&mut self, id: StackId, numbers: Vec<u32>) {
-        self.stacks.insert(id, numbers);
-    }
-
-    /// A frame by its number.
-    pub(super) fn frame(&self, number: u32) -> &Frame {
-        &self.frames[number as usize]
+/// A frame of which only the place is known.
+fn unnamed(spot: Spot, module: &Module) -> Frame {
+    match spot {
+        Spot::Process(..) => Reason::AnonymousCode.frame(),
+        Spot::File(_, offset) => Frame {
+            module: Some(module_name(&module.path)),
+            offset,
+            ..Frame::default()
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::StackEnd;
+    use crate::units::{Address, Bytes, Nanos, Pid};
 
     fn frame(name: &str) -> Frame {
         Frame {
@@ -119,28 +149,84 @@ mod tests {
         }
     }
 
+    fn module(address: u64, path: &str) -> Module {
+        Module {
+            pid: Pid(1),
+            time: Nanos(0),
+            address: Address(address),
+            length: Bytes(0x1000),
+            offset: 0,
+            path: path.to_owned(),
+            device: 1,
+            inode: 1,
+            build_id: String::new(),
+        }
+    }
+
+    fn stack(end: StackEnd, frames: &[u64]) -> Captured {
+        Captured {
+            id: StackId(9),
+            pid: Pid(1),
+            time: Nanos(0),
+            end,
+            frames: frames.iter().map(|&address| Address(address)).collect(),
+        }
+    }
+
+    fn symbol(offset: u64, names: &[&str]) -> Symbol {
+        Symbol {
+            place: Place::File {
+                path: "/lib/a.so".to_owned(),
+                build_id: String::new(),
+                offset,
+            },
+            frames: names.iter().map(|name| frame(name)).collect(),
+        }
+    }
+
+    fn names(end: StackEnd, frames: &[u64]) -> Vec<String> {
+        let modules = [module(0x1000, "/lib/a.so"), module(0x3000, "//anon")];
+        let symbols = [
+            symbol(0x10, &["malloc"]),
+            symbol(0x20, &["inlined", "_start"]),
+        ];
+        let table = SymbolTable::new(&[stack(end, frames)], &modules, symbols);
+        let frames = table.frames(StackId(9));
+        frames.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
-    fn rows_rebuild_the_same_table() {
-        let mut table = SymbolTable::new();
-        table.insert(StackId(9), [frame("malloc"), frame("main")]);
-        table.insert(StackId(3), [frame("main")]);
-        let rows: Vec<_> = table.rows().map(|(id, f)| (id, f.clone())).collect();
+    fn stacks_are_joined_with_the_symbols_of_their_places() {
+        let frames = [0x1010, 0x1031, 0x3008, 0x9999, 0x1021];
         assert_eq!(
-            rows,
+            names(StackEnd::Complete, &frames),
             [
-                (StackId(3), frame("main")),
-                (StackId(9), frame("malloc")),
-                (StackId(9), frame("main")),
+                "malloc",
+                "a.so+0x30",
+                "[anonymous code]",
+                "[not a known module]",
+                "inlined",
+                "_start"
             ]
         );
-        let again = SymbolTable::from_rows(rows);
-        assert_eq!(again.frames(StackId(9)), table.frames(StackId(9)));
-        assert_eq!((again.len(), again.distinct_frames()), (2, 2));
+    }
+
+    #[test]
+    fn a_stack_that_is_cut_says_so() {
+        assert_eq!(
+            names(StackEnd::Cut, &[0x1010]),
+            ["malloc", "[cut: too many frames]"]
+        );
+        assert_eq!(names(StackEnd::Empty, &[]), ["[no stack]"]);
+        let whole = names(StackEnd::FramePointers, &[0x1010, 0x1021]);
+        assert_eq!(whole, ["malloc", "inlined", "_start"]);
+        let cut = names(StackEnd::FramePointers, &[0x1021, 0x1011]);
+        assert_eq!(cut, ["a.so+0x21", "malloc", "[cut: frame pointers end]"]);
     }
 
     #[test]
     fn an_absent_stack_is_a_frame_with_a_reason() {
-        let table = SymbolTable::new();
+        let table = SymbolTable::default();
         assert_eq!(table.frames(StackId(0)), [Reason::NoStack.frame()]);
         assert_eq!(table.frames(StackId(1)), [Reason::StackLost.frame()]);
         assert_eq!(table.location(StackId(1)), Reason::StackLost.frame());

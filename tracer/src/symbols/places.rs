@@ -1,0 +1,204 @@
+//! Where frames point: the places that are looked up, stored and found again.
+
+use super::modules::AddressSpaces;
+use crate::events::{Captured, Module};
+use crate::units::{Address, Pid};
+use rustc_hash::FxHashMap;
+
+/// Where a symbol is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// In a file: every process that maps it means the same code.
+    File {
+        /// Path as the target saw it ([`Module::path`]).
+        path: String,
+        /// Its build-id; empty where it has none.
+        build_id: String,
+        /// Offset in the file.
+        offset: u64,
+    },
+    /// In one process: code that no file holds (JIT), or that of a second file
+    /// that nothing but its inode tells from another one.
+    Process {
+        /// Which.
+        pid: Pid,
+        /// Address in it.
+        address: Address,
+    },
+}
+
+/// A [`Place`] by the number of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Spot {
+    /// Number of a file in [`Places::files`], and the offset in it.
+    File(usize, u64),
+    /// An address of a process.
+    Process(Pid, Address),
+}
+
+/// What the modules say of places: the same whether they come from a running
+/// target or from a recording.
+#[derive(Debug)]
+pub(crate) struct Places<'a> {
+    spaces: AddressSpaces<'a>,
+    files: Vec<&'a Module>,
+    numbers: FxHashMap<(&'a str, &'a str), usize>,
+}
+
+impl<'a> Places<'a> {
+    /// Numbers the files, in the order of the modules.
+    pub(crate) fn new(modules: &'a [Module]) -> Self {
+        let mut places = Self {
+            spaces: AddressSpaces::new(modules),
+            files: Vec::new(),
+            numbers: FxHashMap::default(),
+        };
+        for module in modules.iter().filter(|module| is_file(&module.path)) {
+            let next = places.files.len();
+            let key = (module.path.as_str(), module.build_id.as_str());
+            if *places.numbers.entry(key).or_insert(next) == next {
+                places.files.push(module);
+            }
+        }
+        places
+    }
+
+    /// The files; a module stands for each.
+    pub(crate) fn files(&self) -> &[&'a Module] {
+        &self.files
+    }
+
+    /// The place of a stack's frame, and the module it is in; nothing where no
+    /// module was there.
+    ///
+    /// All but the first frame are return addresses: the call stands before
+    /// them, and may be the last instruction of its function.
+    pub(crate) fn spot(&self, stack: &Captured, index: usize) -> Option<(Spot, &'a Module)> {
+        let Address(address) = *stack.frames.get(index)?;
+        let address = Address(address.saturating_sub(u64::from(index > 0)));
+        let module = self.spaces.find(stack.pid, stack.time, address)?;
+        Some((self.spot_in(module, stack.pid, address), module))
+    }
+
+    fn spot_in(&self, module: &Module, pid: Pid, address: Address) -> Spot {
+        let key = (module.path.as_str(), module.build_id.as_str());
+        let Some(&number) = self.numbers.get(&key) else {
+            return Spot::Process(pid, address);
+        };
+        let identity = |m: &Module| (m.device, m.inode);
+        if module.build_id.is_empty() && identity(module) != identity(self.files[number]) {
+            return Spot::Process(pid, address);
+        }
+        let offset = address.0 - module.address.0;
+        Spot::File(number, offset.wrapping_add(module.offset))
+    }
+
+    /// A place as it is stored.
+    pub(crate) fn place(&self, spot: Spot) -> Place {
+        match spot {
+            Spot::Process(pid, address) => Place::Process { pid, address },
+            Spot::File(number, offset) => Place::File {
+                path: self.files[number].path.clone(),
+                build_id: self.files[number].build_id.clone(),
+                offset,
+            },
+        }
+    }
+
+    /// A stored place; nothing where no module is of its file.
+    pub(crate) fn find(&self, place: &Place) -> Option<Spot> {
+        match place {
+            Place::Process { pid, address } => Some(Spot::Process(*pid, *address)),
+            Place::File {
+                path,
+                build_id,
+                offset,
+            } => {
+                let number = self.numbers.get(&(path.as_str(), build_id.as_str()))?;
+                Some(Spot::File(*number, *offset))
+            }
+        }
+    }
+}
+
+/// Whether a module's path is that of a file or of the vDSO, which is the same
+/// in every process.
+pub(crate) fn is_file(path: &str) -> bool {
+    path == "[vdso]" || path.starts_with('/') && !path.starts_with("//")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::StackEnd;
+    use crate::units::{Bytes, Nanos, StackId};
+
+    fn module(pid: u32, path: &str, build_id: &str, inode: u64) -> Module {
+        Module {
+            pid: Pid(pid),
+            time: Nanos(0),
+            address: Address(0x1000),
+            length: Bytes(0x1000),
+            offset: 0x200,
+            path: path.to_owned(),
+            device: 1,
+            inode,
+            build_id: build_id.to_owned(),
+        }
+    }
+
+    fn spot(places: &Places<'_>, pid: u32, frames: &[u64], index: usize) -> Option<Spot> {
+        let stack = Captured {
+            id: StackId(1),
+            pid: Pid(pid),
+            time: Nanos(0),
+            end: StackEnd::Complete,
+            frames: frames.iter().map(|&address| Address(address)).collect(),
+        };
+        places.spot(&stack, index).map(|(spot, _)| spot)
+    }
+
+    #[test]
+    fn a_file_is_the_same_in_every_process() {
+        let modules = [module(1, "/a", "id", 1), module(2, "/a", "id", 2)];
+        let places = Places::new(&modules);
+        assert_eq!(spot(&places, 1, &[0x1010], 0), Some(Spot::File(0, 0x210)));
+        assert_eq!(spot(&places, 2, &[0x1010], 0), Some(Spot::File(0, 0x210)));
+        assert_eq!(spot(&places, 3, &[0x1010], 0), None);
+    }
+
+    #[test]
+    fn files_that_only_an_inode_tells_apart_stay_apart() {
+        let modules = [module(1, "/a", "", 1), module(2, "/a", "", 2)];
+        let places = Places::new(&modules);
+        assert_eq!(spot(&places, 1, &[0x1010], 0), Some(Spot::File(0, 0x210)));
+        let second = Spot::Process(Pid(2), Address(0x1010));
+        assert_eq!(spot(&places, 2, &[0x1010], 0), Some(second));
+    }
+
+    #[test]
+    fn a_return_address_means_the_call_before_it() {
+        let modules = [module(1, "/a", "", 1)];
+        let places = Places::new(&modules);
+        let frames = [0x1000, 0x1000, 0x1001, 0x2000];
+        assert_eq!(spot(&places, 1, &frames, 0), Some(Spot::File(0, 0x200)));
+        assert_eq!(spot(&places, 1, &frames, 1), None);
+        assert_eq!(spot(&places, 1, &frames, 2), Some(Spot::File(0, 0x200)));
+        assert_eq!(spot(&places, 1, &frames, 3), Some(Spot::File(0, 0x11ff)));
+    }
+
+    #[test]
+    fn places_are_found_again() {
+        let modules = [module(1, "/a", "id", 1), module(1, "/b", "", 2)];
+        let places = Places::new(&modules);
+        for spot in [Spot::File(1, 7), Spot::Process(Pid(3), Address(9))] {
+            assert_eq!(places.find(&places.place(spot)), Some(spot));
+        }
+        let absent = Place::File {
+            path: "/a".to_owned(),
+            build_id: "other".to_owned(),
+            offset: 7,
+        };
+        assert_eq!(places.find(&absent), None);
+    }
+}
