@@ -1,0 +1,187 @@
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
+
+use super::types::ArrowColumn;
+use super::{ColumnBuffer, Error, OBJECT_TYPE, Result, Table, nearest};
+use crate::tiledb::{
+    Array, ArrayKind, Column, Condition, Context, Field, Mode, ObjectKind, Outcome, ReadQuery,
+    Schema,
+};
+
+/// An open SOMADataFrame.
+pub struct DataFrame {
+    uri: String,
+    array: Array,
+    schema: Schema,
+}
+
+/// What to read, and into how large buffers.
+#[derive(Default)]
+pub struct ReadOptions<'a> {
+    /// The columns, in this order; all of them, in the schema's order, if `None`.
+    pub columns: Option<&'a [String]>,
+    /// The cells; all of them if `None`.
+    pub condition: Option<&'a Condition>,
+    /// `soma.init_buffer_bytes`: the bytes reserved for each column's data.
+    pub buffer_bytes: usize,
+}
+
+impl DataFrame {
+    /// Opens the dataframe at `uri`.
+    pub fn open(ctx: &Context, uri: &str) -> Result<Self> {
+        let not_soma = |found: &str| Error::NotSoma {
+            uri: uri.to_owned(),
+            found: found.to_owned(),
+            expected: "a SOMADataFrame",
+        };
+        match ObjectKind::at(ctx, uri)? {
+            ObjectKind::Array => {}
+            ObjectKind::Group => return Err(not_soma("a group")),
+            ObjectKind::Nothing => return Err(not_soma("no TileDB object")),
+        }
+        let array = Array::open(ctx, uri, Mode::Read)?;
+        match array.metadata(OBJECT_TYPE)? {
+            Some(kind) if kind == "SOMADataFrame" => {}
+            Some(kind) => return Err(not_soma(&format!("a {kind}"))),
+            None => return Err(not_soma("a TileDB array without a SOMA type")),
+        }
+        let schema = array.schema()?;
+        if schema.kind != ArrayKind::Sparse {
+            return Err(not_soma("a dense array"));
+        }
+        Ok(Self {
+            uri: uri.to_owned(),
+            array,
+            schema,
+        })
+    }
+
+    /// The context that it was opened with.
+    pub fn context(&self) -> &Context {
+        self.array.context()
+    }
+
+    /// The URI that it was opened at.
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// Its columns, dimensions first.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The column of that name, or an error that names the ones most like it.
+    pub fn column(&self, name: &str) -> Result<&Column> {
+        self.schema.column(name).ok_or_else(|| {
+            let columns: Vec<_> = self.schema.columns.iter().map(|c| c.name.clone()).collect();
+            let (uri, name, nearest) = (self.uri.clone(), name.to_owned(), nearest(name, &columns));
+            Error::NoColumn {
+                uri,
+                name,
+                nearest,
+                columns,
+            }
+        })
+    }
+
+    /// The values that a dictionary column of strings can have; none for other columns.
+    pub fn vocabulary(&self, column: &str) -> Result<Option<Vec<String>>> {
+        match &self.column(column)?.enumeration {
+            Some(name) => Ok(Some(self.array.enumeration(name)?.strings()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Starts a read. Nothing is reserved before the first batch is asked for.
+    pub fn read(&self, options: &ReadOptions<'_>) -> Result<Batches> {
+        let columns: Vec<&Column> = match options.columns {
+            None => self.schema.columns.iter().collect(),
+            Some(names) => names
+                .iter()
+                .map(|name| self.column(name))
+                .collect::<Result<_>>()?,
+        };
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let query = ReadQuery::new(&self.array, &names, options.condition)?;
+        let columns = columns
+            .iter()
+            .map(|column| ArrowColumn::new(&self.array, column))
+            .collect::<Result<Vec<_>>>()?;
+        let fields: Vec<_> = columns.iter().map(|column| column.field.clone()).collect();
+        let schema = Arc::new(ArrowSchema::new(fields));
+        Ok(Batches {
+            query,
+            columns,
+            schema,
+            buffer_bytes: options.buffer_bytes,
+            done: false,
+        })
+    }
+}
+
+/// A read under way: one record batch for each time that the buffers were full.
+pub struct Batches {
+    query: ReadQuery,
+    columns: Vec<ArrowColumn>,
+    schema: SchemaRef,
+    buffer_bytes: usize,
+    done: bool,
+}
+
+impl Batches {
+    /// The schema of all batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Reads to the end.
+    pub fn table(self) -> Result<Table> {
+        let schema = self.schema.clone();
+        Ok(Table {
+            schema,
+            batches: self.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Reads one batch into a new set of buffers, as `ManagedQuery::read_next` does: the buffers
+    /// of earlier batches belong to Arrow by now, and live as long as their batches.
+    fn read_batch(&mut self) -> Result<RecordBatch> {
+        let mut buffers = self
+            .columns
+            .iter()
+            .map(|column| ColumnBuffer::alloc(&column.column, self.buffer_bytes))
+            .collect::<Result<Vec<_>>>()?;
+        let mut fields: Vec<Field<'_>> = buffers.iter_mut().map(ColumnBuffer::field).collect();
+        let outcome = self.query.submit(&mut fields)?;
+        let rows = buffers.first().map_or(0, ColumnBuffer::cells);
+        match outcome {
+            Outcome::Complete => self.done = true,
+            Outcome::Incomplete if rows == 0 => {
+                return Err(Error::BuffersTooSmall(self.buffer_bytes));
+            }
+            Outcome::Incomplete => {}
+        }
+        let arrays = buffers
+            .into_iter()
+            .zip(&self.columns)
+            .map(|(buffer, column)| buffer.into_array(column))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(RecordBatch::try_new(self.schema.clone(), arrays)?)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let batch = self.read_batch();
+        self.done |= batch.is_err();
+        Some(batch)
+    }
+}
