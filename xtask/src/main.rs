@@ -1,3 +1,42 @@
 //! The one door for people who work on the project.
 
-fn main() {}
+mod census;
+mod libtiledb;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The one door for people who work on the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a synthetic Census
+    Census(census::Args),
+    /// Fetch libtiledb into target/, and print where it is
+    Libtiledb,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Census(args) => census::run(&args),
+        Command::Libtiledb => libtiledb::run(),
+    }
+}
