@@ -20,6 +20,10 @@ pub(crate) struct Cli {
     #[arg(short, long, conflicts_with = "fetch_vars")]
     pub(crate) tissue: Option<String>,
 
+    /// Rows that meet this, in TileDB-SOMA's syntax: "tissue in ['lung', 'blood'] and nnz > 500"
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) value_filter: Option<String>,
+
     /// TileDB's `sm.mem.total_budget`
     #[arg(short = 'b', long, value_name = "SIZE", default_value = "10GiB")]
     pub(crate) mem_total_budget: Bytes,

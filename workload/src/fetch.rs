@@ -8,8 +8,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
 use workload::census::{self, Census, Frame, Location};
-use workload::soma::{self, DataFrame, JOINID, ReadOptions, feather};
-use workload::tiledb::{Compare, Condition, Context, Library};
+use workload::soma::{self, DataFrame, Filter, JOINID, ReadOptions, feather};
+use workload::tiledb::{Context, Library};
 
 use crate::cli::Cli;
 
@@ -30,12 +30,12 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
     let name = frame.name();
 
     let (ctx, census) = timed("open", || open(cli, &location))?;
-    let (data, condition) = timed("query", || prepare(cli, &census, frame))?;
+    let (data, filter) = timed("query", || prepare(cli, &census, frame))?;
     let buffer_bytes = buffer_bytes(cli)?;
     let columns = cli.columns.as_deref();
     let options = ReadOptions {
         columns,
-        condition: condition.as_ref(),
+        filter: filter.as_ref(),
         buffer_bytes,
     };
     let table = timed(name, || Ok(data.read(&options)?.table()?))?;
@@ -91,18 +91,28 @@ fn open(cli: &Cli, location: &Location) -> Result<(Context, Census)> {
     Ok((ctx, census))
 }
 
-fn prepare(cli: &Cli, census: &Census, frame: Frame) -> Result<(DataFrame, Option<Condition>)> {
+fn prepare(cli: &Cli, census: &Census, frame: Frame) -> Result<(DataFrame, Option<Filter>)> {
     let data = census.frame(frame)?;
-    let condition = match &cli.tissue {
-        Some(tissue) => Some(has_tissue(&data, tissue)?),
-        None => None,
+    let tissue = cli
+        .tissue
+        .as_ref()
+        .map(|tissue| has_tissue(&data, tissue))
+        .transpose()?;
+    let named = cli
+        .value_filter
+        .as_ref()
+        .map(|text| Filter::parse(&data, text))
+        .transpose()?;
+    let filter = match (tissue, named) {
+        (Some(tissue), Some(named)) => Some(tissue.and(named)?),
+        (tissue, named) => tissue.or(named),
     };
-    Ok((data, condition))
+    Ok((data, filter))
 }
 
 /// `tissue_general == tissue`. A tissue that isn't in the vocabulary has no cells, which is a
 /// result; but a misspelling is likelier, so there is a warning.
-fn has_tissue(data: &DataFrame, tissue: &str) -> Result<Condition> {
+fn has_tissue(data: &DataFrame, tissue: &str) -> Result<Filter> {
     if let Some(vocabulary) = data.vocabulary(TISSUE)?
         && !vocabulary.iter().any(|entry| entry == tissue)
     {
@@ -116,12 +126,7 @@ fn has_tissue(data: &DataFrame, tissue: &str) -> Result<Condition> {
             nearest.join(", ")
         );
     }
-    Ok(Condition::compare(
-        data.context(),
-        TISSUE,
-        Compare::Equal,
-        tissue.as_bytes(),
-    )?)
+    Ok(Filter::equals(data, TISSUE, tissue)?)
 }
 
 /// `-B`, unless `--config` says otherwise.

@@ -2,6 +2,7 @@
 
 mod census;
 mod libtiledb;
+mod python;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,8 @@ enum Command {
     Census(census::Args),
     /// Fetch libtiledb into target/, and print where it is
     Libtiledb,
+    /// Install the Python packages that the tests compare with into target/, and print where
+    Python,
 }
 
 fn main() -> ExitCode {
@@ -38,5 +41,6 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Census(args) => census::run(&args),
         Command::Libtiledb => libtiledb::run(),
+        Command::Python => python::run(),
     }
 }

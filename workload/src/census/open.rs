@@ -1,3 +1,5 @@
+use arrow::array::AsArray;
+
 use crate::soma::{Collection, DataFrame, Error, ReadOptions, Result};
 use crate::tiledb::Context;
 
@@ -53,7 +55,7 @@ impl Census {
         let columns = ["label", "value"].map(String::from);
         let options = ReadOptions {
             columns: Some(&columns),
-            condition: None,
+            filter: None,
             buffer_bytes: BUFFER_BYTES,
         };
         let table = frame
@@ -61,19 +63,13 @@ impl Census {
             .table()?
             .materialize()
             .map_err(Error::Arrow)?;
-        let text = |index: usize| {
-            let column =
-                arrow::compute::cast(table.column(index), &arrow::datatypes::DataType::LargeUtf8)?;
-            let column = arrow::array::LargeStringArray::from(column.to_data());
-            Ok(column
-                .iter()
+        let text = |index: usize| -> Vec<String> {
+            let column = table.column(index).as_string_opt::<i64>();
+            let values = column.into_iter().flatten();
+            values
                 .map(|value| value.unwrap_or_default().to_owned())
-                .collect::<Vec<_>>())
+                .collect()
         };
-        let (labels, values) = (
-            text(0).map_err(Error::Arrow)?,
-            text(1).map_err(Error::Arrow)?,
-        );
-        Ok(labels.into_iter().zip(values).collect())
+        Ok(text(0).into_iter().zip(text(1)).collect())
     }
 }

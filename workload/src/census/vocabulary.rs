@@ -15,19 +15,20 @@ pub struct Terms {
 /// The dictionaries of `obs`. The numbers of values are those of the Census of 2024-07-01, except
 /// that of donors, which is 22 for each dataset there and here.
 #[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the fields are the columns of obs")]
 pub struct Vocabulary {
-    pub(super) assay: Terms,
-    pub(super) cell_type: Terms,
-    pub(super) development_stage: Terms,
-    pub(super) disease: Terms,
-    pub(super) ethnicity: Terms,
-    pub(super) sex: Terms,
-    pub(super) tissue: Terms,
-    pub(super) tissue_general: Terms,
-    pub(super) datasets: Vec<String>,
-    pub(super) donors: Vec<String>,
-    pub(super) suspensions: Vec<String>,
-    pub(super) tissue_types: Vec<String>,
+    pub assay: Terms,
+    pub cell_type: Terms,
+    pub development_stage: Terms,
+    pub disease: Terms,
+    pub ethnicity: Terms,
+    pub sex: Terms,
+    pub tissue: Terms,
+    pub tissue_general: Terms,
+    pub datasets: Vec<String>,
+    pub donors: Vec<String>,
+    pub suspensions: Vec<String>,
+    pub tissue_types: Vec<String>,
 }
 
 /// Datasets in the Census of 2024-07-01.
@@ -43,7 +44,7 @@ const ETHNICITY_COUNT: usize = 29;
 
 impl Vocabulary {
     /// Makes the dictionaries; `seed` decides the datasets' ids.
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self {
             assay: terms(ASSAYS),
             cell_type: filled(CELL_TYPES, CELL_TYPE_COUNT, "CL", "subtype"),

@@ -4,9 +4,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
 
 use super::types::ArrowColumn;
-use super::{ColumnBuffer, Error, OBJECT_TYPE, Result, Table, nearest};
+use super::{ColumnBuffer, Error, Filter, OBJECT_TYPE, Result, Table, nearest};
 use crate::tiledb::{
-    Array, ArrayKind, Column, Condition, Context, Field, Mode, ObjectKind, Outcome, ReadQuery,
+    Array, ArrayKind, Column, Context, Datatype, Field, Mode, ObjectKind, Outcome, ReadQuery,
     Schema,
 };
 
@@ -22,8 +22,8 @@ pub struct DataFrame {
 pub struct ReadOptions<'a> {
     /// The columns, in this order; all of them, in the schema's order, if `None`.
     pub columns: Option<&'a [String]>,
-    /// The cells; all of them if `None`.
-    pub condition: Option<&'a Condition>,
+    /// The rows; all of them if `None`. Its columns are read, too.
+    pub filter: Option<&'a Filter>,
     /// `soma.init_buffer_bytes`: the bytes reserved for each column's data.
     pub buffer_bytes: usize,
 }
@@ -95,17 +95,36 @@ impl DataFrame {
         }
     }
 
+    /// The type of a column's values, those of its dictionary if it has one.
+    pub(super) fn value_type(&self, column: &Column) -> Result<Datatype> {
+        match &column.enumeration {
+            Some(name) => Ok(self.array.enumeration(name)?.datatype()?),
+            None => Ok(column.datatype),
+        }
+    }
+
+    /// The columns to read: those asked for, then those of the filter.
+    fn selected(&self, options: &ReadOptions<'_>) -> Result<Vec<&Column>> {
+        let Some(names) = options.columns else {
+            return Ok(self.schema.columns.iter().collect());
+        };
+        let mut columns: Vec<&Column> = Vec::with_capacity(names.len());
+        let filtered = options.filter.map_or(&[][..], |filter| &filter.columns);
+        for name in names.iter().chain(filtered) {
+            let column = self.column(name)?;
+            if !columns.contains(&column) {
+                columns.push(column);
+            }
+        }
+        Ok(columns)
+    }
+
     /// Starts a read. Nothing is reserved before the first batch is asked for.
     pub fn read(&self, options: &ReadOptions<'_>) -> Result<Batches> {
-        let columns: Vec<&Column> = match options.columns {
-            None => self.schema.columns.iter().collect(),
-            Some(names) => names
-                .iter()
-                .map(|name| self.column(name))
-                .collect::<Result<_>>()?,
-        };
+        let columns = self.selected(options)?;
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-        let query = ReadQuery::new(&self.array, &names, options.condition)?;
+        let condition = options.filter.map(|filter| &filter.condition);
+        let query = ReadQuery::new(&self.array, &names, condition)?;
         let columns = columns
             .iter()
             .map(|column| ArrowColumn::new(&self.array, column))

@@ -57,6 +57,9 @@ pub enum Error {
         /// TileDB's name of the type.
         datatype: String,
     },
+    /// A value filter that can't be used.
+    #[error(transparent)]
+    Filter(super::BadFilter),
     /// Nothing fitted into the buffers.
     #[error(
         "not one row fits into read buffers of {0} bytes a column: \

@@ -43,7 +43,8 @@ fn write_file(path: &Path, table: &RecordBatch) -> Result<(), ArrowError> {
         IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
     let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let mut writer = FileWriter::try_new_with_options(file, &table.schema(), options)?;
-    for start in (0..table.num_rows()).step_by(CHUNK_ROWS) {
+    // An empty table is written as one empty batch: dictionaries come with a batch.
+    for start in (0..table.num_rows().max(1)).step_by(CHUNK_ROWS) {
         writer.write(&table.slice(start, CHUNK_ROWS.min(table.num_rows() - start)))?;
     }
     writer.finish()?;

@@ -5,6 +5,7 @@ mod column_buffer;
 mod dataframe;
 mod error;
 pub mod feather;
+mod filter;
 mod nearest;
 mod table;
 mod types;
@@ -13,6 +14,7 @@ pub use collection::Collection;
 pub use column_buffer::ColumnBuffer;
 pub use dataframe::{Batches, DataFrame, ReadOptions};
 pub use error::{Error, Result};
+pub use filter::{BadFilter, Filter};
 pub use nearest::nearest;
 pub use table::Table;
 

@@ -1,7 +1,7 @@
 //! TileDB's types as Arrow's, after `ArrowAdapter::to_arrow_format` of TileDB-SOMA.
 
 use arrow::array::{ArrayData, ArrayRef, make_array};
-use arrow::buffer::Buffer;
+use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use super::{Error, Result};
@@ -20,7 +20,7 @@ impl ArrowColumn {
     /// Finds the Arrow type, and reads the dictionary if there is one.
     pub(super) fn new(array: &Array, column: &Column) -> Result<Self> {
         let stored =
-            large_type(column.datatype).ok_or_else(|| unsupported(column, column.datatype))?;
+            arrow_type(column.datatype).ok_or_else(|| unsupported(column, column.datatype))?;
         let (data_type, dictionary, ordered) = match &column.enumeration {
             None => (stored, None, false),
             Some(name) => {
@@ -44,7 +44,7 @@ impl ArrowColumn {
 }
 
 /// The Arrow type of a column's own values: 64-bit offsets, as TileDB's are.
-fn large_type(datatype: Datatype) -> Option<DataType> {
+fn arrow_type(datatype: Datatype) -> Option<DataType> {
     Some(match datatype {
         Datatype::Int8 => DataType::Int8,
         Datatype::Int16 => DataType::Int16,
@@ -67,55 +67,39 @@ fn large_type(datatype: Datatype) -> Option<DataType> {
     })
 }
 
-/// The values of an enumeration. They are few, so variable-length ones get 32-bit offsets.
+/// The values of an enumeration.
 fn dictionary_values(column: &Column, enumeration: &Enumeration) -> Result<ArrayRef> {
     let datatype = enumeration.datatype()?;
-    let large = large_type(datatype).ok_or_else(|| unsupported(column, datatype))?;
-    let (data_type, variable) = match large {
-        DataType::LargeUtf8 => (DataType::Utf8, true),
-        DataType::LargeBinary => (DataType::Binary, true),
-        fixed => (fixed, false),
-    };
-    if variable != enumeration.is_variable()? {
+    let data_type = arrow_type(datatype).ok_or_else(|| unsupported(column, datatype))?;
+    let is_variable = matches!(data_type, DataType::LargeUtf8 | DataType::LargeBinary);
+    if is_variable != enumeration.is_variable()? {
         return Err(unsupported(column, datatype));
     }
     let bytes = enumeration.data()?;
-    let builder = if variable {
-        let offsets = narrow_offsets(&enumeration.offsets()?, bytes.len())
-            .ok_or_else(|| unsupported(column, datatype))?;
-        ArrayData::builder(data_type)
-            .len(offsets.len() - 1)
-            .add_buffer(Buffer::from_vec(offsets))
-            .add_buffer(Buffer::from(bytes))
+    let mut builder = ArrayData::builder(data_type);
+    if is_variable {
+        let mut offsets = enumeration.offsets()?;
+        builder = builder.len(offsets.len());
+        offsets.push(bytes.len() as u64);
+        builder = builder.add_buffer(Buffer::from_vec(offsets));
     } else {
-        let len = bytes.len() / datatype.size();
-        let data = if datatype == Datatype::Bool {
-            packed(bytes)?
-        } else {
-            Buffer::from(bytes)
-        };
-        ArrayData::builder(data_type).len(len).add_buffer(data)
-    };
+        builder = builder.len(bytes.len() / datatype.size());
+    }
+    let is_bool = datatype == Datatype::Bool;
+    builder = builder.add_buffer(if is_bool {
+        packed(bytes)
+    } else {
+        Buffer::from(bytes)
+    });
     builder
         .build()
         .map(make_array)
         .map_err(|source| damaged(column, source))
 }
 
-/// 32-bit offsets with the end behind them; none if they don't fit.
-fn narrow_offsets(offsets: &[u64], end: usize) -> Option<Vec<i32>> {
-    offsets
-        .iter()
-        .copied()
-        .chain([end as u64])
-        .map(|offset| i32::try_from(offset).ok())
-        .collect()
-}
-
 /// One byte a value to one bit a value.
-fn packed(bytes: &[u8]) -> Result<Buffer> {
-    let bits = bytes.iter().map(|byte| *byte != 0);
-    Ok(arrow::buffer::BooleanBuffer::from_iter(bits).into_inner())
+fn packed(bytes: &[u8]) -> Buffer {
+    BooleanBuffer::from_iter(bytes.iter().map(|byte| *byte != 0)).into_inner()
 }
 
 pub(super) fn unsupported(column: &Column, datatype: Datatype) -> Error {

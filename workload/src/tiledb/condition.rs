@@ -15,6 +15,19 @@ pub enum Compare {
     NotEqual = 5,
 }
 
+impl Compare {
+    /// The operator with its sides exchanged: `5 < x` is `x > 5`.
+    pub fn mirrored(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            Self::Equal | Self::NotEqual => self,
+        }
+    }
+}
+
 /// How two conditions become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the operators' usual names")]
@@ -37,9 +50,16 @@ handle!(
 pub type Condition = QueryCondition;
 
 impl QueryCondition {
-    /// `name operator value`, the value in the bytes of the column's (or its enumeration's) type.
-    pub fn compare(ctx: &Context, name: &str, operator: Compare, value: &[u8]) -> Result<Self> {
+    /// `name operator value`, the value in the bytes of the column's (or its enumeration's) type;
+    /// `None` is null.
+    pub fn compare(
+        ctx: &Context,
+        name: &str,
+        operator: Compare,
+        value: Option<&[u8]>,
+    ) -> Result<Self> {
         let (name, mut ptr) = (c_string(name)?, ptr::null_mut());
+        let data = value.map_or(ptr::null(), |value| value.as_ptr().cast());
         call!(ctx, query_condition_alloc, &mut ptr)?;
         let condition = Self::adopt(ctx, ptr);
         call!(
@@ -47,8 +67,8 @@ impl QueryCondition {
             query_condition_init,
             condition.ptr,
             name.as_ptr(),
-            value.as_ptr().cast(),
-            value.len() as u64,
+            data,
+            value.map_or(0, <[u8]>::len) as u64,
             operator as u32
         )?;
         Ok(condition)
