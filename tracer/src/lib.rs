@@ -10,6 +10,7 @@ pub mod events;
 pub mod ledger;
 pub mod probes;
 pub mod recording;
+pub mod reports;
 pub mod symbols;
 pub mod target;
 pub mod units;

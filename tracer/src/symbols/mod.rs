@@ -37,6 +37,7 @@ mod source;
 mod symtab;
 mod table;
 
+pub(crate) use demangle::escape;
 pub use elf::build_id;
 pub use places::Place;
 pub use plumbing::location;

@@ -4,7 +4,7 @@ use super::places::{Places, Spot};
 use super::resolve::module_name;
 use super::{Frame, Place, Reason, plumbing, reason};
 use crate::events::{Captured, Module};
-use crate::units::StackId;
+use crate::units::{Pid, StackId};
 use rustc_hash::FxHashMap;
 
 /// A place in code and what it stands for.
@@ -22,6 +22,7 @@ pub struct SymbolTable {
     frames: Vec<Frame>,
     numbers: FxHashMap<Frame, u32>,
     stacks: FxHashMap<StackId, Vec<u32>>,
+    processes: FxHashMap<StackId, Pid>,
 }
 
 impl SymbolTable {
@@ -66,6 +67,7 @@ impl SymbolTable {
             numbers.push(self.intern(reason.frame()));
         }
         self.stacks.insert(stack.id, numbers);
+        self.processes.insert(stack.id, stack.pid);
     }
 
     /// Gives a stack its frames, innermost first.
@@ -93,6 +95,12 @@ impl SymbolTable {
     pub fn location(&self, id: StackId) -> Frame {
         let frames = self.frames(id);
         plumbing::location(&frames).clone()
+    }
+
+    /// The process in which a stack was first seen.
+    #[must_use]
+    pub fn process(&self, id: StackId) -> Option<Pid> {
+        self.processes.get(&id).copied()
     }
 
     /// Number of stacks.
@@ -140,7 +148,7 @@ fn unnamed(spot: Spot, module: &Module) -> Frame {
 mod tests {
     use super::*;
     use crate::events::StackEnd;
-    use crate::units::{Address, Bytes, Nanos, Pid};
+    use crate::units::{Address, Bytes, Nanos};
 
     fn frame(name: &str) -> Frame {
         Frame {

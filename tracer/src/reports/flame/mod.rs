@@ -1,0 +1,153 @@
+//! Flame graphs: where the bytes of a peak come from, stack by stack.
+//!
+//! They hang from the top (as memray's do): the outermost frame is the first
+//! line, and the picture ends where the stacks do.
+
+mod palette;
+mod svg;
+mod tree;
+
+use super::text::{percent, seconds};
+use super::{Input, Report};
+use crate::ledger::account::{Reserver, Snapshot};
+use crate::units::{Bytes, StackId};
+use rustc_hash::FxHashMap;
+use std::io::{self, Write};
+use tree::{Step, Tree};
+
+pub(super) use svg::escape;
+
+/// The three pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flame {
+    /// Reserved bytes at the reserved peak, by reserver; the colour tells how
+    /// much of them became resident.
+    Reserved,
+    /// Resident bytes at the resident peak, by reserver.
+    Resident,
+    /// Resident bytes at the resident peak, by toucher.
+    Touched,
+}
+
+impl Report for Flame {
+    fn file_name(&self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved.svg",
+            Self::Resident => "resident.svg",
+            Self::Touched => "touched.svg",
+        }
+    }
+
+    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let tree = match self {
+            Self::Reserved => reserved(input),
+            Self::Resident => resident(input),
+            Self::Touched => touched(input),
+        };
+        let picture = svg::Picture {
+            title: format!("{}: {}", self.title(), input.command_line()),
+            subtitle: self.subtitle(input),
+            by_share: *self == Self::Reserved,
+            tree: &tree,
+        };
+        picture.write(out)
+    }
+}
+
+impl Flame {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Reserved => "Reserved, by who reserved it",
+            Self::Resident => "Resident, by who reserved it",
+            Self::Touched => "Resident, by who touched it",
+        }
+    }
+
+    fn subtitle(self, input: &Input<'_>) -> String {
+        let account = input.account;
+        let at = |s: &Snapshot| seconds(s.at.0.saturating_sub(account.began.0));
+        let (reserved, resident) = (&account.reserved_peak, &account.resident_peak);
+        let mut text = match self {
+            Self::Reserved => format!(
+                "{} at the reserved peak ({}), {} resident at the resident peak ({})",
+                reserved.reserved,
+                at(reserved),
+                resident.resident,
+                at(resident)
+            ),
+            Self::Resident | Self::Touched => format!(
+                "{} at the resident peak ({}), {} slack, {} unexplained",
+                resident.resident,
+                at(resident),
+                resident.slack,
+                percent(resident.unexplained.unsigned_abs(), resident.resident.0)
+            ),
+        };
+        if input.lost_total() > 0 || !input.complete {
+            text.push_str("; events are missing, see top.md");
+        }
+        text
+    }
+}
+
+fn reserved(input: &Input<'_>) -> Tree {
+    let mut residents: FxHashMap<StackId, Bytes> = FxHashMap::default();
+    for &(reserver, bytes) in &input.account.resident_peak.resident_by_reserver {
+        if let Reserver::Stack(id) = reserver {
+            *residents.entry(id).or_default() += bytes;
+        }
+    }
+    let mut tree = Tree::default();
+    for &(id, bytes) in &input.account.reserved_peak.by_reserver {
+        let resident = residents.get(&id).copied().unwrap_or_default();
+        tree.add(path(input, id), bytes, resident);
+    }
+    tree
+}
+
+fn resident(input: &Input<'_>) -> Tree {
+    let mut tree = Tree::default();
+    for &(reserver, bytes) in &input.account.resident_peak.resident_by_reserver {
+        let category = |name: &str| vec![Step::category(name)];
+        let steps = match reserver {
+            Reserver::Stack(id) => path(input, id),
+            Reserver::Slack(id) => {
+                let mut steps = category("[slack: in arenas, in no live block]");
+                steps.extend(path(input, id));
+                steps
+            }
+            Reserver::Image => category("[image: the program and its libraries]"),
+            Reserver::ThreadStack => category("[thread stacks]"),
+            Reserver::Unknown => category("[unexplained]"),
+        };
+        tree.add(steps, bytes, bytes);
+    }
+    tree
+}
+
+fn touched(input: &Input<'_>) -> Tree {
+    let mut tree = Tree::default();
+    for &(id, bytes) in &input.account.resident_peak.resident_by_toucher {
+        let steps = match id {
+            StackId(0) => vec![Step::category("[unknown toucher]")],
+            id => path(input, id),
+        };
+        tree.add(steps, bytes, bytes);
+    }
+    tree
+}
+
+/// Frames from the outermost inwards, under their process if there are several.
+fn path(input: &Input<'_>, id: StackId) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if input.account.processes.len() > 1
+        && let Some(pid) = input.symbols.process(id)
+    {
+        let command = input.run.commands.get(&pid).and_then(|words| words.first());
+        let name = command.map_or("process", |word| word.rsplit('/').next().unwrap_or(word));
+        steps.push(Step::category(&format!("[{} {name}]", pid.0)));
+    }
+    let frames = input.symbols.frames(id);
+    steps.extend(frames.iter().rev().map(Step::of_frame));
+    steps
+}

@@ -1,0 +1,219 @@
+//! Drawing. inferno lays the frames out and brings the script that zooms and
+//! searches; what a frame says and its colour are put in afterwards.
+//!
+//! inferno counts samples and knows nothing of units or of a second figure, and
+//! it takes names apart at `;` and at numbers. So it is given numbers for names,
+//! and each frame of its output is completed from the node of that number. No
+//! name from a traced program passes through it.
+
+use super::palette::{self, Colour};
+use super::tree::{Node, Tree};
+use crate::reports::text::{count, cut, cut_front, percent, width};
+use crate::symbols::short_name;
+use crate::units::Bytes;
+use inferno::flamegraph::{self, Direction, Options, color::BackgroundColor};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// The narrowest frame that is drawn, as a part of the whole: half a pixel on a
+/// wide screen.
+const NARROWEST: u64 = 5_000;
+/// Size of letters, and how wide one is; in pixels.
+const FONT_SIZE: usize = 12;
+const LETTER: f64 = 7.08;
+/// Width of the picture before a browser makes it fit; in pixels.
+const WIDTH: f64 = 1200.0;
+
+/// What is drawn.
+#[derive(Debug)]
+pub(super) struct Picture<'a> {
+    /// First line.
+    pub title: String,
+    /// Second line.
+    pub subtitle: String,
+    /// Colour by the resident share, rather than by module.
+    pub by_share: bool,
+    /// The stacks.
+    pub tree: &'a Tree,
+}
+
+impl Picture<'_> {
+    /// Writes the SVG.
+    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let total = self.tree.total();
+        if total == Bytes::ZERO {
+            return self.write_empty(out);
+        }
+        let mut lines = self.tree.folded(Bytes((total.0 / NARROWEST).max(1)));
+        // As a chart, inferno keeps the order of the lines, from the last on.
+        lines.reverse();
+        let mut options = Options::default();
+        options.title = cut(&self.title, 130);
+        options.subtitle = Some(cut(&self.subtitle, 150));
+        options.flame_chart = true;
+        options.direction = Direction::Inverted;
+        options.font_size = FONT_SIZE;
+        options.min_width = 0.0;
+        options.bgcolors = Some(BackgroundColor::Flat((255, 255, 255).into()));
+        options.count_name = "bytes".to_owned();
+        options.name_type = String::new();
+        let mut drawn = Vec::new();
+        flamegraph::from_lines(&mut options, lines.iter().map(String::as_str), &mut drawn)?;
+        let drawn = String::from_utf8(drawn).map_err(io::Error::other)?;
+        out.write_all(self.complete(&drawn).as_bytes())
+    }
+
+    /// Puts in what inferno does not know.
+    fn complete(&self, drawn: &str) -> String {
+        // The name in a box is the title up to the first line break, rather
+        // than up to the last parenthesis.
+        let drawn = drawn.replace(r#".replace(/\([^(]*\)$/,"")"#, r#".split("\n")[0]"#);
+        let (head, frames) = drawn
+            .split_once("<svg id=\"frames\"")
+            .unwrap_or((&drawn, ""));
+        let mut out = String::with_capacity(drawn.len() * 2);
+        out.push_str(head);
+        if self.by_share {
+            push_legend(&mut out);
+        }
+        out.push_str("<svg id=\"frames\"");
+        let mut pieces = frames.split("<g><title>");
+        out.push_str(pieces.next().unwrap_or_default());
+        for piece in pieces {
+            out.push_str("<g><title>");
+            match self.frame(piece) {
+                Some(frame) => out.push_str(&frame),
+                None => out.push_str(piece),
+            }
+        }
+        out
+    }
+
+    /// One frame, from its title's text on: `7 (4,096 bytes, 1.00%)</title>…`.
+    fn frame(&self, piece: &str) -> Option<String> {
+        let (title, rest) = piece.split_once("</title>")?;
+        let number = title.split_once(' ')?.0;
+        let node = match number {
+            "all" => &self.tree.nodes()[0],
+            number => self.tree.nodes().get(number.parse::<usize>().ok()?)?,
+        };
+        let (before, rest) = rest.split_once("fill=\"")?;
+        let (_, rest) = rest.split_once('"')?;
+        let (text, rest) = rest.split_once("</text>")?;
+        let (text, _) = text.rsplit_once('>')?;
+        let (red, green, blue) = self.colour(node);
+        let wide: f64 = before
+            .split_once("width=\"")?
+            .1
+            .split_once('%')?
+            .0
+            .parse()
+            .ok()?;
+        let name = short_name(&node.name);
+        let label = label(&name, wide / 100.0 * (WIDTH - 20.0));
+        let title = escape(&self.title_of(node, &name));
+        let label = escape(&label);
+        Some(format!(
+            "{title}</title>{before}fill=\"rgb({red},{green},{blue})\"{text}>{label}</text>{rest}"
+        ))
+    }
+
+    fn colour(&self, node: &Node) -> Colour {
+        match self.by_share {
+            true => palette::of_share(node.resident.0, node.bytes.0),
+            false => palette::of_module(node.module.as_deref(), &node.name),
+        }
+    }
+
+    /// What a browser shows of a frame under the pointer.
+    fn title_of(&self, node: &Node, name: &str) -> String {
+        let total = self.tree.total();
+        let mut title = format!(
+            "{name}\n{} ({} bytes), {} of {total}",
+            node.bytes,
+            count(node.bytes.0),
+            percent(node.bytes.0, total.0)
+        );
+        if self.by_share {
+            let share = percent(node.resident.0, node.bytes.0);
+            let _ = write!(title, "\n{} became resident ({share})", node.resident);
+        }
+        let name = Some(&node.name).filter(|full| *full != name);
+        for line in [name, node.place.as_ref(), node.module.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            title.push('\n');
+            title.push_str(line);
+        }
+        title
+    }
+
+    /// Nothing to draw: a picture that says so.
+    fn write_empty(&self, out: &mut dyn Write) -> io::Result<()> {
+        let line = |y: u32, size: u32, text: &str| {
+            let text = escape(&cut(text, 150));
+            format!("<text x=\"600\" y=\"{y}\" font-size=\"{size}\">{text}</text>\n")
+        };
+        writeln!(
+            out,
+            "<?xml version=\"1.0\" standalone=\"no\"?>\n\
+             <svg version=\"1.1\" width=\"1200\" height=\"110\" viewBox=\"0 0 1200 110\" \
+             xmlns=\"http://www.w3.org/2000/svg\" font-family=\"monospace\" text-anchor=\"middle\">\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{}{}{}</svg>",
+            line(24, 17, &self.title),
+            line(48, 12, &self.subtitle),
+            line(84, 12, "Nothing was recorded.")
+        )
+    }
+}
+
+/// A name cut to fit a width in pixels; nothing where not even a part fits.
+fn label(name: &str, pixels: f64) -> String {
+    let columns = ((pixels - 3.0) / LETTER).max(0.0) as usize;
+    match columns {
+        _ if width(name) <= columns => name.to_owned(),
+        0..3 => String::new(),
+        columns => cut_front(name, columns),
+    }
+}
+
+/// What the colours mean.
+fn push_legend(out: &mut String) {
+    const STEPS: u64 = 24;
+    const STEP: u64 = 5;
+    for step in 0..STEPS {
+        // The scale is that of the colours: its middle is a quarter.
+        let (red, green, blue) = palette::of_share(step * step, (STEPS - 1) * (STEPS - 1));
+        let x = 10 + step * STEP;
+        let _ = write!(
+            out,
+            "<rect x=\"{x}\" y=\"30\" width=\"{STEP}\" height=\"10\" fill=\"rgb({red},{green},{blue})\"/>"
+        );
+    }
+    for (x, text) in [(10, "0"), (62, "25"), (114, "100 % resident")] {
+        let _ = write!(
+            out,
+            "<text x=\"{x}\" y=\"52\" style=\"font-size:10px\">{text}</text>"
+        );
+    }
+}
+
+/// Text within XML.
+pub(in crate::reports) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // XML has no way to write these.
+            c if c.is_control() && c != '\n' => out.push('\u{fffd}'),
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,222 @@
+//! Stacks merged from their outermost frame inwards.
+
+use crate::symbols::Frame;
+use crate::units::Bytes;
+use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+
+/// One frame of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    name: String,
+    place: Option<String>,
+    module: Option<String>,
+}
+
+impl Step {
+    /// A name that is no function's, in brackets.
+    pub(super) fn category(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            place: None,
+            module: None,
+        }
+    }
+
+    /// A frame of a stack.
+    pub(super) fn of_frame(frame: &Frame) -> Self {
+        let place = match (&frame.file, frame.line) {
+            (Some(file), Some(line)) => Some(format!("{file}:{line}")),
+            (file, _) => file.clone(),
+        };
+        Self {
+            name: frame.name(),
+            place,
+            module: frame.module.clone(),
+        }
+    }
+}
+
+/// A frame in its place in the picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Full name of the function, or category.
+    pub name: String,
+    /// Where in the source, if it is one place; where it is several in one
+    /// file, that file.
+    pub place: Option<String>,
+    /// File name of the module.
+    pub module: Option<String>,
+    /// Bytes of it and everything below.
+    pub bytes: Bytes,
+    /// Those of them that became resident.
+    pub resident: Bytes,
+    children: Vec<usize>,
+}
+
+/// All stacks of a picture. Node 0 stands for all of them.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+    index: FxHashMap<(usize, String), usize>,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self {
+            nodes: vec![Node::new(Step::category("all"))],
+            index: FxHashMap::default(),
+        }
+    }
+}
+
+impl Node {
+    fn new(step: Step) -> Self {
+        Self {
+            name: step.name,
+            place: step.place,
+            module: step.module,
+            bytes: Bytes::ZERO,
+            resident: Bytes::ZERO,
+            children: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, bytes: Bytes, resident: Bytes) {
+        self.bytes += bytes;
+        self.resident += resident;
+    }
+
+    /// Another call of the same function may stand in another line, or be
+    /// another function of that name in another file.
+    fn widen(&mut self, place: Option<String>) {
+        if self.place == place {
+            return;
+        }
+        let file = |place: &Option<String>| {
+            let place = place.as_deref()?;
+            Some(
+                place
+                    .rsplit_once(':')
+                    .map_or(place, |(file, _)| file)
+                    .to_owned(),
+            )
+        };
+        self.place = file(&self.place).filter(|own| Some(own) == file(&place).as_ref());
+    }
+}
+
+impl Tree {
+    /// Adds a stack, outermost frame first.
+    pub(super) fn add(&mut self, path: Vec<Step>, bytes: Bytes, resident: Bytes) {
+        if bytes == Bytes::ZERO {
+            return;
+        }
+        self.nodes[0].add(bytes, resident);
+        let mut parent = 0;
+        for step in path {
+            let next = self.nodes.len();
+            let key = (parent, step.name.clone());
+            let number = *self.index.entry(key).or_insert(next);
+            if number == next {
+                self.nodes.push(Node::new(step));
+                self.nodes[parent].children.push(number);
+            } else {
+                self.nodes[number].widen(step.place);
+            }
+            self.nodes[number].add(bytes, resident);
+            parent = number;
+        }
+    }
+
+    /// All nodes.
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Bytes of all stacks.
+    pub(super) fn total(&self) -> Bytes {
+        self.nodes[0].bytes
+    }
+
+    /// The tree as folded stacks of node numbers (`3;7;9 4096`), in the order in
+    /// which they stand in the picture: the largest first. Nodes of fewer than
+    /// `least` bytes are left out; their bytes stay with their parents.
+    pub(super) fn folded(&self, least: Bytes) -> Vec<String> {
+        let mut lines = Vec::new();
+        // What is left to do: a node, and its path.
+        let mut open = vec![(0, String::new())];
+        while let Some((number, path)) = open.pop() {
+            let node = &self.nodes[number];
+            let mut shown: Vec<usize> = node.children.clone();
+            shown.retain(|&child| self.nodes[child].bytes >= least);
+            let below: Bytes = shown.iter().map(|&child| self.nodes[child].bytes).sum();
+            let own = node.bytes.saturating_sub(below);
+            if own > Bytes::ZERO {
+                // Bytes of no stack at all can't be: every stack has a frame.
+                let path = if path.is_empty() { "0" } else { &path };
+                lines.push(format!("{path} {}", own.0));
+            }
+            shown.sort_by(|&a, &b| {
+                let key = |n: usize| (Reverse(self.nodes[n].bytes), &self.nodes[n].name);
+                key(b).cmp(&key(a))
+            });
+            for child in shown {
+                let path = match path.as_str() {
+                    "" => child.to_string(),
+                    path => format!("{path};{child}"),
+                };
+                open.push((child, path));
+            }
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(names: &str) -> Vec<Step> {
+        names.split(' ').map(Step::category).collect()
+    }
+
+    #[test]
+    fn stacks_are_merged_and_the_largest_comes_first() {
+        let mut tree = Tree::default();
+        for (names, bytes) in [("a b", 10), ("a c", 30), ("a", 5), ("z", 40), ("a b d", 2)] {
+            tree.add(path(names), Bytes(bytes), Bytes(1));
+        }
+        assert_eq!(tree.total(), Bytes(87));
+        let names: Vec<_> = tree.nodes().iter().map(|n| n.name.as_str()).collect();
+        assert_eq!(names, ["all", "a", "b", "c", "z", "d"]);
+        assert_eq!(
+            tree.folded(Bytes(1)),
+            ["1 5", "1;3 30", "1;2 10", "1;2;5 2", "4 40"]
+        );
+        assert_eq!(tree.folded(Bytes(12)), ["1 5", "1;3 30", "1;2 12", "4 40"]);
+        assert_eq!(tree.folded(Bytes(20)), ["1 17", "1;3 30", "4 40"]);
+    }
+
+    #[test]
+    fn nothing_is_no_line() {
+        assert!(Tree::default().folded(Bytes(1)).is_empty());
+    }
+
+    #[test]
+    fn a_function_called_in_several_lines_keeps_its_file() {
+        let step = |place: &str| Step {
+            place: Some(place.to_owned()),
+            ..Step::category("f")
+        };
+        let mut tree = Tree::default();
+        let mut place_after = |place: &str| {
+            tree.add(vec![step(place)], Bytes(1), Bytes::ZERO);
+            tree.nodes()[1].place.clone()
+        };
+        assert_eq!(place_after("/a.rs:1").as_deref(), Some("/a.rs:1"));
+        assert_eq!(place_after("/a.rs:1").as_deref(), Some("/a.rs:1"));
+        assert_eq!(place_after("/a.rs:2").as_deref(), Some("/a.rs"));
+        assert_eq!(place_after("/b.rs:2"), None);
+    }
+}

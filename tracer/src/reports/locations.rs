@@ -1,0 +1,143 @@
+//! Stacks grouped by location: what tables and `stats.json` list.
+
+use super::Input;
+use crate::ledger::account::{Reserver, Snapshot};
+use crate::symbols::Frame;
+use crate::units::{Bytes, StackId};
+use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+
+/// What the stacks of one location did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Location {
+    /// The frame.
+    pub frame: Frame,
+    /// Blocks and direct mappings made, over the run.
+    pub calls: u64,
+    /// Their bytes, over the run.
+    pub size: Bytes,
+    /// Live at the reserved peak.
+    pub reserved: Bytes,
+    /// Resident at the resident peak, as reserver.
+    pub resident: Bytes,
+    /// Resident at the resident peak, as toucher.
+    pub touched: Bytes,
+    /// Never given back.
+    pub leaked: Bytes,
+    /// Its largest stack.
+    pub stack: StackId,
+    /// Who touched what it reserved, at the resident peak; the largest first.
+    pub touchers: Vec<(String, Bytes)>,
+}
+
+/// Every location, the largest reserved at the peak first; then by resident
+/// bytes, bytes over the run, name.
+pub(super) fn locations(input: &Input<'_>) -> Vec<Location> {
+    let mut groups = Groups::new(input);
+    let account = input.account;
+    for &(id, totals) in &account.stacks {
+        let location = groups.of(id);
+        location.calls += totals.calls;
+        location.size += totals.bytes;
+        location.leaked += totals.leaked;
+    }
+    for &(id, bytes) in &account.reserved_peak.by_reserver {
+        groups.of(id).reserved += bytes;
+    }
+    for &(reserver, bytes) in &account.resident_peak.resident_by_reserver {
+        if let Reserver::Stack(id) = reserver {
+            groups.of(id).resident += bytes;
+        }
+    }
+    for &(id, bytes) in &account.resident_peak.resident_by_toucher {
+        groups.of(id).touched += bytes;
+    }
+    groups.add_touchers(&account.resident_peak);
+    groups.choose_stacks();
+    let mut locations = groups.locations;
+    locations.sort_by_cached_key(|l| {
+        let bytes = (l.reserved, l.resident, l.size, l.touched);
+        (Reverse(bytes), l.frame.to_string())
+    });
+    locations
+}
+
+struct Groups<'a> {
+    input: &'a Input<'a>,
+    locations: Vec<Location>,
+    by_name: FxHashMap<String, usize>,
+    by_stack: FxHashMap<StackId, usize>,
+}
+
+impl<'a> Groups<'a> {
+    fn new(input: &'a Input<'a>) -> Self {
+        Self {
+            input,
+            locations: Vec::new(),
+            by_name: FxHashMap::default(),
+            by_stack: FxHashMap::default(),
+        }
+    }
+
+    fn index(&mut self, id: StackId) -> usize {
+        if let Some(&index) = self.by_stack.get(&id) {
+            return index;
+        }
+        let frame = self.input.symbols.location(id);
+        let next = self.locations.len();
+        let index = *self.by_name.entry(frame.to_string()).or_insert(next);
+        if index == next {
+            self.locations.push(Location {
+                frame,
+                stack: id,
+                ..Location::default()
+            });
+        }
+        self.by_stack.insert(id, index);
+        index
+    }
+
+    fn of(&mut self, id: StackId) -> &mut Location {
+        let index = self.index(id);
+        &mut self.locations[index]
+    }
+
+    fn add_touchers(&mut self, snapshot: &Snapshot) {
+        let mut sums: FxHashMap<(usize, usize), Bytes> = FxHashMap::default();
+        for &(reserver, toucher, bytes) in &snapshot.by_reserver_and_toucher {
+            if let Reserver::Stack(reserver) = reserver {
+                let key = (self.index(reserver), self.index(toucher));
+                *sums.entry(key).or_default() += bytes;
+            }
+        }
+        for ((reserver, toucher), bytes) in sums {
+            let name = self.locations[toucher].frame.to_string();
+            self.locations[reserver].touchers.push((name, bytes));
+        }
+        for location in &mut self.locations {
+            location
+                .touchers
+                .sort_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
+        }
+    }
+
+    /// Of the stacks of a location, the one with the most reserved at the peak,
+    /// then the most over the run, then the smallest id.
+    fn choose_stacks(&mut self) {
+        let account = self.input.account;
+        let mut weights: FxHashMap<StackId, (Bytes, Bytes)> = FxHashMap::default();
+        for &(id, totals) in &account.stacks {
+            weights.entry(id).or_default().1 += totals.bytes;
+        }
+        for &(id, bytes) in &account.reserved_peak.by_reserver {
+            weights.entry(id).or_default().0 += bytes;
+        }
+        let weight = |id: StackId| (weights.get(&id).copied().unwrap_or_default(), Reverse(id));
+        for (&id, &index) in &self.by_stack {
+            let location = &mut self.locations[index];
+            if weight(id) > weight(location.stack) {
+                location.stack = id;
+            }
+        }
+    }
+}

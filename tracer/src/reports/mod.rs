@@ -1,0 +1,138 @@
+//! What users read: files and the summary on the terminal, all made from the
+//! same [`Input`].
+
+mod flame;
+mod locations;
+mod output;
+mod owner;
+mod stats;
+mod summary;
+mod text;
+mod timeline;
+mod top;
+mod totals;
+
+#[cfg(test)]
+mod tests;
+
+pub use output::OutDir;
+pub use owner::Owner;
+pub use summary::{Style, summary};
+
+use crate::events::Lost;
+use crate::ledger::account::Account;
+use crate::symbols::SymbolTable;
+use crate::units::Pid;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Exit {
+    /// Its exit code, where it ended by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Exit {
+    /// From a wait status, as `wait(2)` gives it.
+    #[must_use]
+    pub fn from_status(status: u32) -> Self {
+        match status & 0x7f {
+            0 => Self {
+                code: Some((status >> 8 & 0xff) as i32),
+                signal: None,
+            },
+            signal => Self {
+                code: None,
+                signal: Some(signal as i32),
+            },
+        }
+    }
+}
+
+/// What was run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// How it ended; both unknown where it still ran.
+    pub exit: Exit,
+    /// Commands of other processes, as far as they are known.
+    pub commands: BTreeMap<Pid, Vec<String>>,
+    /// Version of the tracer that recorded it.
+    pub tracer_version: String,
+    /// `uname -r`
+    pub kernel_release: String,
+    /// `heap` or `pages`.
+    pub mode: String,
+}
+
+/// Everything that reports are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// What was run.
+    pub run: &'a Run,
+    /// What the ledger concludes.
+    pub account: &'a Account,
+    /// The names of its stacks.
+    pub symbols: &'a SymbolTable,
+    /// What was lost on the way.
+    pub lost: &'a [Lost],
+    /// Whether the recording is whole: it ended as it should and nothing that
+    /// was written is missing. (What was lost before is in `lost`.)
+    pub complete: bool,
+}
+
+impl Input<'_> {
+    /// Events that were lost, all causes together.
+    #[must_use]
+    pub fn lost_total(&self) -> u64 {
+        let counts = self.lost.iter().map(|lost| lost.count);
+        counts.fold(0, u64::saturating_add)
+    }
+
+    /// The command as a shell would be given it.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        text::command_line(&self.run.command)
+    }
+}
+
+/// A report: a pure function from the input to a file.
+pub trait Report {
+    /// Name of the file in the out dir.
+    fn file_name(&self) -> &'static str;
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Where writing fails.
+    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// Every report, in the order in which the summary names them.
+#[must_use]
+pub fn all() -> Vec<Box<dyn Report>> {
+    vec![
+        Box::new(top::Top),
+        Box::new(stats::Stats),
+        Box::new(flame::Flame::Reserved),
+        Box::new(flame::Flame::Resident),
+        Box::new(flame::Flame::Touched),
+        Box::new(timeline::Timeline),
+    ]
+}
+
+/// Writes every report to the out dir and returns the paths.
+///
+/// # Errors
+/// The first report that could not be written; the others are written all the
+/// same.
+pub fn write_all(dir: &OutDir, input: &Input<'_>) -> io::Result<Vec<PathBuf>> {
+    let write = |report: &dyn Report| dir.write(report.file_name(), |out| report.write(input, out));
+    let results: Vec<_> = all().iter().map(|report| write(&**report)).collect();
+    results.into_iter().collect()
+}

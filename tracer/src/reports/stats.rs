@@ -1,0 +1,294 @@
+//! `stats.json`: every figure, for scripts. `docs/stats.md` says what each field
+//! means; fields are added, never renamed.
+
+use super::locations::{Location, locations};
+use super::{Exit, Input, Report};
+use crate::ledger::account::{Account, ProcessAccount};
+use crate::units::Bytes;
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+/// Changes when a field changes its meaning.
+const SCHEMA_VERSION: u32 = 1;
+
+/// Locations that are listed for each of the three orders: bytes over the run,
+/// reserved at the peak, resident at the peak.
+const TOP: usize = 50;
+
+/// Touchers that are listed of a location.
+const TOUCHERS: usize = 5;
+
+/// `stats.json`
+#[derive(Debug)]
+pub(super) struct Stats;
+
+impl Report for Stats {
+    fn file_name(&self) -> &'static str {
+        "stats.json"
+    }
+
+    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, &document(input))?;
+        out.write_all(b"\n")
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema_version: u32,
+    tracer_version: &'a str,
+    kernel: &'a str,
+    mode: &'a str,
+    command: &'a [String],
+    exit: Exit,
+    duration_ns: u64,
+    complete: bool,
+    lost: BTreeMap<&'a str, u64>,
+    lost_by_probe: Vec<LostBy<'a>>,
+    peak_mem: u64,
+    top_allocs: Vec<TopAlloc>,
+    tracked_allocs: u64,
+    tracked_bytes: u64,
+    total_allocs: u64,
+    total_frames: usize,
+    reserved: Reserved,
+    resident: Resident,
+    leaked: Leaked,
+    top_touchers: Vec<TopToucher>,
+    oddities: Oddities,
+    processes: Vec<Process<'a>>,
+}
+
+#[derive(Serialize)]
+struct LostBy<'a> {
+    cause: &'a str,
+    probe: &'a str,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct TopAlloc {
+    location: String,
+    size: u64,
+    iec: String,
+    calls: u64,
+    reserved_at_peak_bytes: u64,
+    resident_at_peak_bytes: u64,
+    leaked_bytes: u64,
+    touchers: Vec<TopToucher>,
+    stack: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TopToucher {
+    location: String,
+    resident_at_peak_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Reserved {
+    peak_bytes: u64,
+    at_ns: u64,
+    heap_bytes: u64,
+    mapping_bytes: u64,
+    kernel_peak_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Resident {
+    peak_bytes: u64,
+    at_ns: u64,
+    kernel_peak_bytes: u64,
+    anon_bytes: u64,
+    file_bytes: u64,
+    shmem_bytes: u64,
+    slack_bytes: u64,
+    unexplained_bytes: i64,
+    at_reserved_peak_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Leaked {
+    bytes: u64,
+    allocs: u64,
+}
+
+#[derive(Serialize)]
+struct Oddities {
+    unknown_frees: u64,
+    overlapping_allocs: u64,
+    misplaced: u64,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: u32,
+    ppid: u32,
+    command: &'a [String],
+    exit: Exit,
+    reserved_peak_bytes: u64,
+    resident_peak_bytes: u64,
+    tracked_allocs: u64,
+    kernel_reserved_peak_bytes: u64,
+    kernel_resident_peak_bytes: u64,
+}
+
+fn document<'a>(input: &Input<'a>) -> Document<'a> {
+    let account = input.account;
+    let locations = locations(input);
+    let mut lost = BTreeMap::new();
+    for entry in input.lost {
+        let sum: &mut u64 = lost.entry(entry.cause.as_str()).or_default();
+        *sum = sum.saturating_add(entry.count);
+    }
+    let by_probe = input.lost.iter().map(|lost| LostBy {
+        cause: &lost.cause,
+        probe: &lost.probe,
+        count: lost.count,
+    });
+    Document {
+        schema_version: SCHEMA_VERSION,
+        tracer_version: &input.run.tracer_version,
+        kernel: &input.run.kernel_release,
+        mode: &input.run.mode,
+        command: &input.run.command,
+        exit: input.run.exit,
+        duration_ns: account.ended.0.saturating_sub(account.began.0),
+        complete: input.complete,
+        lost,
+        lost_by_probe: by_probe.collect(),
+        peak_mem: account.reserved_peak.reserved.0,
+        top_allocs: top_allocs(input, &locations),
+        tracked_allocs: account.allocs,
+        tracked_bytes: account.alloc_bytes.0,
+        total_allocs: account.allocs + account.frees,
+        total_frames: input.symbols.distinct_frames(),
+        reserved: reserved(account),
+        resident: resident(account),
+        leaked: Leaked {
+            bytes: account
+                .stacks
+                .iter()
+                .map(|(_, s)| s.leaked)
+                .sum::<Bytes>()
+                .0,
+            allocs: account.stacks.iter().map(|(_, s)| s.leaked_allocs).sum(),
+        },
+        top_touchers: top_touchers(&locations),
+        oddities: Oddities {
+            unknown_frees: account.oddities.unknown_frees,
+            overlapping_allocs: account.oddities.overlapping_allocs,
+            misplaced: account.oddities.misplaced,
+        },
+        processes: account
+            .processes
+            .iter()
+            .map(|p| process(input, p))
+            .collect(),
+    }
+}
+
+fn reserved(account: &Account) -> Reserved {
+    let peak = &account.reserved_peak;
+    Reserved {
+        peak_bytes: peak.reserved.0,
+        at_ns: peak.at.0.saturating_sub(account.began.0),
+        heap_bytes: peak.heap.0,
+        mapping_bytes: peak.mappings.0,
+        kernel_peak_bytes: account
+            .processes
+            .iter()
+            .map(|p| p.kernel.virtual_peak)
+            .sum(),
+    }
+}
+
+fn resident(account: &Account) -> Resident {
+    let peak = &account.resident_peak;
+    Resident {
+        peak_bytes: peak.resident.0,
+        at_ns: peak.at.0.saturating_sub(account.began.0),
+        kernel_peak_bytes: account
+            .processes
+            .iter()
+            .map(|p| p.kernel.resident_peak)
+            .sum(),
+        anon_bytes: peak.anon.0,
+        file_bytes: peak.file.0,
+        shmem_bytes: peak.shmem.0,
+        slack_bytes: peak.slack.0,
+        unexplained_bytes: peak.unexplained,
+        at_reserved_peak_bytes: account.reserved_peak.resident.0,
+    }
+}
+
+/// The first of three orders, each location once, in memray's order (by bytes
+/// over the run).
+fn top_allocs(input: &Input<'_>, locations: &[Location]) -> Vec<TopAlloc> {
+    let mut chosen = BTreeSet::new();
+    let orders: [fn(&Location) -> Bytes; 3] = [|l| l.size, |l| l.reserved, |l| l.resident];
+    for order in orders {
+        let mut indexes: Vec<usize> = (0..locations.len()).collect();
+        indexes.retain(|&index| order(&locations[index]) > Bytes::ZERO);
+        indexes.sort_by_key(|&index| (Reverse(order(&locations[index])), index));
+        chosen.extend(indexes.into_iter().take(TOP));
+    }
+    let mut chosen: Vec<usize> = chosen.into_iter().collect();
+    chosen.sort_by_key(|&index| (Reverse(locations[index].size), index));
+    let alloc = |index: usize| top_alloc(input, &locations[index]);
+    chosen.into_iter().map(alloc).collect()
+}
+
+fn top_alloc(input: &Input<'_>, location: &Location) -> TopAlloc {
+    let frames = input.symbols.frames(location.stack);
+    let touchers = location.touchers.iter().take(TOUCHERS);
+    TopAlloc {
+        location: location.frame.to_string(),
+        size: location.size.0,
+        iec: location.size.to_string(),
+        calls: location.calls,
+        reserved_at_peak_bytes: location.reserved.0,
+        resident_at_peak_bytes: location.resident.0,
+        leaked_bytes: location.leaked.0,
+        touchers: touchers
+            .map(|(location, bytes)| TopToucher {
+                location: location.clone(),
+                resident_at_peak_bytes: bytes.0,
+            })
+            .collect(),
+        stack: frames.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn top_touchers(locations: &[Location]) -> Vec<TopToucher> {
+    let mut touchers: Vec<&Location> = locations.iter().filter(|l| l.touched.0 > 0).collect();
+    touchers.sort_by_cached_key(|l| (Reverse(l.touched), l.frame.to_string()));
+    let toucher = |l: &Location| TopToucher {
+        location: l.frame.to_string(),
+        resident_at_peak_bytes: l.touched.0,
+    };
+    touchers.into_iter().take(TOP).map(toucher).collect()
+}
+
+fn process<'a>(input: &Input<'a>, process: &ProcessAccount) -> Process<'a> {
+    let own = input.run.commands.get(&process.pid);
+    let is_root = input.account.processes.first().map(|p| p.pid) == Some(process.pid);
+    let command: &[String] = match own {
+        Some(command) => command,
+        None if is_root => &input.run.command,
+        None => &[],
+    };
+    Process {
+        pid: process.pid.0,
+        ppid: process.parent.0,
+        command,
+        exit: process.status.map(Exit::from_status).unwrap_or_default(),
+        reserved_peak_bytes: process.reserved_peak.0,
+        resident_peak_bytes: process.resident_peak.0,
+        tracked_allocs: process.allocs,
+        kernel_reserved_peak_bytes: process.kernel.virtual_peak,
+        kernel_resident_peak_bytes: process.kernel.resident_peak,
+    }
+}

@@ -1,0 +1,197 @@
+//! The summary on the terminal.
+
+use super::Input;
+use super::locations::{Location, locations};
+use super::text::{count, left, percent, printable, right, width};
+use super::totals::{Line, ending, is_alarming, totals, warnings};
+use crate::symbols::{Frame, short_name};
+use crate::units::Bytes;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// Locations that are listed.
+const ROWS: usize = 12;
+
+/// How text is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Columns of a line.
+    pub columns: usize,
+    /// Whether escape sequences for colour and weight may be used.
+    pub colour: bool,
+}
+
+impl Style {
+    /// What standard output can show: as wide as the terminal, in colour unless
+    /// `NO_COLOR` or `TERM` forbid it; for a file or a pipe 120 columns, plain.
+    #[must_use]
+    pub fn of_stdout() -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let columns = if terminal { terminal_columns() } else { None };
+        Self {
+            columns: columns.unwrap_or(120).clamp(60, 250),
+            colour: terminal && !dumb && !set("NO_COLOR"),
+        }
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        match self.colour {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+}
+
+fn terminal_columns() -> Option<usize> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ fills in the structure that is passed, our own.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// What is printed at the end of a run: the largest locations, totals beside
+/// the kernel's, what was lost, and where the files are.
+#[must_use]
+pub fn summary(input: &Input<'_>, files: &[PathBuf], style: Style) -> String {
+    let mut out = String::new();
+    let title = super::text::cut(
+        &input.command_line(),
+        style.columns.saturating_sub(30).max(20),
+    );
+    out.push_str(&format!(
+        "{}  {}\n\n",
+        style.paint("1", &title),
+        ending(input)
+    ));
+    let all = locations(input);
+    let shown = |l: &&Location| l.reserved.max(l.resident) > Bytes::ZERO;
+    let rows: Vec<&Location> = all.iter().filter(shown).collect();
+    if rows.is_empty() {
+        out.push_str("No allocation was recorded.\n");
+    } else {
+        table(&mut out, &rows, style);
+    }
+    out.push('\n');
+    for line in totals(input) {
+        push_line(&mut out, &line, "2", style);
+    }
+    for line in warnings(input) {
+        let colour = if is_alarming(&line) { "1;31" } else { "2" };
+        push_line(&mut out, &line, colour, style);
+    }
+    if let Some(text) = files_line(files) {
+        push_line(&mut out, &("files", text), "2", style);
+    }
+    out
+}
+
+/// Label in a column of its own, text wrapped at blanks.
+fn push_line(out: &mut String, (label, text): &Line, colour: &str, style: Style) {
+    const LABEL: usize = 13;
+    let mut column = 0;
+    out.push_str(&style.paint(colour, &left(label, LABEL)));
+    for word in text.split(' ') {
+        if column > 0 && LABEL + column + 1 + width(word) > style.columns {
+            out.push('\n');
+            out.push_str(&" ".repeat(LABEL));
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width(word);
+    }
+    out.push('\n');
+}
+
+/// `out/ureter: top.md, stats.json, reserved.svg`
+fn files_line(files: &[PathBuf]) -> Option<String> {
+    let dir = files.first()?.parent().unwrap_or(Path::new(""));
+    let name = |file: &PathBuf| {
+        let name = file.strip_prefix(dir).unwrap_or(file);
+        printable(&name.to_string_lossy())
+    };
+    let names: Vec<_> = files.iter().map(name).collect();
+    let dir = match dir.as_os_str().is_empty() {
+        true => ".".to_owned(),
+        false => printable(&dir.to_string_lossy()),
+    };
+    Some(format!("{dir}: {}", names.join(", ")))
+}
+
+fn table(out: &mut String, rows: &[&Location], style: Style) {
+    const HEAD: [&str; 4] = ["reserved", "resident", "touched", "calls"];
+    let cells = |l: &Location| {
+        [
+            l.reserved.to_string(),
+            l.resident.to_string(),
+            percent(l.resident.0, l.reserved.0),
+            count(l.calls),
+        ]
+    };
+    let (shown, rest) = rows.split_at(rows.len().min(ROWS));
+    let lines: Vec<[String; 4]> = shown.iter().map(|row| cells(row)).collect();
+    let mut widths = HEAD.map(width);
+    for line in &lines {
+        for (column, cell) in line.iter().enumerate() {
+            widths[column] = widths[column].max(width(cell));
+        }
+    }
+    let numbers: usize = widths.iter().map(|w| w + 2).sum();
+    let room = style.columns.saturating_sub(numbers).max(20);
+    let line = |cells: &[String; 4]| {
+        let cells = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, w)| right(cell, w) + "  ");
+        cells.collect::<String>()
+    };
+    let head = line(&HEAD.map(ToOwned::to_owned));
+    out.push_str(&style.paint("2", &format!("{head}location (at the peaks)")));
+    out.push('\n');
+    for (row, cells) in shown.iter().zip(&lines) {
+        out.push_str(&line(cells));
+        out.push_str(&location_text(&row.frame, room, style));
+        out.push('\n');
+    }
+    if !rest.is_empty() {
+        let sum = |of: fn(&Location) -> Bytes| rest.iter().map(|l| of(l)).sum::<Bytes>();
+        let calls = rest.iter().map(|l| l.calls).sum();
+        let (reserved, resident) = (sum(|l| l.reserved), sum(|l| l.resident));
+        let part = percent(resident.0, reserved.0);
+        let cells = [
+            reserved.to_string(),
+            resident.to_string(),
+            part,
+            count(calls),
+        ];
+        let text = format!("{} more locations", count(rest.len() as u64));
+        out.push_str(&format!("{}{}\n", line(&cells), style.paint("2", &text)));
+    }
+}
+
+/// The function, shortened from the front (its end says most), then where.
+fn location_text(frame: &Frame, room: usize, style: Style) -> String {
+    let name = short_name(&frame.name());
+    let place = match (&frame.file, frame.line) {
+        (Some(file), line) => {
+            let file = file.rsplit('/').next().unwrap_or(file);
+            line.map_or(format!("  {file}"), |line| format!("  {file}:{line}"))
+        }
+        (None, _) => match &frame.module {
+            Some(module) if frame.function.is_some() => format!("  {module}"),
+            _ => String::new(),
+        },
+    };
+    let place = super::text::cut(&place, room / 2);
+    let name = super::text::cut_front(&name, room - width(&place));
+    name + &style.paint("2", &place)
+}

@@ -1,0 +1,321 @@
+//! Reports over small stored inputs, compared with the files in `tests/golden`.
+//! `UPDATE_GOLDENS=1` writes them anew; a missing one is a failure.
+
+use super::*;
+use crate::events::KernelCounts;
+use crate::ledger::account::{Point, ProcessAccount, Reserver, Snapshot, StackTotals};
+use crate::symbols::Frame;
+use crate::units::{Bytes, Nanos, StackId};
+use std::path::Path;
+
+/// What an [`Input`] borrows from.
+#[derive(Default)]
+struct Stored {
+    run: Run,
+    account: Account,
+    symbols: SymbolTable,
+    lost: Vec<Lost>,
+    incomplete: bool,
+}
+
+impl Stored {
+    fn input(&self) -> Input<'_> {
+        Input {
+            run: &self.run,
+            account: &self.account,
+            symbols: &self.symbols,
+            lost: &self.lost,
+            complete: !self.incomplete,
+        }
+    }
+}
+
+fn compare(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::write(&path, found).expect("written");
+    }
+    let golden = std::fs::read_to_string(&path);
+    let golden = golden.unwrap_or_else(|error| panic!("golden {}: {error}", path.display()));
+    assert!(
+        golden == found,
+        "{name} differs from its golden; UPDATE_GOLDENS=1 shows how in git"
+    );
+}
+
+fn compare_all(name: &str, stored: &Stored) {
+    let input = stored.input();
+    for report in all() {
+        let mut out = Vec::new();
+        report.write(&input, &mut out).expect("written to memory");
+        let text = String::from_utf8(out).expect("UTF-8");
+        compare(&format!("{name}.{}", report.file_name()), &text);
+    }
+    let files = [
+        PathBuf::from("out/x/top.md"),
+        PathBuf::from("out/x/stats.json"),
+    ];
+    for (columns, colour) in [(120, false), (70, true)] {
+        let text = summary(&input, &files, Style { columns, colour });
+        compare(&format!("{name}.summary.{columns}.txt"), &text);
+    }
+}
+
+/// `function@module` or `function@module@file:line`, or a plain name.
+fn frame(text: &str) -> Frame {
+    let mut parts = text.split('@');
+    let function = parts.next().map(ToOwned::to_owned);
+    let module = parts.next().map(ToOwned::to_owned);
+    let place = parts.next().and_then(|place| place.rsplit_once(':'));
+    Frame {
+        function,
+        module,
+        file: place.map(|(file, _)| file.to_owned()),
+        line: place.and_then(|(_, line)| line.parse().ok()),
+        ..Frame::default()
+    }
+}
+
+/// Adds a stack, innermost frame first.
+fn add_stack(stored: &mut Stored, id: u64, frames: &[&str]) {
+    let frames = frames.iter().map(|text| frame(text));
+    stored.symbols.insert(StackId(id), frames);
+}
+
+const MIB: u64 = 1 << 20;
+
+/// The story: 29 columns reserved and hardly touched, filters that touch.
+fn census() -> Stored {
+    let mut stored = Stored::default();
+    let main = [
+        "main@workload",
+        "__libc_start_call_main@libc.so.6",
+        "_start@workload",
+    ];
+    let reader = "tiledb::sm::Reader::read(tiledb::sm::Query&, std::vector<int, std::allocator<int> > const&)@libtiledb.so";
+    let allocate = [
+        "alloc::raw_vec::RawVec<T,A>::try_reserve_exact@workload",
+        "workload::reserved::Reserved::with_capacity@workload@/src/workload/src/reserved.rs:41",
+    ];
+    let stacks: [&[&str]; 4] = [
+        &[
+            "malloc@libc.so.6",
+            allocate[0],
+            allocate[1],
+            "workload::read@workload@/src/workload/src/read.rs:12",
+        ],
+        &[
+            "malloc@libc.so.6",
+            "operator new(unsigned long)@libtiledb.so",
+            reader,
+            "workload::read@workload@/src/workload/src/read.rs:30",
+        ],
+        &[
+            "calloc@libc.so.6",
+            "arrow::Buffer::new<漢字 & <script>alert('1')</script>>@workload",
+            "workload::read@workload@/src/workload/src/read.rs:31",
+        ],
+        &[
+            "tiledb::sm::unfilter_tile(char*)@libtiledb.so",
+            "[cut: no unwind table]",
+        ],
+    ];
+    for (index, frames) in stacks.iter().enumerate() {
+        let whole = index < 3;
+        let frames: Vec<&str> = frames
+            .iter()
+            .chain(main.iter().filter(|_| whole))
+            .copied()
+            .collect();
+        add_stack(&mut stored, index as u64 + 1, &frames);
+    }
+    stored.run = Run {
+        command: ["workload", "-t", "ureter & co"]
+            .map(ToOwned::to_owned)
+            .to_vec(),
+        exit: Exit::from_status(0),
+        tracer_version: "0.1.0".to_owned(),
+        kernel_release: "6.1.0".to_owned(),
+        mode: "heap".to_owned(),
+        ..Run::default()
+    };
+    stored.account = census_account();
+    stored
+}
+
+fn census_account() -> Account {
+    let bytes = |mib: u64| Bytes(mib * MIB);
+    let of = |stack: u64| Reserver::Stack(StackId(stack));
+    let resident = vec![
+        (of(1), bytes(290)),
+        (of(2), bytes(60)),
+        (of(3), bytes(3)),
+        (Reserver::Slack(StackId(2)), bytes(7)),
+        (Reserver::Image, bytes(30)),
+        (Reserver::ThreadStack, bytes(1)),
+        (Reserver::Unknown, bytes(2)),
+    ];
+    let totals = |calls, mib, leaked| StackTotals {
+        calls,
+        bytes: bytes(mib),
+        faults: 0,
+        leaked: bytes(leaked),
+        leaked_allocs: leaked,
+    };
+    Account {
+        began: Nanos(5_000_000_000),
+        ended: Nanos(6_430_000_000),
+        reserved_peak: Snapshot {
+            at: Nanos(5_930_000_000),
+            reserved: bytes(30_000),
+            heap: bytes(29_990),
+            mappings: bytes(10),
+            resident: bytes(200),
+            by_reserver: vec![
+                (StackId(1), bytes(29_696)),
+                (StackId(2), bytes(294)),
+                (StackId(3), bytes(10)),
+            ],
+            ..Snapshot::default()
+        },
+        resident_peak: Snapshot {
+            at: Nanos(6_300_000_000),
+            reserved: bytes(29_900),
+            resident: bytes(393),
+            anon: bytes(361),
+            file: bytes(30),
+            shmem: bytes(2),
+            resident_by_reserver: resident,
+            resident_by_toucher: vec![
+                (StackId(4), bytes(300)),
+                (StackId(2), bytes(53)),
+                (StackId(0), bytes(40)),
+            ],
+            by_reserver_and_toucher: vec![
+                (of(1), StackId(4), bytes(270)),
+                (of(1), StackId(2), bytes(20)),
+                (of(2), StackId(4), bytes(30)),
+            ],
+            slack: bytes(7),
+            unexplained: 2 * MIB as i64,
+            ..Snapshot::default()
+        },
+        stacks: vec![
+            (StackId(1), totals(29, 29_696, 0)),
+            (StackId(2), totals(12_345, 5_000, 3)),
+            (StackId(3), totals(1, 10, 0)),
+        ],
+        allocs: 12_375,
+        alloc_bytes: bytes(34_706),
+        frees: 12_000,
+        processes: vec![ProcessAccount {
+            pid: Pid(77),
+            parent: Pid(0),
+            reserved_peak: bytes(30_000),
+            resident_peak: bytes(393),
+            allocs: 12_375,
+            kernel: KernelCounts {
+                resident_peak: 395 * MIB,
+                virtual_peak: 30_500 * MIB,
+            },
+            status: Some(0),
+        }],
+        timeline: (0..=29).map(point).collect(),
+        ..Account::default()
+    }
+}
+
+fn point(step: u64) -> Point {
+    Point {
+        at: Nanos(5_000_000_000 + step * 45_000_000),
+        reserved: Bytes(if step > 20 { 29_900 } else { step * 1_500 } * MIB),
+        anon: Bytes(step * step * 2 / 5 * MIB),
+        file: Bytes(step.min(15) * 2 * MIB),
+        shmem: Bytes(step / 10 * MIB),
+    }
+}
+
+#[test]
+fn the_census_story() {
+    compare_all("census", &census());
+}
+
+#[test]
+fn nothing_recorded() {
+    let stored = Stored {
+        run: Run {
+            command: vec!["true".to_owned()],
+            exit: Exit::from_status(9),
+            ..Run::default()
+        },
+        ..Stored::default()
+    };
+    compare_all("nothing", &stored);
+}
+
+/// Names and a command that try to break out of every format.
+#[test]
+fn hostile_names_and_losses() {
+    let mut stored = census();
+    let attack =
+        "</title></text><script>alert(1)</script>]]>\";x 17 | `<b>` \u{1b}[31m\u{202e}\n# ";
+    add_stack(
+        &mut stored,
+        1,
+        &[
+            attack,
+            attack,
+            "a;b 12",
+            "# comment",
+            "-",
+            "--",
+            "f_[k]",
+            "",
+        ],
+    );
+    stored.run.command = vec![attack.to_owned(), "\u{1}".to_owned()];
+    stored.run.exit = Exit {
+        code: None,
+        signal: Some(9),
+    };
+    stored.incomplete = true;
+    let lost = |cause: &str, probe: &str, count| Lost {
+        cause: cause.to_owned(),
+        probe: probe.to_owned(),
+        count,
+    };
+    stored.lost = vec![
+        lost("ring_full", "alloc", 1_234),
+        lost("ring_full", "free", 5),
+        lost("no_return", "alloc", 0),
+        lost(attack, attack, 1),
+    ];
+    stored.account.oddities.unknown_frees = 3;
+    compare_all("hostile", &stored);
+}
+
+#[test]
+fn several_processes() {
+    let mut stored = census();
+    let mut child = stored.account.processes[0].clone();
+    child.pid = Pid(78);
+    child.parent = Pid(77);
+    child.status = Some(139);
+    stored.account.processes.push(child);
+    stored
+        .run
+        .commands
+        .insert(Pid(78), vec!["/usr/bin/child".to_owned()]);
+    compare_all("processes", &stored);
+}
+
+#[test]
+fn wait_statuses() {
+    let exit = |code, signal| Exit { code, signal };
+    assert_eq!(Exit::from_status(0), exit(Some(0), None));
+    assert_eq!(Exit::from_status(3 << 8), exit(Some(3), None));
+    assert_eq!(Exit::from_status(9), exit(None, Some(9)));
+    assert_eq!(Exit::from_status(0x80 | 11), exit(None, Some(11)));
+}

@@ -1,0 +1,233 @@
+//! `timeline.svg`: reserved and resident bytes over time, the peaks marked.
+
+use super::text::seconds;
+use super::{Input, Report};
+use crate::ledger::account::{Account, Point};
+use crate::units::{Bytes, Nanos};
+use std::io::{self, Write};
+
+const WIDTH: f64 = 1200.0;
+const HEIGHT: f64 = 420.0;
+/// Room around a plot: above for titles, at the left for sizes.
+const LEFT: f64 = 90.0;
+const RIGHT: f64 = 30.0;
+const TOP: f64 = 70.0;
+const GAP: f64 = 50.0;
+
+/// `timeline.svg`
+#[derive(Debug)]
+pub(super) struct Timeline;
+
+impl Report for Timeline {
+    fn file_name(&self) -> &'static str {
+        "timeline.svg"
+    }
+
+    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let account = input.account;
+        writeln!(
+            out,
+            "<?xml version=\"1.0\" standalone=\"no\"?>\n\
+             <svg version=\"1.1\" width=\"{WIDTH}\" height=\"{HEIGHT}\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+             xmlns=\"http://www.w3.org/2000/svg\" font-family=\"monospace\" font-size=\"12\">\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"white\"/>"
+        )?;
+        let title = format!("Reserved and resident over time: {}", input.command_line());
+        text(
+            out,
+            WIDTH / 2.0,
+            24.0,
+            "middle",
+            17,
+            &super::text::cut(&title, 110),
+        )?;
+        if account.timeline.is_empty() {
+            text(
+                out,
+                WIDTH / 2.0,
+                84.0,
+                "middle",
+                12,
+                "Nothing was recorded.",
+            )?;
+            return writeln!(out, "</svg>");
+        }
+        let height = (HEIGHT - TOP - GAP * 1.6) / 2.0;
+        reserved(out, account, TOP, height)?;
+        resident(out, account, TOP + height + GAP, height)?;
+        writeln!(out, "</svg>")
+    }
+}
+
+/// Where a plot is, and what its edges mean.
+struct Plot {
+    top: f64,
+    height: f64,
+    began: Nanos,
+    ended: Nanos,
+    most: f64,
+}
+
+impl Plot {
+    fn new(account: &Account, top: f64, height: f64, most: Bytes) -> Self {
+        Self {
+            top,
+            height,
+            began: account.began,
+            ended: account.ended,
+            most: (most.0 as f64).max(1.0) * 1.05,
+        }
+    }
+
+    fn x(&self, at: Nanos) -> f64 {
+        let length = self.ended.0.saturating_sub(self.began.0).max(1) as f64;
+        let part = at.0.saturating_sub(self.began.0) as f64 / length;
+        LEFT + part.min(1.0) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, bytes: Bytes) -> f64 {
+        self.top + self.height * (1.0 - bytes.0 as f64 / self.most)
+    }
+
+    /// An area from the axis up, in steps: a total holds until it changes.
+    fn area(
+        &self,
+        out: &mut dyn Write,
+        points: &[Point],
+        fill: &str,
+        of: impl Fn(&Point) -> Bytes,
+    ) -> io::Result<()> {
+        let base = self.top + self.height;
+        write!(
+            out,
+            "<path fill=\"{fill}\" d=\"M{:.1} {base:.1}",
+            self.x(points[0].at)
+        )?;
+        let mut last = base;
+        for point in points {
+            let (x, y) = (self.x(point.at), self.y(of(point)));
+            write!(out, "L{x:.1} {last:.1}L{x:.1} {y:.1}")?;
+            last = y;
+        }
+        let end = self.x(self.ended);
+        writeln!(out, "L{end:.1} {last:.1}L{end:.1} {base:.1}Z\"/>")
+    }
+
+    /// Frame, lines at round sizes, times below.
+    fn axes(&self, out: &mut dyn Write) -> io::Result<()> {
+        let (right, base) = (WIDTH - RIGHT, self.top + self.height);
+        for size in ticks(self.most) {
+            let y = self.y(Bytes(size));
+            writeln!(out, "<path stroke=\"#ccc\" d=\"M{LEFT} {y:.1}H{right}\"/>")?;
+            text(
+                out,
+                LEFT - 6.0,
+                y + 4.0,
+                "end",
+                11,
+                &Bytes(size).to_string(),
+            )?;
+        }
+        writeln!(
+            out,
+            "<path stroke=\"black\" d=\"M{LEFT} {base:.1}H{right}\"/>"
+        )?;
+        let length = self.ended.0.saturating_sub(self.began.0);
+        for step in 0..=4_u64 {
+            let at = Nanos(self.began.0 + length / 4 * step);
+            let label = seconds(at.0 - self.began.0);
+            text(out, self.x(at), base + 16.0, "middle", 11, &label)?;
+        }
+        Ok(())
+    }
+
+    fn peak(&self, out: &mut dyn Write, at: Nanos, bytes: Bytes) -> io::Result<()> {
+        let (x, y) = (self.x(at), self.y(bytes));
+        writeln!(
+            out,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"#b00020\"/>"
+        )?;
+        let (anchor, x) = if x > WIDTH * 0.75 {
+            ("end", x - 8.0)
+        } else {
+            ("start", x + 8.0)
+        };
+        text(out, x, y - 6.0, anchor, 12, &format!("peak {bytes}"))
+    }
+}
+
+fn reserved(out: &mut dyn Write, account: &Account, top: f64, height: f64) -> io::Result<()> {
+    let peak = &account.reserved_peak;
+    let most = account.timeline.iter().map(|p| p.reserved).max();
+    let plot = Plot::new(
+        account,
+        top,
+        height,
+        most.unwrap_or_default().max(peak.reserved),
+    );
+    plot.area(out, &account.timeline, "#b5c7dd", |p| p.reserved)?;
+    plot.axes(out)?;
+    plot.peak(out, peak.at, peak.reserved)?;
+    text(out, LEFT, top - 10.0, "start", 12, "reserved")
+}
+
+fn resident(out: &mut dyn Write, account: &Account, top: f64, height: f64) -> io::Result<()> {
+    let peak = &account.resident_peak;
+    let all = |p: &Point| p.anon + p.file + p.shmem;
+    let most = account.timeline.iter().map(all).max();
+    let plot = Plot::new(
+        account,
+        top,
+        height,
+        most.unwrap_or_default().max(peak.resident),
+    );
+    let points = &account.timeline;
+    // Stacked: each area hides the lower part of the one before.
+    plot.area(out, points, "#de8ec0", all)?;
+    plot.area(out, points, "#8cc3eb", |p| p.anon + p.file)?;
+    plot.area(out, points, "#f0b45a", |p| p.anon)?;
+    plot.axes(out)?;
+    plot.peak(out, peak.at, peak.resident)?;
+    text(out, LEFT, top - 10.0, "start", 12, "resident:")?;
+    let kinds = [
+        ("#f0b45a", "anon"),
+        ("#8cc3eb", "file"),
+        ("#de8ec0", "shmem"),
+    ];
+    for (index, (fill, name)) in kinds.into_iter().enumerate() {
+        let x = LEFT + 90.0 + index as f64 * 80.0;
+        let y = top - 20.0;
+        writeln!(
+            out,
+            "<rect x=\"{x}\" y=\"{y:.1}\" width=\"12\" height=\"12\" fill=\"{fill}\"/>"
+        )?;
+        text(out, x + 17.0, top - 10.0, "start", 12, name)?;
+    }
+    Ok(())
+}
+
+/// Three to six round sizes below a limit: powers of two, or one of their
+/// small multiples.
+fn ticks(most: f64) -> Vec<u64> {
+    let mut step = 1_u64;
+    while most / step as f64 > 5.0 && step < 1 << 62 {
+        step *= 2;
+    }
+    let count = (most / step as f64) as u64;
+    (0..=count).map(|index| index * step).collect()
+}
+
+fn text(
+    out: &mut dyn Write,
+    x: f64,
+    y: f64,
+    anchor: &str,
+    size: u32,
+    text: &str,
+) -> io::Result<()> {
+    let text = super::flame::escape(text);
+    writeln!(
+        out,
+        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{text}</text>"
+    )
+}

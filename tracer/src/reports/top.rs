@@ -1,0 +1,160 @@
+//! `top.md`: the largest locations as a table, for reading and pasting.
+
+use super::locations::{Location, locations};
+use super::text::{count, percent, printable};
+use super::totals::{ending, totals, warnings};
+use super::{Input, Report};
+use crate::units::Bytes;
+use std::cmp::Reverse;
+use std::io::{self, Write};
+
+/// Locations in each table.
+const ROWS: usize = 25;
+/// Locations whose touchers are listed, and touchers of each.
+const JOINS: usize = 5;
+
+/// `top.md`
+#[derive(Debug)]
+pub(super) struct Top;
+
+impl Report for Top {
+    fn file_name(&self) -> &'static str {
+        "top.md"
+    }
+
+    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "# {}\n", code(&input.command_line()))?;
+        writeln!(out, "{}.\n", ending(input))?;
+        let all = locations(input);
+        reservers(out, &all)?;
+        touchers(out, &all, input)?;
+        joins(out, &all)?;
+        writeln!(out, "## Totals\n\n| | |\n|---|---|")?;
+        for (label, text) in totals(input) {
+            writeln!(out, "| {label} | {} |", cell(&text))?;
+        }
+        writeln!(out, "\n## Losses\n")?;
+        for (label, text) in warnings(input) {
+            writeln!(out, "- {label}: {}", plain(&text))?;
+        }
+        Ok(())
+    }
+}
+
+fn reservers(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
+    let shown = |l: &&Location| l.reserved.max(l.resident) > Bytes::ZERO;
+    let rows: Vec<&Location> = all.iter().filter(shown).collect();
+    writeln!(out, "## Who reserved it\n")?;
+    if rows.is_empty() {
+        return writeln!(out, "No allocation was recorded.\n");
+    }
+    writeln!(
+        out,
+        "Reserved at the reserved peak, resident at the resident peak (two moments); calls and \
+         size over the run.\n\n\
+         | reserved | resident | touched | calls | size | location |\n\
+         |---:|---:|---:|---:|---:|---|"
+    )?;
+    for row in rows.iter().take(ROWS) {
+        let touched = percent(row.resident.0, row.reserved.0);
+        let (calls, location) = (count(row.calls), code(&row.frame.to_string()));
+        writeln!(
+            out,
+            "| {} | {} | {touched} | {calls} | {} | {location} |",
+            row.reserved, row.resident, row.size
+        )?;
+    }
+    let rest = &rows[rows.len().min(ROWS)..];
+    if !rest.is_empty() {
+        let sum = |of: fn(&Location) -> Bytes| rest.iter().map(|l| of(l)).sum::<Bytes>();
+        let calls = rest.iter().map(|l| l.calls).sum();
+        let (reserved, resident) = (sum(|l| l.reserved), sum(|l| l.resident));
+        writeln!(
+            out,
+            "| {reserved} | {resident} | {} | {} | {} | {} more |",
+            percent(resident.0, reserved.0),
+            count(calls),
+            sum(|l| l.size),
+            count(rest.len() as u64)
+        )?;
+    }
+    writeln!(out)
+}
+
+fn touchers(out: &mut dyn Write, all: &[Location], input: &Input<'_>) -> io::Result<()> {
+    let mut rows: Vec<&Location> = all.iter().filter(|l| l.touched > Bytes::ZERO).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_by_cached_key(|l| (Reverse(l.touched), l.frame.to_string()));
+    let whole = input.account.resident_peak.resident.0;
+    writeln!(out, "## Who touched it\n")?;
+    writeln!(out, "| resident | of all | location |\n|---:|---:|---|")?;
+    for row in rows.iter().take(ROWS) {
+        let location = code(&row.frame.to_string());
+        writeln!(
+            out,
+            "| {} | {} | {location} |",
+            row.touched,
+            percent(row.touched.0, whole)
+        )?;
+    }
+    writeln!(out)
+}
+
+/// Who touched what the largest reservers reserved.
+fn joins(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
+    let rows: Vec<&Location> = all
+        .iter()
+        .filter(|l| !l.touchers.is_empty())
+        .take(JOINS)
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "## Who touched what others reserved\n")?;
+    for row in rows {
+        let location = code(&row.frame.to_string());
+        writeln!(
+            out,
+            "- {location}: {} reserved, {} resident",
+            row.reserved, row.resident
+        )?;
+        for (toucher, bytes) in row.touchers.iter().take(JOINS) {
+            writeln!(out, "  - {bytes} by {}", code(toucher))?;
+        }
+        let rest = &row.touchers[row.touchers.len().min(JOINS)..];
+        if !rest.is_empty() {
+            let bytes: Bytes = rest.iter().map(|(_, bytes)| *bytes).sum();
+            writeln!(out, "  - {bytes} by {} others", rest.len())?;
+        }
+    }
+    writeln!(out)
+}
+
+/// Text as code, in a table too; nothing in it is markup.
+fn code(text: &str) -> String {
+    let text = printable(text).replace('|', "\\|");
+    match text.contains('`') {
+        true => format!("`` {text} ``").replace("```", "` ``"),
+        false => format!("`{text}`"),
+    }
+}
+
+fn cell(text: &str) -> String {
+    plain(text).replace('|', "\\|")
+}
+
+/// Text without anything that Markdown or HTML would make something of.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for c in printable(text).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '[' | ']' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out
+}

@@ -1,0 +1,166 @@
+//! The sentences that the terminal summary and `top.md` share: totals beside
+//! the kernel's own figures, losses, contradictions.
+
+use super::Input;
+use super::text::{count, percent, printable, seconds};
+use crate::ledger::account::{Account, ProcessAccount};
+use crate::units::{Bytes, Nanos};
+use std::collections::BTreeMap;
+
+/// A label and what there is to say.
+pub(super) type Line = (&'static str, String);
+
+/// Totals, in the order in which they are read.
+pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
+    let account = input.account;
+    let (reserved, resident) = (&account.reserved_peak, &account.resident_peak);
+    let mut lines = vec![
+        (
+            "reserved",
+            format!(
+                "peak {} at {} (heap {}, mappings {}); resident then {}",
+                reserved.reserved,
+                at(account, reserved.at),
+                reserved.heap,
+                reserved.mappings,
+                reserved.resident
+            ),
+        ),
+        (
+            "resident",
+            format!(
+                "peak {} at {} (anon {}, file {}, shmem {}; slack {} among them)",
+                resident.resident,
+                at(account, resident.at),
+                resident.anon,
+                resident.file,
+                resident.shmem,
+                resident.slack
+            ),
+        ),
+        ("kernel", kernel(account)),
+        ("unexplained", unexplained(account)),
+        (
+            "allocations",
+            format!(
+                "{} of {} in all; {} freed",
+                count(account.allocs),
+                account.alloc_bytes,
+                count(account.frees)
+            ),
+        ),
+        ("not freed", leaked(account)),
+    ];
+    if account.processes.len() > 1 {
+        let most = account.processes.iter().max_by_key(|p| p.resident_peak);
+        let pid = most.map_or(0, |p| p.pid.0);
+        let text = format!(
+            "{}; the largest is {pid}",
+            count(account.processes.len() as u64)
+        );
+        lines.push(("processes", text));
+    }
+    lines
+}
+
+fn at(account: &Account, time: Nanos) -> String {
+    seconds(time.0.saturating_sub(account.began.0))
+}
+
+/// What the kernel says of address space and resident memory.
+fn kernel(account: &Account) -> String {
+    let peak = |of: fn(&ProcessAccount) -> u64| {
+        let peaks = account.processes.iter().map(of);
+        match peaks.fold(0, u64::saturating_add) {
+            0 => "not known".to_owned(),
+            sum => Bytes(sum).to_string(),
+        }
+    };
+    let of = match account.processes.len() {
+        0 | 1 => "",
+        _ => " (sums of each process's own peak)",
+    };
+    format!(
+        "VmPeak {}, VmHWM {}{of}",
+        peak(|p| p.kernel.virtual_peak),
+        peak(|p| p.kernel.resident_peak)
+    )
+}
+
+/// What no owner was found for, at the resident peak.
+fn unexplained(account: &Account) -> String {
+    let peak = &account.resident_peak;
+    let bytes = Bytes(peak.unexplained.unsigned_abs());
+    let part = percent(bytes.0, peak.resident.0);
+    match peak.unexplained {
+        0 => "nothing: every resident byte at the peak has an owner".to_owned(),
+        1.. => format!("{bytes} ({part}) that the kernel counted have no owner"),
+        _ => format!("{bytes} ({part}) have an owner and were not counted by the kernel"),
+    }
+}
+
+fn leaked(account: &Account) -> String {
+    let bytes: Bytes = account.stacks.iter().map(|(_, s)| s.leaked).sum();
+    let allocs: u64 = account.stacks.iter().map(|(_, s)| s.leaked_allocs).sum();
+    format!("{bytes} in {} blocks at the end", count(allocs))
+}
+
+/// What is missing or contradictory; the first says that nothing is where
+/// nothing is.
+pub(super) fn warnings(input: &Input<'_>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut causes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for lost in input.lost.iter().filter(|lost| lost.count > 0) {
+        let text = format!("{} {}", count(lost.count), printable(&lost.probe));
+        causes.entry(&lost.cause).or_default().push(text);
+    }
+    for (cause, counts) in causes {
+        lines.push((
+            "lost",
+            format!("{}: {}", printable(cause), counts.join(", ")),
+        ));
+    }
+    if lines.is_empty() {
+        lines.push(("lost", "nothing".to_owned()));
+    }
+    if !input.complete {
+        let text = "the recording breaks off: what came after its end is not here";
+        lines.push(("incomplete", text.to_owned()));
+    }
+    let oddities = input.account.oddities;
+    for (number, text) in [
+        (
+            oddities.unknown_frees,
+            "frees of blocks that were never seen",
+        ),
+        (
+            oddities.overlapping_allocs,
+            "blocks handed out where one still lived",
+        ),
+        (
+            oddities.misplaced,
+            "events that made no sense where they stood",
+        ),
+    ] {
+        if number > 0 {
+            lines.push(("odd", format!("{} {text}", count(number))));
+        }
+    }
+    lines
+}
+
+/// Whether a warning reports a loss.
+pub(super) fn is_alarming(line: &Line) -> bool {
+    line.1 != "nothing"
+}
+
+/// How the command ended and how long it took: `exit 0, 1.43 s`.
+pub(super) fn ending(input: &Input<'_>) -> String {
+    let account = input.account;
+    let took = seconds(account.ended.0.saturating_sub(account.began.0));
+    match (input.run.exit.code, input.run.exit.signal) {
+        (_, Some(signal)) => format!("ended by signal {signal}, {took}"),
+        (Some(code), None) => format!("exit {code}, {took}"),
+        (None, None) => format!("still running, {took}"),
+    }
+}
