@@ -1,7 +1,7 @@
 //! From addresses to names.
 //!
-//! A [`Symbolizer`] finds the [`Symbol`] of every [`Place`] that the captured
-//! stacks point to: its frames, innermost first, inlined ones included. They
+//! A [`Symbolizer`] finds the [`Symbol`](crate::recording::Symbol) of every
+//! [`Place`](crate::recording::Place) that the captured stacks point to: its frames, innermost first, inlined ones included. They
 //! are stored in the recording, so that reports made on another machine print
 //! the same names. A [`SymbolTable`] joins them with the stacks again.
 //!
@@ -39,12 +39,11 @@ mod table;
 
 pub(crate) use demangle::escape;
 pub use elf::build_id;
-pub use places::Place;
 pub use plumbing::location;
 pub use reason::Reason;
 pub use resolve::Symbolizer;
 pub use short::short_name;
-pub use table::{Symbol, SymbolTable};
+pub use table::SymbolTable;
 
 /// One frame of a stack, as reports show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]

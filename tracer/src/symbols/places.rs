@@ -2,32 +2,12 @@
 
 use super::modules::AddressSpaces;
 use crate::events::{Captured, Module};
+use crate::recording::Place;
 use crate::units::{Address, Pid};
 use rustc_hash::FxHashMap;
 
-/// Where a symbol is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
-    /// In a file: every process that maps it means the same code.
-    File {
-        /// Path as the target saw it ([`Module::path`]).
-        path: String,
-        /// Its build-id; empty where it has none.
-        build_id: String,
-        /// Offset in the file.
-        offset: u64,
-    },
-    /// In one process: code that no file holds (JIT), or that of a second file
-    /// that nothing but its inode tells from another one.
-    Process {
-        /// Which.
-        pid: Pid,
-        /// Address in it.
-        address: Address,
-    },
-}
-
-/// A [`Place`] by the number of its file.
+/// A [`Place`] by the number of its file. Besides JIT-made code, a second file
+/// that nothing but its inode tells from another one is a matter of its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Spot {
     /// Number of a file in [`Places::files`], and the offset in it.

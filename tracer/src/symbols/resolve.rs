@@ -10,8 +10,8 @@ use super::places::{Places, Spot, is_file};
 use super::reason::Reason;
 use super::source::Source;
 use super::symtab::Symbols;
-use super::table::Symbol;
 use crate::events::{Captured, Module};
+use crate::recording::Symbol;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 

@@ -2,19 +2,11 @@
 
 use super::places::{Places, Spot};
 use super::resolve::module_name;
-use super::{Frame, Place, Reason, plumbing, reason};
+use super::{Frame, Reason, plumbing, reason};
 use crate::events::{Captured, Module};
+use crate::recording::Symbol;
 use crate::units::{Pid, StackId};
 use rustc_hash::FxHashMap;
-
-/// A place in code and what it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Symbol {
-    /// Where.
-    pub place: Place,
-    /// Innermost first: inlined functions, then the one that holds them.
-    pub frames: Vec<Frame>,
-}
 
 /// The frames of every stack, each different frame kept once.
 #[derive(Clone, Debug, Default)]
@@ -148,6 +140,7 @@ fn unnamed(spot: Spot, module: &Module) -> Frame {
 mod tests {
     use super::*;
     use crate::events::StackEnd;
+    use crate::recording::Place;
     use crate::units::{Address, Bytes, Nanos};
 
     fn frame(name: &str) -> Frame {

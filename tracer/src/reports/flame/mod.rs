@@ -67,7 +67,7 @@ impl Flame {
         let account = input.account;
         let at = |s: &Snapshot| seconds(s.at.0.saturating_sub(account.began.0));
         let (reserved, resident) = (&account.reserved_peak, &account.resident_peak);
-        let mut text = match self {
+        let text = match self {
             Self::Reserved => format!(
                 "{} at the reserved peak ({}), {} resident at the resident peak ({})",
                 reserved.reserved,
@@ -83,10 +83,10 @@ impl Flame {
                 percent(resident.unexplained.unsigned_abs(), resident.resident.0)
             ),
         };
-        if input.lost_total() > 0 || !input.complete {
-            text.push_str("; events are missing, see top.md");
+        match input.lost_total() > 0 || !input.complete {
+            true => format!("events are missing (see top.md); {text}"),
+            false => text,
         }
-        text
     }
 }
 

@@ -20,9 +20,9 @@ const MODULES: [Colour; 8] = [
 ];
 
 /// From nothing resident to everything.
-const COLD: Colour = (222, 230, 240);
-const WARM: Colour = (250, 200, 110);
-const HOT: Colour = (228, 87, 46);
+const COLD: Colour = (203, 220, 240);
+const WARM: Colour = (253, 219, 140);
+const HOT: Colour = (226, 74, 51);
 
 /// Colour of a frame by its module; frames of one module differ a little, so
 /// that neighbours can be told apart.

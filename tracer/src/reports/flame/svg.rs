@@ -11,7 +11,10 @@ use super::tree::{Node, Tree};
 use crate::reports::text::{count, cut, cut_front, percent, width};
 use crate::symbols::short_name;
 use crate::units::Bytes;
-use inferno::flamegraph::{self, Direction, Options, color::BackgroundColor};
+use inferno::flamegraph::{
+    self, Direction, Options,
+    color::{BackgroundColor, StrokeColor},
+};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -48,8 +51,10 @@ impl Picture<'_> {
         // As a chart, inferno keeps the order of the lines, from the last on.
         lines.reverse();
         let mut options = Options::default();
-        options.title = cut(&self.title, 130);
-        options.subtitle = Some(cut(&self.subtitle, 150));
+        options.title = cut(&self.title, 95);
+        // Room for the legend beside it.
+        options.subtitle = Some(cut(&self.subtitle, if self.by_share { 110 } else { 150 }));
+        options.stroke_color = StrokeColor::Color((255, 255, 255).into());
         options.flame_chart = true;
         options.direction = Direction::Inverted;
         options.font_size = FONT_SIZE;
