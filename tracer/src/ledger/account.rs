@@ -10,10 +10,12 @@ pub enum Reserver {
     Stack(StackId),
     /// Memory of the allocator that no live block covers; the stack grew the arena.
     Slack(StackId),
-    /// The program and its libraries: private and shared file mappings made by
-    /// exec or by the dynamic linker, before any stack can say more.
+    /// The program and its libraries: what exec mapped and what the dynamic
+    /// linker maps (private mappings of files with `MAP_DENYWRITE` or executable,
+    /// and whatever is mapped over parts of them).
     Image,
-    /// Stacks of the threads, as far as the kernel made them.
+    /// The first thread's stack, which the kernel makes. Those of other threads
+    /// are direct mappings: the stack that created the thread answers for them.
     ThreadStack,
     /// What the kernel counted at addresses that no event explains.
     Unknown,
@@ -39,8 +41,14 @@ pub struct Snapshot {
     pub reserved: Bytes,
     /// Live blocks at their requested size.
     pub heap: Bytes,
-    /// Live direct mappings.
+    /// Live direct mappings: anonymous ones (`mmap`, `brk`) and shared ones of
+    /// files and memfds, made outside of the allocator.
     pub mappings: Bytes,
+    /// Live mappings that the allocator made to back blocks. Not in `reserved`.
+    pub arenas: Bytes,
+    /// Live private mappings of files, but for the image's. Not in `reserved`: they
+    /// ask for a view, not for memory.
+    pub files: Bytes,
     /// Resident in all, as the kernel counted: anon + file + shmem.
     pub resident: Bytes,
     /// The kernel's anon counter.
@@ -51,11 +59,12 @@ pub struct Snapshot {
     pub shmem: Bytes,
     /// By stack as reserver of address space. Sums to `reserved`.
     pub by_reserver: Vec<(StackId, Bytes)>,
-    /// Resident bytes by reserver. Sums to `resident` (with [`Reserver::Unknown`]).
+    /// Resident bytes by reserver. Sums to `resident` with [`Reserver::Unknown`],
+    /// unless `unexplained` is negative: then to that much more.
     pub resident_by_reserver: Vec<(Reserver, Bytes)>,
-    /// Resident bytes by toucher, `StackId(0)` where unknown. Sums to `resident`.
+    /// Resident bytes by toucher, `StackId(0)` where unknown. The same sum.
     pub resident_by_toucher: Vec<(StackId, Bytes)>,
-    /// The join of the two. Sums to `resident`.
+    /// The join of the two. The same sum.
     pub by_reserver_and_toucher: Vec<(Reserver, StackId, Bytes)>,
     /// Resident memory of arenas that no live block covers.
     pub slack: Bytes,
@@ -90,8 +99,12 @@ pub struct ProcessAccount {
     pub reserved_peak: Bytes,
     /// Highest resident total.
     pub resident_peak: Bytes,
-    /// Allocations.
+    /// Blocks and direct mappings that it made.
     pub allocs: u64,
+    /// Highest sum of all its mappings that the ledger saw, in whole pages: to be
+    /// held against the kernel's `virtual_peak`, which has the program, the first
+    /// stack and the vDSO besides.
+    pub mapped_peak: Bytes,
     /// The kernel's account: the largest over its images.
     pub kernel: KernelCounts,
     /// Wait status, when it ended within the recording.
@@ -120,7 +133,8 @@ pub struct Oddities {
     pub unknown_frees: u64,
     /// A block handed out where one was still live (its free was lost).
     pub overlapping_allocs: u64,
-    /// An event that makes no sense where it stands.
+    /// An event that makes no sense where it stands: an end without its beginning, a
+    /// range that no program can have, a mapping where one should be gone.
     pub misplaced: u64,
 }
 

@@ -1,3 +1,460 @@
 //! Replays events into totals, peaks and snapshots. Does no I/O and knows no symbols.
+//!
+//! ```text
+//! heap         live blocks of the malloc family
+//! mappings     the address space: pieces with their makers
+//! residency    resident pages with their touchers
+//! image        one process image: events become transitions of the three
+//! faults       which pages a change of the kernel's counters made resident
+//! history      how the state at a past peak is kept
+//! peak         the two maxima and their snapshots
+//! reconcile    resident bytes by reserver and toucher, against the kernel's count
+//! ```
+//!
+//! # What counts
+//!
+//! - `reserved = heap + mappings`: live blocks at their requested size, plus live
+//!   direct mappings. Direct are mappings made outside of the allocator: anonymous
+//!   ones (also by `brk`, also stacks of threads) and shared ones of files and
+//!   memfds. Private mappings of files ask for a view, not for memory, and are a
+//!   number of their own; so are the allocator's mappings. Segments of a System V
+//!   shared memory are not known by size, and are not reserved.
+//! - `resident = anon + file + shmem`, as the kernel counts them.
+//! - Peaks are true maxima, at the granularity of events, of the sum over all
+//!   processes. A forked child has its own copy of everything, as it has for the
+//!   kernel; a vforked one has nothing until it executes.
 
 pub mod account;
+mod classify;
+mod faults;
+mod hash;
+mod heap;
+mod history;
+mod image;
+mod mappings;
+mod peak;
+mod process;
+mod reconcile;
+mod residency;
+mod stacks;
+mod timeline;
+mod totals;
+
+#[cfg(test)]
+mod tests;
+
+pub use totals::Totals;
+
+use crate::events::{Body, Event, KernelCounts};
+use crate::units::{Bytes, Nanos, Pid};
+use account::{Account, Oddities};
+use faults::Change;
+use hash::Map;
+use history::{Moment, Now, Which};
+use image::{Actor, Effect, Image};
+use mappings::page_range;
+use peak::{Graveyard, Peak};
+use process::{Memory, Process};
+use stacks::Stacks;
+use timeline::Timeline;
+use totals::Sums;
+
+/// Replays events, in the order of the recording. Each costs constant time, whatever
+/// lengths it names, but for pages that were resident and leave.
+#[derive(Debug)]
+pub struct Ledger {
+    processes: Vec<Process>,
+    by_pid: Map<Pid, usize>,
+    /// The process of the last event.
+    recent: Option<(Pid, usize)>,
+    graveyard: Graveyard,
+    stacks: Stacks,
+    moment: Moment,
+    began: Nanos,
+    ended: Nanos,
+    sums: Sums,
+    peaks: [Peak; 2],
+    timeline: Timeline,
+    allocs: u64,
+    alloc_bytes: Bytes,
+    frees: u64,
+    oddities: Oddities,
+    /// Processes that have not ended.
+    alive: usize,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ledger {
+    /// Before the first event.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            processes: Vec::new(),
+            by_pid: Map::default(),
+            recent: None,
+            graveyard: Graveyard::default(),
+            stacks: Stacks::new(),
+            moment: Moment(0),
+            began: Nanos(0),
+            ended: Nanos(0),
+            sums: Sums::default(),
+            peaks: [Peak::default(); 2],
+            timeline: Timeline::new(),
+            allocs: 0,
+            alloc_bytes: Bytes::ZERO,
+            frees: 0,
+            oddities: Oddities::default(),
+            alive: 0,
+        }
+    }
+
+    /// Applies the next event.
+    pub fn apply(&mut self, event: &Event) {
+        if self.moment == Moment(0) {
+            self.began = event.time;
+            self.ended = event.time;
+        }
+        self.moment.0 += 1;
+        self.timeline.before(event.time, self.ended, &self.sums);
+        // Events of different CPUs may be a little out of order.
+        self.ended = self.ended.max(event.time);
+        let process = self.process(event.pid);
+        match event.body {
+            Body::Fork {
+                child,
+                shares_memory,
+            } => self.fork(process, event.pid, child, shares_memory),
+            Body::Exec { counts } => self.exec(process, counts),
+            Body::Exit { status, counts } => self.exit(process, status, counts),
+            _ => self.within(process, event),
+        }
+        self.raise(event.time);
+    }
+
+    /// The current state.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let [reserved, resident] = &self.peaks;
+        Totals {
+            events: self.moment.0,
+            reserved: Bytes(self.sums.reserved()),
+            reserved_peak: Bytes(reserved.sums.reserved()),
+            resident: Bytes(self.sums.resident()),
+            resident_peak: Bytes(resident.sums.resident()),
+            allocs: self.allocs,
+            processes: self.alive,
+        }
+    }
+
+    /// What all of it amounts to.
+    #[must_use]
+    pub fn finish(self) -> Account {
+        let [reserved, resident] = self.peaks;
+        let now = timeline::point(self.ended, &self.sums);
+        Account {
+            began: self.began,
+            ended: self.ended,
+            reserved_peak: self.snapshot(Which::Reserved),
+            resident_peak: self.snapshot(Which::Resident),
+            stacks: self.stacks.into_totals(),
+            allocs: self.allocs,
+            alloc_bytes: self.alloc_bytes,
+            frees: self.frees,
+            processes: self
+                .processes
+                .into_iter()
+                .map(|process| process.account)
+                .collect(),
+            timeline: self
+                .timeline
+                .finish([reserved.point(), resident.point(), now]),
+            oddities: self.oddities,
+        }
+    }
+
+    fn snapshot(&self, which: Which) -> account::Snapshot {
+        let peak = &self.peaks[which as usize];
+        let living = self
+            .processes
+            .iter()
+            .filter_map(|process| match &process.memory {
+                Memory::Own(image) if image.born <= peak.moment => Some(&**image),
+                _ => None,
+            });
+        peak.snapshot(
+            which,
+            living.chain(self.graveyard.alive_at(peak.moment)),
+            &self.stacks,
+        )
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            moment: self.moment,
+            peaks: self.peaks.map(|peak| peak.moment),
+        }
+    }
+
+    /// Index of a process; one that was never seen begins with nothing.
+    fn process(&mut self, pid: Pid) -> usize {
+        if let Some((recent, index)) = self.recent
+            && recent == pid
+        {
+            return index;
+        }
+        let index = match self.by_pid.get(&pid) {
+            Some(&index) => index,
+            None => self.begin(pid, Pid(0), Memory::Own(Box::new(Image::new(self.moment)))),
+        };
+        self.recent = Some((pid, index));
+        index
+    }
+
+    fn begin(&mut self, pid: Pid, parent: Pid, memory: Memory) -> usize {
+        let index = self.processes.len();
+        self.processes.push(Process::new(pid, parent, memory));
+        self.by_pid.insert(pid, index);
+        self.recent = None;
+        self.alive += 1;
+        index
+    }
+
+    /// Whose image a process runs.
+    fn owner(&self, process: usize) -> usize {
+        match self.processes[process].memory {
+            Memory::Of(owner) => owner,
+            Memory::Own(_) | Memory::Ended => process,
+        }
+    }
+
+    /// An event that changes an image.
+    fn within(&mut self, process: usize, event: &Event) {
+        let owner = self.owner(process);
+        let now = self.now();
+        let stack = self.stacks.index(event.stack);
+        let who = Actor {
+            thread: event.tid,
+            stack,
+            in_allocator: event.in_allocator,
+        };
+        let Memory::Own(image) = &mut self.processes[owner].memory else {
+            // The counters of a dead process may still run down; nothing else may happen.
+            self.oddities.misplaced += u64::from(!matches!(event.body, Body::Resident { .. }));
+            return;
+        };
+        let before = image.sums();
+        let effect = transition(image, &now, who, &event.body, &mut self.oddities);
+        self.sums.replace(&before, &image.sums());
+        self.processes[owner].raise();
+        self.account(process, stack, effect);
+    }
+
+    fn account(&mut self, process: usize, stack: stacks::StackIndex, effect: Effect) {
+        self.frees += u64::from(effect.freed);
+        if effect.touched > 0 {
+            self.stacks.totals(stack).faults += effect.touched;
+        }
+        if let Some(bytes) = effect.reserved {
+            self.allocs += 1;
+            self.alloc_bytes += Bytes(bytes);
+            self.processes[process].account.allocs += 1;
+            let totals = self.stacks.totals(stack);
+            totals.calls += 1;
+            totals.bytes += Bytes(bytes);
+        }
+    }
+
+    /// `images' = images ∪ {copy of the parent's}`.
+    fn fork(&mut self, parent: usize, pid: Pid, child: Pid, shares_memory: bool) {
+        if let Some(&old) = self.by_pid.get(&child) {
+            // Unless it has ended, its exit was lost, and its number given away again.
+            let alive = !matches!(self.processes[old].memory, Memory::Ended);
+            self.oddities.misplaced += u64::from(alive);
+            self.end_image(old);
+        }
+        let owner = self.owner(parent);
+        let memory = match &self.processes[owner].memory {
+            Memory::Own(_) if shares_memory => Memory::Of(owner),
+            Memory::Own(image) => {
+                let copy = image.fork(&self.now());
+                self.sums.replace(&Sums::default(), &copy.sums());
+                Memory::Own(Box::new(copy))
+            }
+            Memory::Of(_) | Memory::Ended => {
+                self.oddities.misplaced += 1;
+                Memory::Own(Box::new(Image::new(self.moment)))
+            }
+        };
+        let index = self.begin(child, pid, memory);
+        self.processes[index].raise();
+    }
+
+    /// `image' = ∅`: every block and mapping ended.
+    fn exec(&mut self, process: usize, counts: KernelCounts) {
+        self.end_image(process);
+        self.processes[process].kernel_said(counts);
+        self.processes[process].memory = Memory::Own(Box::new(Image::new(self.moment)));
+        self.alive += 1;
+    }
+
+    /// `images' = images \ {its own}`. What it has not freed has leaked.
+    fn exit(&mut self, process: usize, status: u32, counts: KernelCounts) {
+        if let Memory::Own(image) = &self.processes[process].memory {
+            // A forked child does not answer for what its parent had allocated.
+            for (_, block) in image
+                .heap
+                .blocks()
+                .filter(|(_, block)| block.born > image.born)
+            {
+                let totals = self.stacks.totals(block.stack);
+                totals.leaked += Bytes(block.size);
+                totals.leaked_allocs += 1;
+            }
+        }
+        self.end_image(process);
+        let ended = &mut self.processes[process];
+        ended.kernel_said(counts);
+        ended.account.status = Some(status);
+    }
+
+    fn end_image(&mut self, process: usize) {
+        let memory = std::mem::replace(&mut self.processes[process].memory, Memory::Ended);
+        self.alive -= usize::from(!matches!(memory, Memory::Ended));
+        if let Memory::Own(image) = memory {
+            self.sums.replace(&image.sums(), &Sums::default());
+            self.graveyard.bury(self.moment, image, &self.peaks);
+        }
+    }
+
+    fn raise(&mut self, at: Nanos) {
+        let peak = Peak {
+            moment: self.moment,
+            at,
+            sums: self.sums,
+        };
+        let [reserved, resident] = &mut self.peaks;
+        if self.sums.reserved() > reserved.sums.reserved() {
+            *reserved = peak;
+        }
+        if self.sums.resident() > resident.sums.resident() {
+            *resident = peak;
+        }
+    }
+}
+
+/// One event as a transition of the image that it happened in.
+fn transition(image: &mut Image, now: &Now, who: Actor, body: &Body, odd: &mut Oddities) -> Effect {
+    let none = Effect::default();
+    match *body {
+        Body::Alloc { address, size, .. } => image.alloc(now, who, address.0, size.0, odd),
+        Body::Free { address } => image.free(now, address.0, odd),
+        Body::ReallocEnter { address, .. } => {
+            // A resize without an end: its exit was lost, or never came.
+            odd.misplaced += u64::from(image.heap.end_resize(now, who.thread).is_some());
+            odd.unknown_frees += u64::from(!image.heap.begin_resize(who.thread, address.0));
+            none
+        }
+        Body::ReallocExit { address, size, .. } => image.resized(now, who, address.0, size.0, odd),
+        Body::Map {
+            address,
+            length,
+            prot,
+            flags,
+            fd,
+            ..
+        } => {
+            let Some(range) = page_range(address.0, length.0) else {
+                odd.misplaced += 1;
+                return none;
+            };
+            let purpose = classify::purpose(image, &range, prot, flags, fd, who.in_allocator);
+            image.map(now, who, range, length.0, purpose)
+        }
+        Body::Unmap { address, length } => match page_range(address.0, length.0) {
+            Some(range) => image.unmap(now, who, &range),
+            None => {
+                image.no_effect(who);
+                none
+            }
+        },
+        Body::RemapEnter {
+            address,
+            length,
+            flags,
+            ..
+        } => {
+            let dont_unmap = classify::dont_unmap(flags);
+            image.begin_move(now, who, address.0, length.0, dont_unmap, odd);
+            none
+        }
+        Body::RemapExit { address, length } => image.end_move(now, who, address.0, length.0, odd),
+        Body::Break { address } => image.set_break(now, who, address.0, odd),
+        Body::Advise {
+            address,
+            length,
+            advice,
+        } => {
+            advise(image, now, who, page_range(address.0, length.0), advice);
+            none
+        }
+        Body::ShmAttach { .. } => none,
+        Body::ShmDetach { .. } => {
+            image.no_effect(who);
+            none
+        }
+        Body::Failed { errno } => {
+            image.failed(now, who, errno, odd);
+            none
+        }
+        Body::Resident {
+            member,
+            size,
+            cause,
+            address,
+            error_code,
+            syscall,
+        } => {
+            let (size, address) = (size.0, address.0);
+            let change = Change {
+                member,
+                size,
+                cause,
+                address,
+                error_code,
+                syscall,
+            };
+            Effect {
+                touched: image.resident(now, who, change),
+                ..none
+            }
+        }
+        // Of processes, not of an image.
+        Body::Fork { .. } | Body::Exec { .. } | Body::Exit { .. } => none,
+    }
+}
+
+fn advise(
+    image: &mut Image,
+    now: &Now,
+    who: Actor,
+    range: Option<std::ops::Range<u64>>,
+    advice: u32,
+) {
+    let Some(range) = range else {
+        image.no_effect(who);
+        return;
+    };
+    match classify::advice(advice) {
+        classify::Advice::Discards => image.discard(now, who, &range),
+        classify::Advice::Populates => {
+            image.no_effect(who);
+            image.expect_filling(who.thread, &range);
+        }
+        classify::Advice::Neither => image.no_effect(who),
+    }
+}

@@ -1,0 +1,72 @@
+//! What the flags of system calls say about a mapping.
+
+use super::image::Image;
+use super::mappings::Purpose;
+use std::ops::Range;
+
+/// Set by the dynamic linker of glibc on every segment it maps; the kernel ignores it
+/// (`MAP_COPY` in glibc's `elf/dl-load.h`).
+const MAP_DENYWRITE: u32 = 0x800;
+
+/// `MADV_POPULATE_READ`, `MADV_POPULATE_WRITE`, `MADV_COLLAPSE` (mman-common.h).
+const POPULATE: [u32; 3] = [22, 23, 25];
+
+/// `MADV_DONTNEED_LOCKED`
+const DONTNEED_LOCKED: u32 = 24;
+
+/// What a new mapping is for; see the table in [`super`].
+pub(super) fn purpose(
+    image: &Image,
+    range: &Range<u64>,
+    prot: u32,
+    flags: u32,
+    fd: i32,
+    in_allocator: bool,
+) -> Purpose {
+    let has = |flag: libc::c_int| flags & flag as u32 != 0;
+    let private = flags & libc::MAP_TYPE as u32 == libc::MAP_PRIVATE as u32;
+    let of_file = fd >= 0 && !has(libc::MAP_ANONYMOUS);
+    let over_image = || {
+        let below = image.mappings.find(range.start);
+        has(libc::MAP_FIXED) && below.is_some_and(|piece| piece.purpose == Purpose::Image)
+    };
+    let linked = of_file && (flags & MAP_DENYWRITE != 0 || prot & libc::PROT_EXEC as u32 != 0);
+    if in_allocator {
+        Purpose::Arena
+    } else if private && (linked || over_image()) {
+        Purpose::Image
+    } else if private && of_file {
+        Purpose::File
+    } else {
+        Purpose::Direct
+    }
+}
+
+/// Whether a move leaves the old place mapped.
+pub(super) fn dont_unmap(flags: u64) -> bool {
+    flags & libc::MREMAP_DONTUNMAP as u64 != 0
+}
+
+/// What `madvise` does to pages at once. `MADV_FREE`, `MADV_COLD` and `MADV_PAGEOUT`
+/// leave it to the kernel whether and when pages go: its counters tell how many, and
+/// nothing tells which.
+pub(super) enum Advice {
+    /// Pages go.
+    Discards,
+    /// Pages come.
+    Populates,
+    /// Neither.
+    Neither,
+}
+
+/// The effect of an advice.
+pub(super) fn advice(advice: u32) -> Advice {
+    match advice {
+        DONTNEED_LOCKED => Advice::Discards,
+        _ if POPULATE.contains(&advice) => Advice::Populates,
+        _ => match i32::try_from(advice) {
+            Ok(libc::MADV_DONTNEED | libc::MADV_REMOVE) => Advice::Discards,
+            _ => Advice::Neither,
+        },
+    }
+}

@@ -1,0 +1,203 @@
+//! Which pages a change of the kernel's counters made resident.
+//!
+//! The kernel says how far a counter has moved and where the fault was. What the
+//! fault brought follows from that:
+//!
+//! | counter | moved by | pages |
+//! |---|---|---|
+//! | anon | one | the page |
+//! | anon, file, shmem | about a huge page | the 512 aligned pages around the address |
+//! | file, shmem | up to 16 | the page and others of its 64 KiB window (`do_fault_around`) |
+//! | file, shmem, down, at a write to a present page | | none: it is being copied, and the anon counter follows |
+//! | any, in a system call without a fault | n | the next n pages of the range that the call works on |
+//!
+//! A counter is summed over CPUs while others move it, so its jumps are trusted
+//! only as far as a fault can bring pages. A read of untouched anonymous memory
+//! maps the zero page and moves no counter: nothing becomes resident.
+
+use super::hash::Map;
+use super::history::Now;
+use super::image::{Actor, Image};
+use super::mappings::{ADDRESSES, PAGE};
+use super::residency::{Backing, Page};
+use crate::events::{Cause, Member};
+use crate::units::Tid;
+use std::ops::Range;
+
+/// Pages of a huge page.
+const HUGE: u64 = 512;
+
+/// Pages that one fault on a file brings at most (`fault_around_bytes`, 64 KiB by default).
+const AROUND: u64 = 16;
+
+/// System-call numbers of x86-64.
+const MMAP: u16 = 9;
+const MADVISE: u16 = 28;
+
+/// x86 page-fault error code: the page was present, and it was a write.
+const WRITE_TO_PRESENT: u16 = 3;
+
+/// A counter changed; the fields of `Body::Resident`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    pub(super) member: Member,
+    pub(super) size: u64,
+    pub(super) cause: Cause,
+    pub(super) address: u64,
+    pub(super) error_code: u16,
+    pub(super) syscall: u16,
+}
+
+/// What threads are populating.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Threads {
+    /// Pages that an `mmap` under way has populated, by backing: where they are is known
+    /// when it returns.
+    populated: Map<Tid, [u64; 3]>,
+    /// Ranges that a call works through.
+    filling: Map<Tid, Filling>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Filling {
+    start: u64,
+    next: u64,
+    end: u64,
+}
+
+impl Image {
+    /// `counts' = counts[member ↦ size]`, and `P' = P ∪` what that made resident. Returns how
+    /// many pages. At the end of an image the counters run down while others may already
+    /// belong to the next one: its end is an event of its own, these are not followed.
+    pub(super) fn resident(&mut self, now: &Now, who: Actor, change: Change) -> u64 {
+        if change.cause == Cause::End {
+            return 0;
+        }
+        let before = std::mem::replace(&mut self.counts[change.member as usize], change.size);
+        let backing = match change.member {
+            Member::Anon => Backing::Anon,
+            Member::File => Backing::File,
+            Member::Shmem => Backing::Shmem,
+            Member::Swap => return 0,
+        };
+        let grown = (change.size.saturating_sub(before) / PAGE).min(HUGE);
+        let page = Page {
+            slot: 0,
+            backing,
+            toucher: who.stack,
+            born: now.moment,
+        };
+        match change.cause {
+            Cause::UserFault | Cause::KernelFault if (1..ADDRESSES).contains(&change.address) => {
+                self.fault(now, change, page, grown)
+            }
+            Cause::Syscall if grown > 0 => self.in_call(who.thread, change, page, grown),
+            _ => 0,
+        }
+    }
+
+    fn fault(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
+        let (slot, slots) = self.mappings.slot(change.address);
+        let number = change.address / PAGE;
+        if grown >= HUGE / 2 {
+            return self
+                .pages
+                .fill(around(number, HUGE, slot, &slots), grown, page)
+                .0;
+        }
+        if page.backing == Backing::Anon {
+            return u64::from(self.pages.touch(now, Page { slot, ..page }));
+        }
+        if change.error_code & WRITE_TO_PRESENT == WRITE_TO_PRESENT {
+            return 0;
+        }
+        let touched = u64::from(self.pages.touch(now, Page { slot, ..page }));
+        let window = around(number, AROUND, slot, &slots);
+        touched
+            + self
+                .pages
+                .fill(window, grown.saturating_sub(touched), page)
+                .0
+    }
+
+    fn in_call(&mut self, thread: Tid, change: Change, page: Page, grown: u64) -> u64 {
+        if change.syscall == MMAP {
+            self.threads.populated.entry(thread).or_default()[page.backing as usize] += grown;
+            return 0;
+        }
+        let under_way = self.threads.filling.get(&thread).copied();
+        let mut filling = match under_way {
+            Some(filling) if change.address == filling.start => filling,
+            Some(filling) if change.address == 0 && change.syscall == MADVISE => filling,
+            _ if (1..ADDRESSES).contains(&change.address) => Filling {
+                start: change.address,
+                next: change.address,
+                end: ADDRESSES,
+            },
+            _ => return 0,
+        };
+        let filled = self.fill_on(&mut filling, page, grown);
+        self.threads.filling.insert(thread, filling);
+        filled
+    }
+
+    /// The next `count` pages of a range become resident, across pieces that adjoin.
+    fn fill_on(&mut self, filling: &mut Filling, page: Page, count: u64) -> u64 {
+        let mut filled = 0;
+        while filled < count && filling.next < filling.end {
+            let Some(piece) = self.mappings.find(filling.next) else {
+                break;
+            };
+            let end = piece.end.min(filling.end).next_multiple_of(PAGE);
+            let slot = piece.slot + (filling.next - piece.start) / PAGE;
+            let slots = slot..slot + (end - filling.next).div_ceil(PAGE);
+            let (more, next) = self.pages.fill(slots, count - filled, page);
+            filled += more;
+            filling.next = (filling.next / PAGE + (next - slot)) * PAGE;
+        }
+        filled
+    }
+
+    /// `madvise` will populate a range, or collapse it to huge pages.
+    pub(super) fn expect_filling(&mut self, thread: Tid, range: &Range<u64>) {
+        let (start, end) = (range.start, range.end);
+        self.threads.filling.insert(
+            thread,
+            Filling {
+                start,
+                next: start,
+                end,
+            },
+        );
+    }
+
+    /// What an `mmap` had populated before it returned (`MAP_POPULATE`, `MAP_LOCKED`).
+    pub(super) fn populated(&mut self, now: &Now, who: Actor, slots: Range<u64>) -> u64 {
+        if self.threads.populated.is_empty() {
+            return 0;
+        }
+        let counts = self
+            .threads
+            .populated
+            .remove(&who.thread)
+            .unwrap_or_default();
+        let backings = [Backing::Anon, Backing::File, Backing::Shmem];
+        let fill = |(backing, count)| {
+            let page = Page {
+                slot: 0,
+                backing,
+                toucher: who.stack,
+                born: now.moment,
+            };
+            self.pages.fill(slots.clone(), count, page).0
+        };
+        backings.into_iter().zip(counts).map(fill).sum()
+    }
+}
+
+/// The slots of the aligned window of `size` pages around page `number`, which has `slot`,
+/// as far as they belong to `slots`.
+fn around(number: u64, size: u64, slot: u64, slots: &Range<u64>) -> Range<u64> {
+    let before = (number % size).min(slot - slots.start);
+    slot - before..(slot + (size - number % size)).min(slots.end)
+}

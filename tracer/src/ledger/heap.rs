@@ -1,0 +1,111 @@
+//! Live blocks of the malloc family.
+//!
+//! `H` maps addresses to blocks, `R` threads to the block they are resizing.
+//! `heap = Σ size over H ∪ R`.
+
+use super::hash::Map;
+use super::history::{Ended, Moment, Now, Which};
+use super::stacks::StackIndex;
+use crate::units::Tid;
+
+/// A live block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// Requested size.
+    pub(super) size: u64,
+    /// When it was handed out.
+    pub(super) born: Moment,
+    /// By whom it was asked for.
+    pub(super) stack: StackIndex,
+}
+
+/// The blocks of one process image.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heap {
+    live: Map<u64, Block>,
+    resizing: Map<Tid, (u64, Block)>,
+    bytes: u64,
+    ended: Ended<(u64, Block)>,
+}
+
+impl Heap {
+    /// Σ size over `H ∪ R`.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// `H' = H[address ↦ block]`, `heap' = heap + size − size of H(address)`.
+    /// Returns the block that was still there: its free was lost.
+    pub(super) fn alloc(&mut self, now: &Now, address: u64, block: Block) -> Option<Block> {
+        self.bytes = self.bytes.wrapping_add(block.size);
+        let old = self.live.insert(address, block);
+        if let Some(old) = old {
+            self.end(now, address, old);
+        }
+        old
+    }
+
+    /// `H' = H \ {address}`, `heap' = heap − size of H(address)`. Returns the block.
+    pub(super) fn free(&mut self, now: &Now, address: u64) -> Option<Block> {
+        let block = self.live.remove(&address)?;
+        self.end(now, address, block);
+        Some(block)
+    }
+
+    /// `H' = H \ {address}`, `R' = R[thread ↦ (address, H(address))]`, `heap' = heap`: the
+    /// address may be handed out again before the thread says how the resize went.
+    /// Returns whether there was such a block.
+    pub(super) fn begin_resize(&mut self, thread: Tid, address: u64) -> bool {
+        let block = self.live.remove(&address);
+        if let Some(block) = block {
+            self.resizing.insert(thread, (address, block));
+        }
+        block.is_some()
+    }
+
+    /// `R' = R \ {thread}`, `heap' = heap − size of R(thread)`: the old block is gone.
+    pub(super) fn end_resize(&mut self, now: &Now, thread: Tid) -> Option<Block> {
+        let (address, block) = self.resizing.remove(&thread)?;
+        self.end(now, address, block);
+        Some(block)
+    }
+
+    /// `R' = R \ {thread}`, `H' = H[address ↦ block]`, `heap' = heap`: the resize failed and
+    /// the old block lives on. Returns a block that was handed out there meanwhile.
+    pub(super) fn cancel_resize(&mut self, now: &Now, thread: Tid) -> Option<Block> {
+        let (address, block) = self.resizing.remove(&thread)?;
+        let other = self.live.insert(address, block)?;
+        self.end(now, address, other);
+        Some(other)
+    }
+
+    fn end(&mut self, now: &Now, address: u64, block: Block) {
+        self.bytes = self.bytes.wrapping_sub(block.size);
+        self.ended.note(now, block.born, &(address, block));
+    }
+
+    /// The heap of a forked child: the same blocks. Threads that were resizing one do not
+    /// exist in the child; there the block lives on.
+    pub(super) fn fork(&self) -> Self {
+        let mut live = self.live.clone();
+        live.extend(self.resizing.values().copied());
+        Self {
+            live,
+            resizing: Map::default(),
+            bytes: self.bytes,
+            ended: Ended::default(),
+        }
+    }
+
+    /// All blocks, in no order.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (u64, Block)> {
+        let live = self.live.iter().map(|(&address, &block)| (address, block));
+        live.chain(self.resizing.values().copied())
+    }
+
+    /// The blocks that existed at a peak, in no order.
+    pub(super) fn at(&self, which: Which, peak: Moment) -> impl Iterator<Item = (u64, Block)> {
+        let living = self.blocks().filter(move |(_, block)| block.born <= peak);
+        living.chain(self.ended.since(which, peak).iter().copied())
+    }
+}

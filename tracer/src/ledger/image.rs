@@ -1,0 +1,535 @@
+//! One process image: its blocks, its address space, its pages, the kernel's counts.
+//!
+//! This is where events become transitions. What a system call or a resize took
+//! away is remembered until it is known whether it succeeded.
+
+use super::account::Oddities;
+use super::heap::{Block, Heap};
+use super::history::{Moment, Now};
+use super::mappings::{Mappings, PAGE, Piece, Purpose, page_range};
+use super::residency::{Departed, Pages};
+use super::stacks::StackIndex;
+use super::totals::Sums;
+use crate::units::Tid;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// System calls that may still turn out to have failed, at most: more can't be under way at
+/// once than there are CPUs.
+const UNDOABLE: usize = 256;
+
+/// What happened to an image, beside its own change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Effect {
+    /// Bytes that the event's stack reserved, if it did: one call.
+    pub(super) reserved: Option<u64>,
+    /// Whether a block or a direct mapping ended.
+    pub(super) freed: bool,
+    /// Pages that became resident at the touch of the event's stack.
+    pub(super) touched: u64,
+}
+
+/// Who does it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Actor {
+    pub(super) thread: Tid,
+    pub(super) stack: StackIndex,
+    pub(super) in_allocator: bool,
+}
+
+/// A mapping on its way.
+#[derive(Clone, Debug)]
+struct Moving {
+    pieces: Vec<Piece>,
+    /// Old place, whole pages; empty where a shared mapping is duplicated.
+    from: Range<u64>,
+    dont_unmap: bool,
+    stack: StackIndex,
+}
+
+/// What a system call took away.
+#[derive(Clone, Debug)]
+struct Taken {
+    thread: Tid,
+    pieces: Vec<Piece>,
+    pages: Vec<Departed>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Image {
+    /// When it began.
+    pub(super) born: Moment,
+    pub(super) heap: Heap,
+    pub(super) mappings: Mappings,
+    pub(super) pages: Pages,
+    /// What the kernel counts, by `Member`, in bytes.
+    pub(super) counts: [u64; 4],
+    pub(super) threads: super::faults::Threads,
+    moving: Vec<(Tid, Moving)>,
+    undoable: VecDeque<Taken>,
+    program_break: Option<u64>,
+}
+
+impl Image {
+    pub(super) fn new(born: Moment) -> Self {
+        Self {
+            born,
+            heap: Heap::default(),
+            mappings: Mappings::default(),
+            pages: Pages::default(),
+            counts: [0; 4],
+            threads: super::faults::Threads::default(),
+            moving: Vec::new(),
+            undoable: VecDeque::new(),
+            program_break: None,
+        }
+    }
+
+    /// The image of a forked child: a copy. What the kernel can fault in again from files is
+    /// not resident in it yet; its counts of those begin at 0.
+    pub(super) fn fork(&self, now: &Now) -> Self {
+        let mut mappings = self.mappings.fork();
+        self.moving
+            .iter()
+            .flat_map(|(_, moving)| &moving.pieces)
+            .for_each(|piece| mappings.insert(*piece));
+        let mut counts = [0; 4];
+        counts[tracer_ebpf::Member::Anon as usize] =
+            self.counts[tracer_ebpf::Member::Anon as usize];
+        Self {
+            heap: self.heap.fork(),
+            mappings,
+            pages: self.pages.fork(),
+            counts,
+            program_break: self.program_break,
+            ..Self::new(now.moment)
+        }
+    }
+
+    /// What it has in all.
+    pub(super) fn sums(&self) -> Sums {
+        let moving = |purpose| {
+            let pieces = self.moving.iter().flat_map(|(_, moving)| &moving.pieces);
+            pieces
+                .filter(|piece| piece.purpose == purpose)
+                .map(Piece::length)
+                .sum::<u64>()
+        };
+        let mapped = |purpose| {
+            let moving = if self.moving.is_empty() {
+                0
+            } else {
+                moving(purpose)
+            };
+            self.mappings.length(purpose).wrapping_add(moving)
+        };
+        let [file, anon, _, shmem] = self.counts;
+        Sums {
+            heap: self.heap.bytes(),
+            mappings: mapped(Purpose::Direct),
+            arenas: mapped(Purpose::Arena),
+            files: mapped(Purpose::File),
+            anon,
+            file,
+            shmem,
+        }
+    }
+
+    /// A block was handed out: see [`Heap::alloc`].
+    pub(super) fn alloc(
+        &mut self,
+        now: &Now,
+        who: Actor,
+        address: u64,
+        size: u64,
+        odd: &mut Oddities,
+    ) -> Effect {
+        if page_range(address & !(PAGE - 1), size.max(1)).is_none() {
+            odd.misplaced += 1;
+            return Effect::default();
+        }
+        let block = Block {
+            size,
+            born: now.moment,
+            stack: who.stack,
+        };
+        odd.overlapping_allocs += u64::from(self.heap.alloc(now, address, block).is_some());
+        Effect {
+            reserved: Some(size),
+            ..Effect::default()
+        }
+    }
+
+    /// A block was given back: see [`Heap::free`].
+    pub(super) fn free(&mut self, now: &Now, address: u64, odd: &mut Oddities) -> Effect {
+        let freed = self.heap.free(now, address).is_some();
+        odd.unknown_frees += u64::from(!freed);
+        Effect {
+            freed,
+            ..Effect::default()
+        }
+    }
+
+    /// A resize ended. With a new block: `R' = R \ {thread}`, then as a new block. Without
+    /// one: of size 0 it freed the old block; otherwise it failed and the old one lives on.
+    pub(super) fn resized(
+        &mut self,
+        now: &Now,
+        who: Actor,
+        address: u64,
+        size: u64,
+        odd: &mut Oddities,
+    ) -> Effect {
+        if address == 0 && size != 0 {
+            odd.overlapping_allocs += u64::from(self.heap.cancel_resize(now, who.thread).is_some());
+            return Effect::default();
+        }
+        let freed = self.heap.end_resize(now, who.thread).is_some();
+        let effect = match address {
+            0 => Effect::default(),
+            _ => self.alloc(now, who, address, size, odd),
+        };
+        Effect { freed, ..effect }
+    }
+
+    /// `M' = M without range ∪ {piece}`, `P' = P without range`: what lay there is gone.
+    pub(super) fn map(
+        &mut self,
+        now: &Now,
+        who: Actor,
+        range: Range<u64>,
+        length: u64,
+        purpose: Purpose,
+    ) -> Effect {
+        self.clear(now, &range);
+        let slot = self.mappings.fresh_slot(length);
+        let (start, end) = (range.start, range.start + length);
+        let piece = Piece {
+            start,
+            end,
+            slot,
+            born: now.moment,
+            stack: who.stack,
+            purpose,
+        };
+        self.mappings.insert(piece);
+        let touched = self.populated(now, who, piece.slots());
+        Effect {
+            reserved: (purpose == Purpose::Direct).then_some(length),
+            freed: false,
+            touched,
+        }
+    }
+
+    /// `M' = M without range`, `P' = P without range`, until it is known to have failed.
+    pub(super) fn unmap(&mut self, now: &Now, who: Actor, range: &Range<u64>) -> Effect {
+        let taken = self.clear(now, range);
+        let freed = taken.0.iter().any(|piece| piece.purpose == Purpose::Direct);
+        self.remember(who.thread, taken);
+        Effect {
+            freed,
+            ..Effect::default()
+        }
+    }
+
+    /// `P' = P without range`, `M' = M`, likewise (`MADV_DONTNEED`, `MADV_REMOVE`).
+    pub(super) fn discard(&mut self, now: &Now, who: Actor, range: &Range<u64>) {
+        let mut pages = self
+            .pages
+            .remove(now, &(range.start / PAGE..range.end / PAGE));
+        for part in self.mappings.parts(range) {
+            pages.extend(self.pages.remove(now, &part.slots()));
+        }
+        self.remember(who.thread, (Vec::new(), pages));
+    }
+
+    /// A call began whose effect is not followed; it may still fail.
+    pub(super) fn no_effect(&mut self, who: Actor) {
+        self.remember(who.thread, (Vec::new(), Vec::new()));
+    }
+
+    fn clear(&mut self, now: &Now, range: &Range<u64>) -> (Vec<Piece>, Vec<Departed>) {
+        let pieces = self.mappings.take(range);
+        let mut pages = self
+            .pages
+            .remove(now, &(range.start / PAGE..range.end / PAGE));
+        for piece in &pieces {
+            self.mappings.end(now, piece);
+            pages.extend(self.pages.remove(now, &piece.slots()));
+        }
+        (pieces, pages)
+    }
+
+    fn remember(&mut self, thread: Tid, (pieces, pages): (Vec<Piece>, Vec<Departed>)) {
+        self.undoable.retain(|taken| taken.thread != thread);
+        if self.undoable.len() == UNDOABLE {
+            self.undoable.pop_front();
+        }
+        self.undoable.push_back(Taken {
+            thread,
+            pieces,
+            pages,
+        });
+    }
+
+    /// The thread's last call failed: what it took away never left. Of `madvise`, ENOMEM says
+    /// only that part of the range was not mapped; the rest was done.
+    pub(super) fn failed(&mut self, now: &Now, who: Actor, errno: i32, odd: &mut Oddities) {
+        let at = self
+            .undoable
+            .iter()
+            .position(|taken| taken.thread == who.thread);
+        let Some(taken) = at.and_then(|at| self.undoable.remove(at)) else {
+            odd.misplaced += 1;
+            return;
+        };
+        if errno == libc::ENOMEM && taken.pieces.is_empty() {
+            return;
+        }
+        for piece in &taken.pieces {
+            let range = piece.start..piece.end.next_multiple_of(PAGE);
+            let there = self.mappings.take(&range);
+            odd.misplaced += there.len() as u64;
+            there.iter().for_each(|piece| self.mappings.end(now, piece));
+            self.mappings.insert(Piece {
+                born: now.moment,
+                ..*piece
+            });
+        }
+        self.pages.restore(now, &taken.pages);
+    }
+
+    /// The break is at `to`. Above the old one: `M' = M ∪ {between}`; below: as unmapped.
+    /// The first one seen says only where it begins.
+    pub(super) fn set_break(
+        &mut self,
+        now: &Now,
+        who: Actor,
+        to: u64,
+        odd: &mut Oddities,
+    ) -> Effect {
+        let Some(to) = to
+            .checked_next_multiple_of(PAGE)
+            .filter(|&to| to <= super::mappings::ADDRESSES)
+        else {
+            odd.misplaced += 1;
+            return Effect::default();
+        };
+        let from = self.program_break.replace(to).unwrap_or(to);
+        match from.cmp(&to) {
+            std::cmp::Ordering::Equal => Effect::default(),
+            std::cmp::Ordering::Less => {
+                let purpose = if who.in_allocator {
+                    Purpose::Arena
+                } else {
+                    Purpose::Direct
+                };
+                self.map(now, who, from..to, to - from, purpose)
+            }
+            std::cmp::Ordering::Greater => {
+                let (pieces, _) = self.clear(now, &(to..from));
+                let freed = pieces.iter().any(|piece| piece.purpose == Purpose::Direct);
+                Effect {
+                    freed,
+                    ..Effect::default()
+                }
+            }
+        }
+    }
+
+    /// A mapping begins to move: its pieces leave `M`, and count until it has arrived. Pages
+    /// stay at their slots. `length` 0 duplicates a shared mapping.
+    pub(super) fn begin_move(
+        &mut self,
+        now: &Now,
+        who: Actor,
+        address: u64,
+        length: u64,
+        dont_unmap: bool,
+        odd: &mut Oddities,
+    ) {
+        if let Some(at) = self
+            .moving
+            .iter()
+            .position(|(thread, _)| *thread == who.thread)
+        {
+            let (_, stale) = self.moving.swap_remove(at);
+            self.end_pieces(now, &stale.pieces);
+            odd.misplaced += 1;
+        }
+        let from = match length {
+            0 => address..address,
+            _ => page_range(address, length).unwrap_or(address..address),
+        };
+        let pieces = match from.is_empty() {
+            true => Vec::new(),
+            false => self.mappings.take(&from),
+        };
+        self.moving.push((
+            who.thread,
+            Moving {
+                pieces,
+                from,
+                dont_unmap,
+                stack: who.stack,
+            },
+        ));
+    }
+
+    fn end_pieces(&mut self, now: &Now, pieces: &[Piece]) {
+        for piece in pieces {
+            self.mappings.end(now, piece);
+            self.pages.remove(now, &piece.slots());
+        }
+    }
+
+    /// A mapping has arrived. Nowhere (`address` 0): `M' = M ∪ pieces`, nothing has changed.
+    /// Otherwise `M' = M without target ∪ {p moved and cut to the new length | p ∈ pieces} ∪
+    /// {growth}`; the pieces keep owner and pages, the growth belongs to the mover. With
+    /// `MREMAP_DONTUNMAP` the old place stays mapped, without its pages.
+    pub(super) fn end_move(
+        &mut self,
+        now: &Now,
+        who: Actor,
+        address: u64,
+        length: u64,
+        odd: &mut Oddities,
+    ) -> Effect {
+        let Some(at) = self
+            .moving
+            .iter()
+            .position(|(thread, _)| *thread == who.thread)
+        else {
+            odd.misplaced += 1;
+            return Effect::default();
+        };
+        let (_, moving) = self.moving.swap_remove(at);
+        let target = page_range(address, length);
+        let Some(target) = target.filter(|_| address != 0) else {
+            odd.misplaced += u64::from(address != 0);
+            moving
+                .pieces
+                .iter()
+                .for_each(|piece| self.replace(now, *piece, odd));
+            return Effect::default();
+        };
+        self.clear(now, &target);
+        let (mut purpose, mut arrived) = (None, target.start);
+        for piece in &moving.pieces {
+            purpose = Some(piece.purpose);
+            let end = target.start + (piece.end - moving.from.start);
+            arrived = self.arrive(
+                now,
+                piece,
+                target.start + (piece.start - moving.from.start),
+                end,
+                &target,
+                length,
+            );
+            if moving.dont_unmap {
+                let slot = self.mappings.fresh_slot(piece.length());
+                self.replace(
+                    now,
+                    Piece {
+                        slot,
+                        born: now.moment,
+                        ..*piece
+                    },
+                    odd,
+                );
+            }
+        }
+        self.grow(
+            now,
+            &moving,
+            who,
+            purpose,
+            arrived.max(target.start)..target.start + length,
+        )
+    }
+
+    /// Inserts a piece where nothing should be; what is there nevertheless ends.
+    fn replace(&mut self, now: &Now, piece: Piece, odd: &mut Oddities) {
+        let (there, _) = self.clear(now, &(piece.start..piece.end.next_multiple_of(PAGE)));
+        odd.misplaced += there.len() as u64;
+        self.mappings.insert(piece);
+    }
+
+    /// One moved piece at its new place, cut to the target; the pages of the rest end. Returns
+    /// the end of what is there.
+    fn arrive(
+        &mut self,
+        now: &Now,
+        piece: &Piece,
+        start: u64,
+        end: u64,
+        target: &Range<u64>,
+        length: u64,
+    ) -> u64 {
+        self.mappings.end(now, piece);
+        let moved = Piece {
+            start,
+            end,
+            born: now.moment,
+            ..*piece
+        };
+        // A piece that reaches its last page may grow into what of it was not asked for.
+        let limit = target.start + length;
+        let kept = moved.part(&(target.start..limit));
+        let slots = piece.slots();
+        let kept_slots = kept.map_or(slots.start..slots.start, |kept| kept.slots());
+        self.pages.remove(now, &(kept_slots.end..slots.end));
+        if let Some(kept) = kept {
+            let grown = Piece {
+                end: kept.end.next_multiple_of(PAGE).min(limit),
+                ..kept
+            };
+            self.mappings.insert(grown);
+            return grown.end;
+        }
+        start
+    }
+
+    /// What a move added.
+    fn grow(
+        &mut self,
+        now: &Now,
+        moving: &Moving,
+        who: Actor,
+        old: Option<Purpose>,
+        range: Range<u64>,
+    ) -> Effect {
+        if range.is_empty() {
+            return Effect::default();
+        }
+        let purpose = match old {
+            Some(purpose) => purpose,
+            None if who.in_allocator => Purpose::Arena,
+            None => Purpose::Direct,
+        };
+        let stack = if who.stack == StackIndex(0) {
+            moving.stack
+        } else {
+            who.stack
+        };
+        let length = range.end - range.start;
+        let start = range.start;
+        self.map(
+            now,
+            Actor { stack, ..who },
+            start..range.end.next_multiple_of(PAGE),
+            length,
+            purpose,
+        )
+    }
+
+    /// The pieces that existed at a peak.
+    pub(super) fn pieces_at(&self, which: super::history::Which, peak: Moment) -> Vec<Piece> {
+        let moving = self.moving.iter().flat_map(|(_, moving)| &moving.pieces);
+        let moving = moving.filter(|piece| piece.born <= peak).copied();
+        let mut pieces: Vec<_> = self.mappings.at(which, peak).chain(moving).collect();
+        pieces.sort_unstable_by_key(|piece| piece.start);
+        pieces
+    }
+}

@@ -1,0 +1,224 @@
+//! The address space: which mapping lies where, who made it and what for.
+//!
+//! `M` is a set of disjoint pieces. A piece ends where its maker asked it to end,
+//! not at the end of that page, so that lengths sum to what was asked for; ranges
+//! to remove are whole pages, as they are for the kernel.
+//!
+//! Resident pages are not filed under addresses but under *slots*: numbers that a
+//! piece gets when it is made and takes along when it moves. So `mremap` of a
+//! gigabyte costs the same as that of a page, and a new mapping never inherits the
+//! pages of an old one at its address.
+
+use super::history::{Ended, Moment, Now, Which};
+use super::stacks::StackIndex;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Bytes of a page: x86-64 has no other for base pages.
+pub(super) const PAGE: u64 = 4096;
+
+/// No address of a program is above this one (five-level page tables).
+pub(super) const ADDRESSES: u64 = 1 << 56;
+
+/// Slots below this are page numbers: pages that lie in no piece.
+const FIRST_SLOT: u64 = ADDRESSES / PAGE;
+
+/// What a mapping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Purpose {
+    /// Memory that the program asked the kernel for: reserved.
+    Direct,
+    /// The allocator's, backing blocks.
+    Arena,
+    /// A private view of a file.
+    File,
+    /// The program's and its libraries' segments.
+    Image,
+}
+
+/// A mapping, or what is left of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// First byte; at the beginning of a page.
+    pub(super) start: u64,
+    /// Behind the last byte asked for.
+    pub(super) end: u64,
+    /// Slot of its first page.
+    pub(super) slot: u64,
+    /// Since when it is here.
+    pub(super) born: Moment,
+    /// By whom it was made.
+    pub(super) stack: StackIndex,
+    /// What for.
+    pub(super) purpose: Purpose,
+}
+
+impl Piece {
+    /// Bytes asked for.
+    pub(super) fn length(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Slots of its pages.
+    pub(super) fn slots(&self) -> Range<u64> {
+        self.slot..self.slot + self.length().div_ceil(PAGE)
+    }
+
+    /// The part of it in a range of whole pages.
+    pub(super) fn part(&self, range: &Range<u64>) -> Option<Self> {
+        let start = self.start.max(range.start);
+        let end = self.end.min(range.end);
+        (start < end).then(|| Self {
+            start,
+            end,
+            slot: self.slot + (start - self.start) / PAGE,
+            ..*self
+        })
+    }
+}
+
+/// Whole pages that hold `length` bytes from `address` on; nothing where that is no
+/// range of user addresses.
+pub(super) fn page_range(address: u64, length: u64) -> Option<Range<u64>> {
+    let end = address
+        .checked_add(length)
+        .filter(|&end| end <= ADDRESSES)?;
+    (address.is_multiple_of(PAGE) && length > 0).then(|| address..end.next_multiple_of(PAGE))
+}
+
+/// The pieces of one process image.
+#[derive(Clone, Debug)]
+pub(super) struct Mappings {
+    pieces: BTreeMap<u64, Piece>,
+    lengths: [u64; 4],
+    pages: u64,
+    next_slot: u64,
+    ended: Ended<Piece>,
+}
+
+impl Default for Mappings {
+    fn default() -> Self {
+        let next_slot = FIRST_SLOT;
+        Self {
+            pieces: BTreeMap::new(),
+            lengths: [0; 4],
+            pages: 0,
+            next_slot,
+            ended: Ended::default(),
+        }
+    }
+}
+
+impl Mappings {
+    /// Σ length over the pieces of one purpose.
+    pub(super) fn length(&self, purpose: Purpose) -> u64 {
+        self.lengths[purpose as usize]
+    }
+
+    /// Σ whole pages over all pieces, in bytes.
+    pub(super) fn virtual_bytes(&self) -> u64 {
+        self.pages * PAGE
+    }
+
+    /// Slots that no piece has had. When 2^64 are used up they begin anew: after half a
+    /// billion mappings of 128 TiB each.
+    pub(super) fn fresh_slot(&mut self, length: u64) -> u64 {
+        let pages = length.div_ceil(PAGE);
+        let end = self.next_slot.checked_add(pages);
+        let (slot, next) = end.map_or((FIRST_SLOT, FIRST_SLOT + pages), |end| {
+            (self.next_slot, end)
+        });
+        self.next_slot = next;
+        slot
+    }
+
+    /// `M' = M ∪ {piece}`. The range must be free.
+    pub(super) fn insert(&mut self, piece: Piece) {
+        self.count(&piece, u64::wrapping_add);
+        self.pieces.insert(piece.start, piece);
+    }
+
+    /// `M' = {p without range | p ∈ M}`. Returns what was taken out, in order. It does not
+    /// count as ended: say so by [`end`](Self::end), or put it back.
+    pub(super) fn take(&mut self, range: &Range<u64>) -> Vec<Piece> {
+        let mut taken = Vec::new();
+        let before = self
+            .pieces
+            .range(..range.start)
+            .next_back()
+            .map(|(_, &piece)| piece);
+        if let Some(piece) = before.filter(|piece| piece.end > range.start) {
+            self.cut(piece, range, &mut taken);
+        }
+        while let Some((_, &piece)) = self.pieces.range(range.clone()).next() {
+            self.cut(piece, range, &mut taken);
+        }
+        taken
+    }
+
+    /// Replaces one piece by what of it lies outside of the range.
+    fn cut(&mut self, piece: Piece, range: &Range<u64>, taken: &mut Vec<Piece>) {
+        self.pieces.remove(&piece.start);
+        self.count(&piece, u64::wrapping_sub);
+        for outside in [0..range.start, range.end..u64::MAX] {
+            if let Some(rest) = piece.part(&outside) {
+                self.insert(rest);
+            }
+        }
+        taken.extend(piece.part(range));
+    }
+
+    fn count(&mut self, piece: &Piece, add: fn(u64, u64) -> u64) {
+        let length = &mut self.lengths[piece.purpose as usize];
+        *length = add(*length, piece.length());
+        self.pages = add(self.pages, piece.length().div_ceil(PAGE));
+    }
+
+    /// A piece that was taken out will not come back.
+    pub(super) fn end(&mut self, now: &Now, piece: &Piece) {
+        self.ended.note(now, piece.born, piece);
+    }
+
+    /// The piece that holds the page of an address.
+    pub(super) fn find(&self, address: u64) -> Option<&Piece> {
+        let (_, piece) = self.pieces.range(..=address).next_back()?;
+        (address < piece.end.next_multiple_of(PAGE)).then_some(piece)
+    }
+
+    /// The slot of the page of an address, and the slots of the piece that holds it, or of the
+    /// gap between pieces.
+    pub(super) fn slot(&self, address: u64) -> (u64, Range<u64>) {
+        if let Some(piece) = self.find(address) {
+            return (piece.slot + (address - piece.start) / PAGE, piece.slots());
+        }
+        let before = self.pieces.range(..=address).next_back();
+        let after = self.pieces.range(address..).next();
+        let start = before.map_or(0, |(_, piece)| piece.end.div_ceil(PAGE));
+        let end = after.map_or(FIRST_SLOT, |(start, _)| start / PAGE);
+        (address / PAGE, start..end)
+    }
+
+    /// The parts of pieces that are in a range of whole pages.
+    pub(super) fn parts(&self, range: &Range<u64>) -> impl Iterator<Item = Piece> {
+        let before = self.pieces.range(..range.start).next_back();
+        let within = self.pieces.range(range.clone());
+        before
+            .into_iter()
+            .chain(within)
+            .filter_map(|(_, piece)| piece.part(range))
+    }
+
+    /// A forked child's: the same pieces and slots.
+    pub(super) fn fork(&self) -> Self {
+        Self {
+            ended: Ended::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The pieces that existed at a peak, in no order, but for those that are being moved.
+    pub(super) fn at(&self, which: Which, peak: Moment) -> impl Iterator<Item = Piece> {
+        let living = self.pieces.values().filter(move |piece| piece.born <= peak);
+        living.chain(self.ended.since(which, peak)).copied()
+    }
+}

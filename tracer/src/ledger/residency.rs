@@ -1,0 +1,294 @@
+//! Resident pages: which there are, of which kind, since when, at whose touch.
+//!
+//! `P` maps slots (see `mappings`) to pages. Pages come in chunks of 64, with a
+//! bit each; a page costs 12 bytes and an untouched range nothing.
+
+use super::history::{Ended, Moment, Now, Which};
+use super::stacks::StackIndex;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Pages of a chunk.
+const CHUNK: u64 = u64::BITS as u64;
+
+/// How the kernel counts a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Backing {
+    /// Anonymous memory.
+    Anon,
+    /// A file's.
+    File,
+    /// Shared memory.
+    Shmem,
+}
+
+/// A resident page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) slot: u64,
+    pub(super) backing: Backing,
+    pub(super) toucher: StackIndex,
+    pub(super) born: Moment,
+}
+
+/// 64 neighbouring slots.
+#[derive(Clone, Debug)]
+struct Chunk {
+    present: u64,
+    file: u64,
+    shmem: u64,
+    toucher: [StackIndex; CHUNK as usize],
+    born: [Moment; CHUNK as usize],
+}
+
+impl Chunk {
+    const EMPTY: Self = Self {
+        present: 0,
+        file: 0,
+        shmem: 0,
+        toucher: [StackIndex(0); CHUNK as usize],
+        born: [Moment(0); CHUNK as usize],
+    };
+
+    fn set(&mut self, bit: u64, page: &Page) {
+        let mask = 1 << bit;
+        self.present |= mask;
+        self.file &= !mask;
+        self.shmem &= !mask;
+        match page.backing {
+            Backing::Anon => {}
+            Backing::File => self.file |= mask,
+            Backing::Shmem => self.shmem |= mask,
+        }
+        self.toucher[bit as usize] = page.toucher;
+        self.born[bit as usize] = page.born;
+    }
+
+    fn page(&self, key: u64, bit: u64) -> Page {
+        let backing = match (self.file >> bit & 1, self.shmem >> bit & 1) {
+            (1, _) => Backing::File,
+            (_, 1) => Backing::Shmem,
+            _ => Backing::Anon,
+        };
+        let slot = key * CHUNK + bit;
+        Page {
+            slot,
+            backing,
+            toucher: self.toucher[bit as usize],
+            born: self.born[bit as usize],
+        }
+    }
+}
+
+/// The bits of a mask, from low to high.
+fn bits(mut mask: u64) -> impl Iterator<Item = u64> {
+    std::iter::from_fn(move || {
+        let bit = u64::from(mask.trailing_zeros());
+        mask &= mask.checked_sub(1)?;
+        Some(bit)
+    })
+}
+
+/// Bits of the slots of chunk `key` that are in a range.
+fn mask(key: u64, range: &Range<u64>) -> u64 {
+    let first = key * CHUNK;
+    let from = range.start.saturating_sub(first).min(CHUNK);
+    let to = range.end.saturating_sub(first).min(CHUNK);
+    if from >= to {
+        0
+    } else {
+        (u64::MAX >> (CHUNK - (to - from))) << from
+    }
+}
+
+/// Pages that are resident no more: chunks, and which of their pages.
+#[derive(Clone, Debug)]
+pub(super) struct Departed {
+    key: u64,
+    mask: u64,
+    pages: Few,
+}
+
+/// A chunk is shared between logs; a page or two of one are not worth its size.
+#[derive(Clone, Debug)]
+enum Few {
+    One(Page),
+    Many(Arc<Chunk>),
+}
+
+impl Departed {
+    fn new(key: u64, mask: u64, chunk: &Chunk) -> impl Iterator<Item = Self> {
+        let many = mask.count_ones() > 24;
+        let whole = many.then(|| Self {
+            key,
+            mask,
+            pages: Few::Many(Arc::new(chunk.clone())),
+        });
+        let ones: Vec<_> = match many {
+            true => Vec::new(),
+            false => bits(mask)
+                .map(|bit| Self {
+                    key,
+                    mask: 1 << bit,
+                    pages: Few::One(chunk.page(key, bit)),
+                })
+                .collect(),
+        };
+        whole.into_iter().chain(ones)
+    }
+
+    /// The pages.
+    pub(super) fn pages(&self) -> impl Iterator<Item = Page> {
+        bits(self.mask).map(|bit| match &self.pages {
+            Few::One(page) => *page,
+            Few::Many(chunk) => chunk.page(self.key, bit),
+        })
+    }
+
+    /// When the first of them became resident.
+    fn born(&self) -> Moment {
+        self.pages().map(|page| page.born).min().unwrap_or_default()
+    }
+}
+
+/// The resident pages of one process image.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pages {
+    chunks: BTreeMap<u64, Box<Chunk>>,
+    ended: Ended<Departed>,
+}
+
+impl Pages {
+    /// How a slot's page is resident, if it is.
+    pub(super) fn backing(&self, slot: u64) -> Option<Backing> {
+        let chunk = self.chunks.get(&(slot / CHUNK))?;
+        (chunk.present >> (slot % CHUNK) & 1 == 1)
+            .then(|| chunk.page(slot / CHUNK, slot % CHUNK).backing)
+    }
+
+    /// `P' = P[slot ↦ page]`, unless a page of that backing is there already. Returns whether
+    /// anything changed. A page of another backing (copy on write) ends.
+    pub(super) fn touch(&mut self, now: &Now, page: Page) -> bool {
+        match self.backing(page.slot) {
+            Some(backing) if backing == page.backing => return false,
+            Some(_) => drop(self.remove(now, &(page.slot..page.slot + 1))),
+            None => {}
+        }
+        let chunk = self
+            .chunks
+            .entry(page.slot / CHUNK)
+            .or_insert_with(|| Box::new(Chunk::EMPTY));
+        chunk.set(page.slot % CHUNK, &page);
+        true
+    }
+
+    /// `P' = P[s ↦ page]` for the first `count` slots `s` of the range that have no page.
+    /// Returns how many there were, and the slot behind the last of them.
+    pub(super) fn fill(&mut self, range: Range<u64>, mut count: u64, page: Page) -> (u64, u64) {
+        let (wanted, mut next) = (count, range.start);
+        while count > 0 && next < range.end {
+            let key = next / CHUNK;
+            let inside = mask(key, &(next..range.end));
+            let chunk = self
+                .chunks
+                .entry(key)
+                .or_insert_with(|| Box::new(Chunk::EMPTY));
+            for bit in bits(inside & !chunk.present).take(count as usize) {
+                chunk.set(
+                    bit,
+                    &Page {
+                        slot: key * CHUNK + bit,
+                        ..page
+                    },
+                );
+                next = key * CHUNK + bit + 1;
+                count -= 1;
+            }
+            if count > 0 {
+                next = (key + 1) * CHUNK;
+            }
+        }
+        (wanted - count, next.min(range.end))
+    }
+
+    /// `P' = P \ range`. Returns what left.
+    pub(super) fn remove(&mut self, now: &Now, range: &Range<u64>) -> Vec<Departed> {
+        let mut departed = Vec::new();
+        if range.is_empty() {
+            return departed;
+        }
+        let keys = range.start / CHUNK..=(range.end - 1) / CHUNK;
+        let mut empty = Vec::new();
+        for (&key, chunk) in self.chunks.range_mut(keys) {
+            let leaving = chunk.present & mask(key, range);
+            departed.extend(Departed::new(key, leaving, chunk));
+            chunk.present &= !leaving;
+            if chunk.present == 0 {
+                empty.push(key);
+            }
+        }
+        for item in &departed {
+            self.ended.note(now, item.born(), item);
+        }
+        empty.iter().for_each(|key| drop(self.chunks.remove(key)));
+        departed
+    }
+
+    /// `P' = P ∪ departed`: they never left. They count as born now, for the logs have them.
+    pub(super) fn restore(&mut self, now: &Now, departed: &[Departed]) {
+        for page in departed.iter().flat_map(Departed::pages) {
+            if self.backing(page.slot).is_none() {
+                self.touch(
+                    now,
+                    Page {
+                        born: now.moment,
+                        ..page
+                    },
+                );
+            }
+        }
+    }
+
+    /// A forked child's: the anonymous pages. The kernel does not copy what it can fault in
+    /// again from a file.
+    pub(super) fn fork(&self) -> Self {
+        let anon = |key: &u64, chunk: &Chunk| {
+            let present = chunk.present & !chunk.file & !chunk.shmem;
+            let chunk = Chunk {
+                present,
+                file: 0,
+                shmem: 0,
+                ..chunk.clone()
+            };
+            (present != 0).then(|| (*key, Box::new(chunk)))
+        };
+        let chunks = self
+            .chunks
+            .iter()
+            .filter_map(|(key, chunk)| anon(key, chunk));
+        Self {
+            chunks: chunks.collect(),
+            ended: Ended::default(),
+        }
+    }
+
+    /// The pages that were resident at a peak, by slot.
+    pub(super) fn at(&self, which: Which, peak: Moment) -> Vec<Page> {
+        let living = self
+            .chunks
+            .iter()
+            .flat_map(|(&key, chunk)| bits(chunk.present).map(move |bit| chunk.page(key, bit)));
+        let departed = self
+            .ended
+            .since(which, peak)
+            .iter()
+            .flat_map(Departed::pages);
+        let mut pages: Vec<_> = living
+            .chain(departed)
+            .filter(|page| page.born <= peak)
+            .collect();
+        pages.sort_unstable_by_key(|page| page.slot);
+        pages
+    }
+}
