@@ -8,7 +8,7 @@
 //! | `events.arrows` | one [`Event`](crate::events::Event), in the order in which the kernel side sent it |
 //! | `stacks.arrows` | one [`Captured`](crate::events::Captured) stack: addresses, no names |
 //! | `modules.arrows` | one [`Module`](crate::events::Module) mapped executable into a process |
-//! | `symbols.arrows` | one [`Symbol`](crate::symbols::Symbol): a code address and the frames it stands for |
+//! | `symbols.arrows` | one [`Symbol`]: a code address and the frames it stands for |
 //! | `losses.arrows` | one [`Lost`](crate::events::Lost): cause, probe, count; written last |
 //!
 //! The extension is `.arrows` because that is what the Arrow specification
@@ -35,6 +35,7 @@ mod writer;
 pub use error::Error;
 pub use meta::Meta;
 pub use reader::{Events, Recording, Rows};
+pub use tables::{Place, Symbol};
 pub use writer::{BATCH_ROWS, BATCH_TIME, Finished, Writer};
 
 #[cfg(test)]

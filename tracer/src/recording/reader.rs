@@ -3,9 +3,8 @@
 use super::decode::Decode;
 use super::guard::{Messages, Next};
 use super::schema::{self, Stream};
-use super::{Error, Meta};
+use super::{Error, Meta, Symbol};
 use crate::events::{Captured, Event, Lost, Module};
-use crate::symbols::Symbol;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;

@@ -3,7 +3,8 @@
 use super::encode::{dictionary, named};
 use super::schema::{self, Stream};
 use crate::events::{Captured, Lost, Module};
-use crate::symbols::{Frame, Place, Symbol};
+use crate::symbols::Frame;
+use crate::units::{Address, Pid};
 use arrow::array::{
     ArrayRef, BooleanArray, Int8Array, ListArray, RecordBatch, StringArray, StructArray,
     UInt32Array, UInt64Array,
@@ -11,6 +12,36 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{Field, FieldRef, Schema};
 use std::sync::Arc;
+
+/// Where a symbol is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// In a file: every process that maps it means the same code.
+    File {
+        /// Path as the target saw it ([`Module::path`]).
+        path: String,
+        /// Its build-id; empty where it has none.
+        build_id: String,
+        /// Offset in the file.
+        offset: u64,
+    },
+    /// In one process: code that no file holds (JIT, vDSO).
+    Process {
+        /// Which.
+        pid: Pid,
+        /// Address in it.
+        address: Address,
+    },
+}
+
+/// A code address and what it stands for, so that another machine gives the same names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// Where.
+    pub place: Place,
+    /// Innermost first: inlined functions, then the one that holds them.
+    pub frames: Vec<Frame>,
+}
 
 /// A row of one of these streams.
 pub(super) trait Row: Sized {

@@ -3,10 +3,9 @@
 use super::encode::Encoder;
 use super::output::Output;
 use super::schema::Stream;
-use super::tables::{self, Row};
+use super::tables::{self, Row, Symbol};
 use super::{Error, Meta};
 use crate::events::{Captured, Event, Lost, Module};
-use crate::symbols::Symbol;
 use crate::units::Nanos;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
