@@ -24,6 +24,8 @@ use tracer_ebpf::Function;
 
 mod sys;
 
+pub(in crate::probes) use sys::perf_event_open;
+
 /// How probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
@@ -214,6 +216,17 @@ pub fn attach(
         }
     }
     attached
+}
+
+/// Detaches all at once. Each waits for a grace period of the kernel (some 40 ms
+/// a link, 90 ms a perf event); together they wait as long as one.
+pub fn detach(links: Vec<Link>) {
+    std::thread::scope(|scope| {
+        for link in links {
+            // Where no thread can be had, the closure and its link are dropped here.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
+        }
+    });
 }
 
 fn sites_of(object: &Object, program: Program) -> impl Iterator<Item = &Site> {

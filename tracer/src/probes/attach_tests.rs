@@ -52,14 +52,15 @@ fn caller(directory: &Path) -> PathBuf {
             TIMES(10, free(i % 2 ? malloc(1) : 0))
             return 0;
         }"#;
-    let (file, out) = (directory.join("caller.c"), directory.join("caller"));
+    compile(directory, "caller", source, &["-O1", "-fno-builtin"])
+}
+
+fn compile(directory: &Path, name: &str, source: &str, flags: &[&str]) -> PathBuf {
+    let (file, out) = (directory.join(format!("{name}.c")), directory.join(name));
     std::fs::write(&file, source).unwrap();
-    let status = std::process::Command::new("cc")
-        .args(["-O1", "-fno-builtin", "-o"])
-        .args([&out, &file])
-        .status()
-        .expect("cc, a C compiler, is needed");
-    assert!(status.success());
+    let mut cc = std::process::Command::new("cc");
+    let status = cc.args(flags).arg("-o").args([&out, &file]).status();
+    assert!(status.expect("cc, a C compiler, is needed").success());
     out
 }
 
@@ -137,6 +138,53 @@ fn every_call_is_counted() {
     assert_eq!(unseen, [Function::Memalign], "{:?}", object.sites);
 }
 
+/// Probes found late, in a file that has a path only in its process's own mount
+/// namespace.
+#[test]
+fn a_file_in_another_mount_namespace_is_probed() {
+    use crate::probes::modules::{file_of, mapped};
+    use crate::probes::objects::{Finder, Found};
+    use std::io::Write;
+    use std::process::{Command as Tool, Stdio};
+    let directory = tempfile::tempdir().unwrap();
+    let source = r#"
+        #include <stdio.h>
+        #include <stdlib.h>
+        int main(void) {
+            puts(""); fflush(stdout); getchar();
+            for (int i = 0; i < 1000; i++) free(malloc(i));
+            return 0;
+        }"#;
+    let program = compile(directory.path(), "waiter", source, &["-static"]);
+    let script = "mount -t tmpfs none /mnt && cp $0 /mnt/hidden && exec /mnt/hidden";
+    let mut child = Tool::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(&program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+    let pid = Pid(child.id());
+    let (mut finder, mut found) = (Finder::default(), Found::default());
+    for module in mapped(pid).expect(ROOT) {
+        if let Some(file) = file_of(&module) {
+            finder.file(&file, &mut found);
+        }
+    }
+    assert_eq!(found.objects.len(), 1);
+    let mechanism = Mechanism::of_this_kernel().expect(ROOT);
+    let counter = Counter::new(mechanism);
+    let points: Vec<_> = found.objects[0].sites.iter().map(point).collect();
+    let (fd, scope) = (counter.program.as_fd(), Scope::Process(pid));
+    let links = mechanism.attach(fd, &found.objects[0].path, &points, At::Entry, scope);
+    let _links = links.expect(ROOT);
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(counter.get(Function::Malloc as u64) >= 1000);
+    assert!(counter.get(Function::Free as u64) >= 1000);
+}
+
 #[test]
 fn other_processes_are_left_alone() {
     let directory = tempfile::tempdir().unwrap();
@@ -181,7 +229,7 @@ fn the_whole_table_is_attached() {
         "entry and return"
     );
     assert_eq!(counter.get(Function::Free as u64), 10_000, "entry only");
-    drop(attached);
+    detach(attached.links);
 }
 
 #[test]

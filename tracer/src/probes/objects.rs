@@ -16,6 +16,7 @@ use elf::Elf;
 use rustc_hash::FxHashSet;
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tracer_ebpf::Function;
 
@@ -43,6 +44,17 @@ pub struct Site {
     pub offset: u64,
     /// Whether every kernel emulates that instruction.
     pub emulated: bool,
+}
+
+/// Which file it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Device, as in `stat(2)`.
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+    /// GNU build-id in hexadecimal; empty where there is none.
+    pub build_id: String,
 }
 
 /// Why a file can't be probed.
@@ -145,6 +157,12 @@ impl Finder {
         }
     }
 
+    /// Whether a file of this device and inode was searched before.
+    #[must_use]
+    pub fn knows(&self, device: u64, inode: u64) -> bool {
+        self.seen.contains(&(device, inode))
+    }
+
     fn add(&mut self, elf: &Elf, found: &mut Found) {
         if !self.seen.insert(elf.identity) {
             return;
@@ -170,6 +188,29 @@ impl Finder {
 /// Where the file can't be read or is not a well-formed one for x86-64.
 pub fn inspect(path: &Path) -> Result<Object, ObjectError> {
     object(&Elf::open(path)?)
+}
+
+/// Which file it is, with its build-id if it is one that can be probed.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn identity(path: &Path) -> Result<Identity, ObjectError> {
+    match Elf::open(path) {
+        Ok(elf) => Ok(Identity {
+            device: elf.identity.0,
+            inode: elf.identity.1,
+            build_id: elf.build_id(),
+        }),
+        Err(ObjectError::Io(error)) => Err(ObjectError::Io(error)),
+        Err(_) => {
+            let data = path.metadata().map_err(ObjectError::Io)?;
+            Ok(Identity {
+                device: data.dev(),
+                inode: data.ino(),
+                build_id: String::new(),
+            })
+        }
+    }
 }
 
 fn object(elf: &Elf) -> Result<Object, ObjectError> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const PT_LOAD: u32 = 1;
 const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
+const PT_NOTE: u32 = 4;
 const PF_X: u32 = 1;
 
 const DT_NEEDED: u64 = 1;
@@ -25,6 +26,8 @@ const DF_1_NODEFLIB: u64 = 0x800;
 const MAX_STRING: usize = 4096;
 /// Entries of a dynamic section that are read.
 const MAX_DYNAMIC: usize = 4096;
+/// Largest note segment that is read.
+const MAX_NOTES: u64 = 1 << 16;
 /// Largest executable segment that is read whole.
 const MAX_TEXT: u64 = 512 << 20;
 
@@ -39,6 +42,7 @@ pub(super) struct Elf {
     pub(super) interpreter: Option<PathBuf>,
     file: File,
     segments: Vec<Segment>,
+    notes: Vec<Segment>,
     dynamic: Vec<(u64, u64)>,
     sections: (u64, u16, u16),
 }
@@ -76,6 +80,7 @@ impl Elf {
             interpreter: None,
             file,
             segments: Vec::new(),
+            notes: Vec::new(),
             dynamic: Vec::new(),
             sections: (
                 u64_at(&header, 40),
@@ -106,6 +111,7 @@ impl Elf {
             };
             match u32_at(header, 0) {
                 PT_LOAD => self.segments.push(segment),
+                PT_NOTE => self.notes.push(segment),
                 PT_DYNAMIC => dynamic = Some(segment),
                 PT_INTERP => {
                     let name = self.string_at(segment.offset)?;
@@ -129,6 +135,18 @@ impl Elf {
             .take_while(|&(tag, _)| tag != 0)
             .collect();
         Ok(())
+    }
+
+    /// The GNU build-id in hexadecimal; empty where there is none.
+    pub(super) fn build_id(&self) -> String {
+        let notes = self
+            .notes
+            .iter()
+            .filter(|notes| notes.file_size <= MAX_NOTES);
+        notes
+            .filter_map(|notes| self.bytes(notes.offset, notes.file_size as usize).ok())
+            .find_map(|notes| build_id(&notes))
+            .unwrap_or_default()
     }
 
     /// Whether it is run without a dynamic linker.
@@ -259,6 +277,22 @@ fn check_ident(header: &[u8; 64]) -> Result<(), ObjectError> {
         (b"\x7fELF", ..) => Err(ObjectError::Machine(machine)),
         _ => Err(ObjectError::NotElf),
     }
+}
+
+/// The first NT_GNU_BUILD_ID among notes (gABI, "Note Section").
+fn build_id(mut notes: &[u8]) -> Option<String> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    while notes.len() >= 12 {
+        let name = u32_at(notes, 0) as usize;
+        let description = 12 + name.checked_next_multiple_of(4)?;
+        let end = description.checked_add(u32_at(notes, 4) as usize)?;
+        let bytes = notes.get(description..end)?;
+        if u32_at(notes, 8) == NT_GNU_BUILD_ID && notes.get(12..12 + name)? == b"GNU\0" {
+            return Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        notes = notes.get(end.checked_next_multiple_of(4)?..)?;
+    }
+    None
 }
 
 fn read<const N: usize>(file: &File, offset: u64) -> Result<[u8; N], ObjectError> {
