@@ -10,6 +10,16 @@
 /// [`StackEnd::Cut`].
 pub const MAX_FRAMES: usize = 256;
 
+/// Processes that can be traced at a time.
+pub const MAX_PROCESSES: u32 = 8192;
+
+/// Threads that can be traced at a time.
+pub const MAX_THREADS: u32 = 32768;
+
+/// Stacks that the kernel side remembers having sent; an older one that it
+/// forgot is sent again.
+pub const MAX_SENT_STACKS: u32 = 131_072;
+
 /// Bytes of ring buffer when nothing else is asked for.
 pub const RING_BYTES: u32 = 128 << 20;
 
@@ -50,6 +60,7 @@ pub enum Kind {
     /// [`Fork`]: a new process.
     Fork = 16,
     /// [`End`]: the process's image was replaced; the counts are the old image's.
+    /// A launched command begins with one whose counts are 0.
     Exec = 17,
     /// [`End`]: the process ended.
     Exit = 18,
@@ -351,6 +362,64 @@ pub struct Stack {
     pub _pad: u16,
 }
 
+/// Values of [`Config`]'s offsets where this kernel has no such member.
+pub const ABSENT: u32 = u32::MAX;
+
+/// What user space tells the programs before it loads them (the read-only
+/// global `CONFIG`). Offsets are bytes from the start of the kernel's struct,
+/// looked up in its BTF, or [`ABSENT`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Pending bytes in the ring buffer from which its reader is woken.
+    pub wake_bytes: u64,
+    /// The pending bytes are looked at once in `wake_every` events of a thread
+    /// (a power of two).
+    pub wake_every: u64,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// Frames that `bpf_get_stack` gives at most (`kernel.perf_event_max_stack`).
+    pub frame_limit: u32,
+    /// 1 where `sched_prepare_exec` (Linux 6.9) says that an image ends.
+    pub prepare_exec: u32,
+    /// `task_struct.thread_info.status`
+    pub task_status: u32,
+    /// `task_struct.mm`
+    pub task_mm: u32,
+    /// `task_struct.pid`
+    pub task_pid: u32,
+    /// `task_struct.tgid`
+    pub task_tgid: u32,
+    /// `task_struct.signal`
+    pub task_signal: u32,
+    /// `task_struct.group_leader`
+    pub task_group_leader: u32,
+    /// `task_struct.exit_code`
+    pub task_exit_code: u32,
+    /// `task_struct.min_flt`
+    pub task_min_flt: u32,
+    /// `task_struct.maj_flt`
+    pub task_maj_flt: u32,
+    /// `signal_struct.live`
+    pub signal_live: u32,
+    /// `signal_struct.flags`
+    pub signal_flags: u32,
+    /// `signal_struct.group_exit_code`
+    pub signal_group_exit_code: u32,
+    /// `mm_struct.hiwater_rss`
+    pub mm_hiwater_rss: u32,
+    /// `mm_struct.hiwater_vm`
+    pub mm_hiwater_vm: u32,
+    /// `mm_struct.total_vm`
+    pub mm_total_vm: u32,
+    /// `mm_struct.uprobes_state.xol_area`
+    pub mm_xol_area: u32,
+    /// `xol_area.vaddr`
+    pub xol_area_vaddr: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
 /// Why something is missing. Losses are counted in the map `LOSSES`, a per-CPU
 /// array indexed by `cause * KINDS + kind`.
 #[repr(u32)]
@@ -362,16 +431,18 @@ pub enum Loss {
     ThreadsFull = 1,
     /// A call of the malloc family never returned (a longjmp, a killed thread).
     NoReturn = 2,
-    /// The table of sent stacks was full.
-    StacksFull = 3,
+    /// A system call of the 32-bit ABI, which is not followed.
+    Compat = 3,
     /// A pointer the program passed could not be read (posix_memalign's result).
     Unreadable = 4,
     /// The table of processes was full.
     ProcessesFull = 5,
+    /// Every scratch buffer of the CPU was taken: no stack could be walked.
+    NoScratch = 6,
 }
 
 /// Number of loss causes.
-pub const LOSSES: u32 = 6;
+pub const LOSSES: u32 = 7;
 
 /// What a process in the map `TARGETS` (key: pid, value: u32) is.
 pub mod target {
@@ -379,6 +450,124 @@ pub mod target {
     pub const WAITING: u32 = 1;
     /// Recorded.
     pub const ACTIVE: u32 = 2;
+}
+
+impl Kind {
+    /// Every one, by its number.
+    pub const ALL: [Self; 18] = [
+        Self::Stack,
+        Self::Alloc,
+        Self::Free,
+        Self::ReallocEnter,
+        Self::ReallocExit,
+        Self::Map,
+        Self::Unmap,
+        Self::RemapEnter,
+        Self::RemapExit,
+        Self::Break,
+        Self::Advise,
+        Self::ShmAttach,
+        Self::ShmDetach,
+        Self::Failed,
+        Self::Resident,
+        Self::Fork,
+        Self::Exec,
+        Self::Exit,
+    ];
+
+    /// The one of that number, if there is.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.get((number as usize).checked_sub(1)?).copied()
+    }
+}
+
+impl Function {
+    /// Every one, by its number.
+    pub const ALL: [Self; 10] = [
+        Self::Malloc,
+        Self::Calloc,
+        Self::Realloc,
+        Self::ReallocArray,
+        Self::PosixMemalign,
+        Self::AlignedAlloc,
+        Self::Memalign,
+        Self::Valloc,
+        Self::Pvalloc,
+        Self::Free,
+    ];
+
+    /// The one of that number, if there is.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.get((number as usize).checked_sub(1)?).copied()
+    }
+}
+
+impl Member {
+    /// Every one, by its number.
+    pub const ALL: [Self; 4] = [Self::File, Self::Anon, Self::Swap, Self::Shmem];
+
+    /// The one of that number, if there is.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.get(number as usize).copied()
+    }
+}
+
+impl Cause {
+    /// Every one, by its number.
+    pub const ALL: [Self; 5] = [
+        Self::UserFault,
+        Self::KernelFault,
+        Self::Syscall,
+        Self::Remote,
+        Self::End,
+    ];
+
+    /// The one of that number, if there is.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.get((number as usize).checked_sub(1)?).copied()
+    }
+}
+
+impl StackEnd {
+    /// Every one, by its number.
+    pub const ALL: [Self; 7] = [
+        Self::Complete,
+        Self::Cut,
+        Self::FramePointers,
+        Self::NoTable,
+        Self::Unreadable,
+        Self::Unsupported,
+        Self::Empty,
+    ];
+
+    /// The one of that number, if there is.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.get((number as usize).checked_sub(1)?).copied()
+    }
+}
+
+impl Loss {
+    /// Every one, by its number.
+    pub const ALL: [Self; 7] = [
+        Self::RingFull,
+        Self::ThreadsFull,
+        Self::NoReturn,
+        Self::Compat,
+        Self::Unreadable,
+        Self::ProcessesFull,
+        Self::NoScratch,
+    ];
+
+    /// The one of that number, if there is.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).copied()
+    }
 }
 
 const _: () = {
@@ -396,4 +585,35 @@ const _: () = {
     assert!(size_of::<Fork>() == 40);
     assert!(size_of::<End>() == 56);
     assert!(size_of::<Stack>() == 40);
+    assert!(size_of::<Config>() == 104);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_find_their_variants() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_number(kind as u16), Some(kind));
+        }
+        for function in Function::ALL {
+            assert_eq!(Function::from_number(function as u32), Some(function));
+        }
+        for member in Member::ALL {
+            assert_eq!(Member::from_number(member as u16), Some(member));
+        }
+        for cause in Cause::ALL {
+            assert_eq!(Cause::from_number(cause as u16), Some(cause));
+        }
+        for end in StackEnd::ALL {
+            assert_eq!(StackEnd::from_number(end as u16), Some(end));
+        }
+        for loss in Loss::ALL {
+            assert_eq!(Loss::from_number(loss as u32), Some(loss));
+        }
+        assert_eq!(Kind::from_number(0), None);
+        assert_eq!(Kind::from_number(KINDS as u16), None);
+        assert_eq!(Loss::from_number(LOSSES), None);
+    }
+}

@@ -147,7 +147,7 @@ pub enum Body {
         /// System call under way, `u16::MAX` for none.
         syscall: u16,
     },
-    /// The process made a child, whose memory begins as a copy of its own.
+    /// The process made a child.
     Fork {
         /// The child.
         child: Pid,
@@ -155,7 +155,8 @@ pub enum Body {
         /// ends (vfork, posix_spawn).
         shares_memory: bool,
     },
-    /// The process's image was replaced; every block and mapping ended.
+    /// The process's image was replaced; every block and mapping ended. A
+    /// launched command begins with one whose counts are 0.
     Exec {
         /// The kernel's account of the old image.
         counts: KernelCounts,

@@ -1,6 +1,7 @@
 //! The one door for people who work on the project.
 
 mod census;
+mod ebpf;
 mod libtiledb;
 mod python;
 
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Write a synthetic Census
     Census(census::Args),
+    /// Build the BPF programs into the committed object
+    Ebpf(ebpf::Args),
     /// Fetch libtiledb into target/, and print where it is
     Libtiledb,
     /// Install the Python packages that the tests compare with into target/, and print where
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Census(args) => census::run(&args),
+        Command::Ebpf(args) => ebpf::run(&args),
         Command::Libtiledb => libtiledb::run(),
         Command::Python => python::run(),
     }

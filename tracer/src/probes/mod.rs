@@ -1,7 +1,15 @@
-//! Where BPF programs meet the target: what to probe, where, and how.
+//! Where BPF programs meet the target: what to load, what to probe, where, and
+//! how; and what comes back.
 
 pub mod attach;
+pub mod bpf;
+pub mod btf;
+pub mod decode;
+pub mod kernel;
+pub mod load;
+pub mod losses;
 pub mod modules;
 pub mod objects;
 pub mod placement;
+pub mod ring;
 pub mod table;

@@ -1,0 +1,237 @@
+//! The malloc family: uprobes at the functions' entries and returns, attached by
+//! user space with the [`Function`]'s number as cookie.
+//!
+//! A function of the family may call another (calloc calls malloc, a wrapper
+//! calls the real one). Only the outermost call of a thread counts. It is known
+//! by its stack pointer: the return that leaves it finds the stack one word
+//! above; calls inside it are deeper; and a call that is not deeper while it
+//! still seems to be under way proves that it was left some other way, by a
+//! longjmp or an exception.
+
+use crate::kernel::{return_trampoline, user_word};
+use crate::ring;
+use crate::stack::{Regs, capture};
+use crate::state::{Thread, current_ids, probed_thread};
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::pt_regs;
+use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
+use aya_ebpf::macros::{uprobe, uretprobe};
+use aya_ebpf::programs::{ProbeContext, RetProbeContext};
+use tracer_ebpf::{Alloc, Free, Function, Kind, Loss, Realloc, flags};
+
+/// Functions that make a block.
+#[uprobe]
+fn alloc_enter(ctx: ProbeContext) -> u32 {
+    enter(&ctx, Kind::Alloc);
+    0
+}
+
+/// Their return.
+#[uretprobe]
+fn alloc_exit(ctx: RetProbeContext) -> u32 {
+    exit(&ctx, Kind::Alloc);
+    0
+}
+
+/// `realloc` and `reallocarray`.
+#[uprobe]
+fn realloc_enter(ctx: ProbeContext) -> u32 {
+    enter(&ctx, Kind::ReallocEnter);
+    0
+}
+
+/// Their return.
+#[uretprobe]
+fn realloc_exit(ctx: RetProbeContext) -> u32 {
+    exit(&ctx, Kind::ReallocExit);
+    0
+}
+
+/// `free`. It has no return probe, which would cost as much again: what it does
+/// inside (munmap, brk, madvise) is not marked as the allocator's own.
+#[uprobe]
+fn free_enter(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context of a uprobe program is the thread's registers.
+    let regs = unsafe { &*ctx.regs };
+    if regs.rdi == 0 {
+        return 0;
+    }
+    if let Some(thread) = probed_thread(Kind::Free)
+        && is_outermost(thread, regs.rsp)
+    {
+        let (_, tid) = current_ids();
+        let event = Free {
+            header: ring::header(Kind::Free, thread.space, tid, 0, 0),
+            address: regs.rdi,
+        };
+        ring::send(thread, Kind::Free, &event);
+    }
+    0
+}
+
+#[inline(always)]
+fn enter(ctx: &ProbeContext, kind: Kind) {
+    // SAFETY: the context of a uprobe program is the thread's registers.
+    let regs = unsafe { &*ctx.regs };
+    let Some(thread) = probed_thread(kind) else {
+        return;
+    };
+    if !is_outermost(thread, regs.rsp) {
+        return;
+    }
+    // SAFETY: the context is this program's own.
+    let function = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
+    let (size, pointer) = arguments(function, regs);
+    let walk_from = Regs {
+        ip: regs.rip,
+        sp: regs.rsp,
+        at_entry: true,
+    };
+    let stack = capture(ctx.as_ptr(), thread, walk_from);
+    thread.call.sp = regs.rsp;
+    thread.call.size = size;
+    thread.call.pointer = pointer;
+    thread.call.stack = stack.id;
+    thread.call.function = function;
+    thread.call.flags = u32::from(stack.flags);
+    if matches!(kind, Kind::ReallocEnter) && pointer != 0 {
+        let (_, tid) = current_ids();
+        let event = Realloc {
+            header: ring::header(kind, thread.space, tid, stack.flags, stack.id),
+            address: pointer,
+            size,
+        };
+        ring::send(thread, kind, &event);
+    }
+}
+
+/// Whether a call entered with this stack pointer is not inside another one. A
+/// call that proves to have been left without returning is counted and
+/// forgotten here.
+///
+/// A call is inside another if it is not less deep (a jump in place of a last
+/// call, as glibc's realloc makes to malloc, is as deep), and the other has not
+/// been left.
+#[inline(always)]
+fn is_outermost(thread: &mut Thread, sp: u64) -> bool {
+    if thread.call.sp == 0 {
+        return true;
+    }
+    if sp <= thread.call.sp && is_pending(thread) {
+        return false;
+    }
+    ring::lose(Loss::NoReturn, thread.call.kind());
+    thread.call.sp = 0;
+    true
+}
+
+/// Whether the remembered call has not been left: the word at its stack pointer
+/// is still the address that the return probe put there.
+#[inline(always)]
+fn is_pending(thread: &mut Thread) -> bool {
+    if thread.trampoline == 0 {
+        thread.trampoline = return_trampoline();
+    }
+    thread.busy = 1;
+    let returns_to = user_word(thread.call.sp);
+    thread.busy = 0;
+    returns_to == Some(thread.trampoline)
+}
+
+/// Requested size, and the old block or the place of the result. A product that
+/// overflows is wrong here, but then the call fails and nothing is sent.
+#[inline(always)]
+fn arguments(function: u32, regs: &pt_regs) -> (u64, u64) {
+    let (first, second, third) = (regs.rdi, regs.rsi, regs.rdx);
+    match function {
+        f if f == Function::Calloc as u32 => (first.wrapping_mul(second), 0),
+        f if f == Function::Realloc as u32 => (second, first),
+        f if f == Function::ReallocArray as u32 => (second.wrapping_mul(third), first),
+        f if f == Function::PosixMemalign as u32 => (third, first),
+        f if f == Function::AlignedAlloc as u32 || f == Function::Memalign as u32 => (second, 0),
+        _ => (first, 0),
+    }
+}
+
+#[inline(always)]
+fn exit(ctx: &RetProbeContext, kind: Kind) {
+    // SAFETY: the context of a uprobe program is the thread's registers.
+    let regs = unsafe { &*ctx.regs };
+    let Some(thread) = probed_thread(kind) else {
+        return;
+    };
+    // An inner call's return, or that of a call begun before the thread was
+    // traced: neither is what was remembered.
+    if thread.call.sp == 0 || regs.rsp != thread.call.sp + 8 {
+        return;
+    }
+    thread.call.sp = 0;
+    let resized = matches!(kind, Kind::ReallocExit) && thread.call.pointer != 0;
+    let Some(address) = returned(thread, regs.rax) else {
+        return;
+    };
+    if address == 0 && !resized {
+        return;
+    }
+    let kind = if resized { kind } else { Kind::Alloc };
+    let (_, tid) = current_ids();
+    let call = thread.call;
+    let event = Alloc {
+        header: ring::header(kind, thread.space, tid, call.flags as u16, call.stack),
+        address,
+        size: call.size,
+        function: call.function,
+        _pad: 0,
+    };
+    ring::send(thread, kind, &event);
+}
+
+/// The block that a call returned, or 0 where it failed; `None` (counted) where
+/// it can't be read.
+#[inline(always)]
+fn returned(thread: &Thread, value: u64) -> Option<u64> {
+    if thread.call.function != Function::PosixMemalign as u32 {
+        return Some(value);
+    }
+    // An int: the upper half of the register means nothing.
+    if value as u32 != 0 {
+        return Some(0);
+    }
+    let block = user_word(thread.call.pointer);
+    if block.is_none() {
+        ring::lose(Loss::Unreadable, Kind::Alloc);
+    }
+    block
+}
+
+impl crate::state::Call {
+    /// The kind of the event that the call's return would have sent.
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> Kind {
+        let resizes = self.function == Function::Realloc as u32
+            || self.function == Function::ReallocArray as u32;
+        if resizes && self.pointer != 0 {
+            Kind::ReallocExit
+        } else {
+            Kind::Alloc
+        }
+    }
+}
+
+/// The stack and flags for an event at this user stack pointer that comes from
+/// inside a call of the malloc family, if it does.
+///
+/// The return probe has by then replaced the call's return address by that of a
+/// trampoline, so that no unwinder gets out of the call. The stack at its entry,
+/// captured before, stands for it: its first frame is the function's entry
+/// rather than the instruction inside the allocator.
+#[inline(always)]
+pub(crate) fn enclosing(thread: &mut Thread, sp: u64) -> Option<(u64, u16)> {
+    // At the very stack pointer of the entry nothing of the call has run yet,
+    // and above it, it has just returned.
+    if sp >= thread.call.sp || !is_pending(thread) {
+        return None;
+    }
+    let flags = thread.call.flags as u16 | flags::IN_ALLOCATOR;
+    Some((thread.call.stack, flags))
+}

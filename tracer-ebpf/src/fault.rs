@@ -1,0 +1,243 @@
+//! Page faults, and the kernel's counters of resident memory.
+//!
+//! The exceptions say where a thread touched memory, before it is known what
+//! will come of it; `kmem:rss_stat` says what came of it, for every way in
+//! which memory becomes resident or stops being so. The two are joined here.
+
+use crate::alloc::enclosing;
+use crate::kernel::{UserRegs, completed_faults, config, current, user_regs};
+use crate::ring;
+use crate::stack::{Regs, capture};
+use crate::state::{
+    Process, SPACES, Thread, current_ids, current_thread, is_active, known_process, process,
+};
+use aya_ebpf::EbpfContext;
+use aya_ebpf::macros::{raw_tracepoint, tracepoint};
+use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
+use core::ffi::c_void;
+use tracer_ebpf::{Cause, Kind, Loss, Resident};
+
+/// A fault in user mode.
+#[raw_tracepoint(tracepoint = "page_fault_user")]
+fn page_fault_user(ctx: RawTracePointContext) -> i32 {
+    remember(&ctx, Cause::UserFault);
+    0
+}
+
+/// A fault in kernel mode, say `read` into fresh memory.
+#[raw_tracepoint(tracepoint = "page_fault_kernel")]
+fn page_fault_kernel(ctx: RawTracePointContext) -> i32 {
+    remember(&ctx, Cause::KernelFault);
+    0
+}
+
+#[inline(always)]
+fn remember(ctx: &RawTracePointContext, cause: Cause) {
+    let Some(thread) = current_thread(Kind::Resident) else {
+        return;
+    };
+    if thread.busy != 0 {
+        return;
+    }
+    let (address, error_code): (u64, u64) = (ctx.arg(0), ctx.arg(2));
+    let fault = &mut thread.fault;
+    fault.address = address;
+    fault.error_code = error_code as u16;
+    fault.cause = cause as u16;
+    fault.completed = completed_faults();
+    fault.captured = 0;
+}
+
+/// What `kmem:rss_stat` says (its `format` file; the same from Linux 5.6 on).
+#[derive(Clone, Copy)]
+struct Change {
+    mm_id: u32,
+    member: u32,
+    size: u64,
+}
+
+/// A counter of some process's memory changed. As a classic tracepoint it gives
+/// the sum over all CPUs, which the kernel's own per-CPU counters don't.
+#[tracepoint(category = "kmem", name = "rss_stat")]
+fn rss_stat(ctx: TracePointContext) -> u32 {
+    // SAFETY: the offsets are those of the record's format.
+    let (mm_id, curr, member, size) = unsafe {
+        (
+            ctx.read_at::<u32>(8),
+            ctx.read_at::<u32>(12),
+            ctx.read_at::<u32>(16),
+            ctx.read_at::<i64>(24),
+        )
+    };
+    let (Ok(mm_id), Ok(curr), Ok(member), Ok(size)) = (mm_id, curr, member, size) else {
+        return 0;
+    };
+    let change = Change {
+        mm_id,
+        member,
+        size: size.max(0) as u64,
+    };
+    if curr != 0 {
+        changed_own(ctx.as_ptr(), change);
+    } else {
+        changed_remotely(change);
+    }
+    0
+}
+
+/// The current process changed its own memory.
+#[inline(always)]
+fn changed_own(ctx: *mut c_void, change: Change) {
+    let Some(thread) = current_thread(Kind::Resident) else {
+        return;
+    };
+    let (pid, tid) = current_ids();
+    if in_old_image(pid) {
+        return;
+    }
+    let Some(space) = process(thread.space) else {
+        ring::lose(Loss::ProcessesFull, Kind::Resident);
+        return;
+    };
+    if space.mm_id != change.mm_id {
+        space.mm_id = change.mm_id;
+        // Without it only remote changes go unseen, until the table has room.
+        let _ = SPACES.insert(change.mm_id, thread.space, 0);
+    }
+    let grew = note(space, change);
+    let regs = user_regs();
+    let touch = touch(ctx, thread, &regs, grew);
+    let event = Resident {
+        header: ring::header(Kind::Resident, thread.space, tid, touch.flags, touch.stack),
+        address: touch.address,
+        size: change.size,
+        member: change.member as u16,
+        cause: touch.cause,
+        error_code: touch.error_code,
+        syscall: syscall_number(&regs),
+    };
+    ring::send(thread, Kind::Resident, &event);
+}
+
+/// Whether an exec has begun, and the memory is still that of the image before.
+#[inline(always)]
+fn in_old_image(pid: u32) -> bool {
+    let Some(process) = known_process(pid) else {
+        return false;
+    };
+    if process.old_mm == 0 {
+        return false;
+    }
+    if current().follow(config!(task_mm)).0 == process.old_mm {
+        return true;
+    }
+    process.old_mm = 0;
+    false
+}
+
+/// Somebody else changed a traced process's memory: reclaim, khugepaged, a
+/// debugger. Whose it is was learnt from the process's own changes.
+#[inline(always)]
+fn changed_remotely(change: Change) {
+    // SAFETY: the value is one word.
+    let Some(&owner) = (unsafe { SPACES.get(change.mm_id) }) else {
+        return;
+    };
+    if !is_active(owner) {
+        return;
+    }
+    if let Some(space) = known_process(owner) {
+        note(space, change);
+    }
+    let (_, tid) = current_ids();
+    let event = Resident {
+        header: ring::header(Kind::Resident, owner, tid, 0, 0),
+        address: 0,
+        size: change.size,
+        member: change.member as u16,
+        cause: Cause::Remote as u16,
+        error_code: 0,
+        syscall: u16::MAX,
+    };
+    ring::send_rare(Kind::Resident, &event);
+}
+
+/// Remembers a counter. Says whether it grew.
+#[inline(always)]
+fn note(space: &mut Process, change: Change) -> bool {
+    let Some(size) = space.sizes.get_mut(change.member as usize) else {
+        return false;
+    };
+    let grew = change.size > *size;
+    *size = change.size;
+    grew
+}
+
+/// Who touched memory, where, and why the kernel had to do something.
+struct Touch {
+    address: u64,
+    stack: u64,
+    flags: u16,
+    cause: u16,
+    error_code: u16,
+}
+
+/// What the current thread is doing. A fault is being handled as long as the
+/// number of completed ones stands. Without a fault it is a system call, whose
+/// stack is of interest where memory grew (MAP_POPULATE, mlock, pinning), not
+/// where it was released.
+#[inline(always)]
+fn touch(ctx: *mut c_void, thread: &mut Thread, regs: &UserRegs, grew: bool) -> Touch {
+    let faulting = thread.fault.cause != 0 && thread.fault.completed == completed_faults();
+    if !faulting {
+        let (stack, flags) = if grew {
+            toucher(ctx, thread, regs)
+        } else {
+            (0, 0)
+        };
+        return Touch {
+            address: 0,
+            stack,
+            flags,
+            cause: Cause::Syscall as u16,
+            error_code: 0,
+        };
+    }
+    // One fault may change several counters: a page of a file becomes a private
+    // copy. The stack is the same.
+    if thread.fault.captured == 0 {
+        let (stack, flags) = toucher(ctx, thread, regs);
+        thread.fault.stack = stack;
+        thread.fault.flags = flags;
+        thread.fault.captured = 1;
+    }
+    let fault = &thread.fault;
+    Touch {
+        address: fault.address,
+        stack: fault.stack,
+        flags: fault.flags,
+        cause: fault.cause,
+        error_code: fault.error_code,
+    }
+}
+
+/// The current thread's stack and the flags that go with it.
+#[inline(always)]
+fn toucher(ctx: *mut c_void, thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
+    if let Some(known) = enclosing(thread, regs.sp) {
+        return known;
+    }
+    let walk_from = Regs {
+        ip: regs.ip,
+        sp: regs.sp,
+        at_entry: false,
+    };
+    let stack = capture(ctx, thread, walk_from);
+    (stack.id, stack.flags)
+}
+
+/// The system call under way, `u16::MAX` for none.
+#[inline(always)]
+fn syscall_number(regs: &UserRegs) -> u16 {
+    u16::try_from(regs.syscall).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,162 @@
+//! How the programs read the kernel's own structures: at offsets that user
+//! space looked up in this kernel's BTF and wrote to `CONFIG`.
+
+use aya_ebpf::bindings::{pt_regs, task_struct};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+};
+use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
+use tracer_ebpf::{ABSENT, Config, KernelCounts};
+
+/// Set by the loader; the verifier sees its values as constants.
+#[unsafe(no_mangle)]
+static CONFIG: Config = Config {
+    wake_bytes: 0,
+    wake_every: 1,
+    page_size: 4096,
+    frame_limit: 127,
+    prepare_exec: 0,
+    task_status: ABSENT,
+    task_mm: ABSENT,
+    task_pid: ABSENT,
+    task_tgid: ABSENT,
+    task_signal: ABSENT,
+    task_group_leader: ABSENT,
+    task_exit_code: ABSENT,
+    task_min_flt: ABSENT,
+    task_maj_flt: ABSENT,
+    signal_live: ABSENT,
+    signal_flags: ABSENT,
+    signal_group_exit_code: ABSENT,
+    mm_hiwater_rss: ABSENT,
+    mm_hiwater_vm: ABSENT,
+    mm_total_vm: ABSENT,
+    mm_xol_area: ABSENT,
+    xol_area_vaddr: ABSENT,
+    _pad: 0,
+};
+
+/// A field of the configuration. Volatile, because the value that counts is
+/// written after this code was compiled.
+macro_rules! config {
+    ($field:ident) => {
+        // SAFETY: a live static of the right type.
+        unsafe { core::ptr::read_volatile(&raw const $crate::kernel::config_static().$field) }
+    };
+}
+pub(crate) use config;
+
+/// Where `config!` reads.
+#[inline(always)]
+pub(crate) fn config_static() -> &'static Config {
+    &CONFIG
+}
+
+/// A kernel struct at an address that need not be valid: reads are checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel(pub(crate) u64);
+
+impl Kernel {
+    /// The member at `offset`, or `None` where there is none.
+    #[inline(always)]
+    pub(crate) fn read<T>(self, offset: u32) -> Option<T> {
+        if self.0 == 0 || offset == ABSENT {
+            return None;
+        }
+        // SAFETY: bpf_probe_read_kernel takes any address and fails on a bad one.
+        unsafe { bpf_probe_read_kernel((self.0 + u64::from(offset)) as *const T) }.ok()
+    }
+
+    /// The struct that the member at `offset` points to.
+    #[inline(always)]
+    pub(crate) fn follow(self, offset: u32) -> Self {
+        Self(self.read::<u64>(offset).unwrap_or(0))
+    }
+}
+
+/// `struct task_struct` of the current thread.
+#[inline(always)]
+pub(crate) fn current() -> Kernel {
+    // SAFETY: takes no argument and can't fail.
+    Kernel(unsafe { bpf_get_current_task() })
+}
+
+/// Registers that the current thread had in user mode.
+#[derive(Clone, Copy)]
+pub(crate) struct UserRegs {
+    /// Instruction pointer.
+    pub(crate) ip: u64,
+    /// Stack pointer.
+    pub(crate) sp: u64,
+    /// Number of the system call, or negative where none is under way.
+    pub(crate) syscall: i64,
+}
+
+/// The registers with which the current thread entered the kernel.
+#[inline(always)]
+pub(crate) fn user_regs() -> UserRegs {
+    // SAFETY: for the current task both pointers are valid; the verifier knows
+    // their types and makes the loads fault-tolerant.
+    unsafe {
+        let task: *mut task_struct = bpf_get_current_task_btf();
+        let regs = bpf_task_pt_regs(task) as *const pt_regs;
+        UserRegs {
+            ip: (*regs).rip,
+            sp: (*regs).rsp,
+            syscall: (*regs).orig_rax as i64,
+        }
+    }
+}
+
+/// A word of the current process's memory; `None` where it isn't there now.
+#[inline(always)]
+pub(crate) fn user_word(address: u64) -> Option<u64> {
+    // SAFETY: bpf_probe_read_user takes any address and fails on a bad one.
+    unsafe { bpf_probe_read_user(address as *const u64) }.ok()
+}
+
+/// Faults that the current thread has completed. It doesn't change while one is
+/// handled (mm/memory.c, `mm_account_fault`), so it tells whether a fault seen
+/// earlier is still the one being handled.
+#[inline(always)]
+pub(crate) fn completed_faults() -> u64 {
+    let task = current();
+    let minor: u64 = task.read(config!(task_min_flt)).unwrap_or(0);
+    let major: u64 = task.read(config!(task_maj_flt)).unwrap_or(0);
+    minor.wrapping_add(major)
+}
+
+/// Where functions with a pending return probe return to (kernel/events/uprobes.c,
+/// `uprobe_get_trampoline_vaddr`); 0 where the process has no such place yet.
+#[inline(always)]
+pub(crate) fn return_trampoline() -> u64 {
+    let mm = current().follow(config!(task_mm));
+    let area = mm.follow(config!(mm_xol_area));
+    area.follow(config!(xol_area_vaddr)).0
+}
+
+/// Whether the current system call came through the 32-bit ABI (`TS_COMPAT`,
+/// arch/x86/include/asm/thread_info.h): its number means another call.
+#[inline(always)]
+pub(crate) fn in_compat_syscall() -> bool {
+    const TS_COMPAT: u32 = 2;
+    let status: u32 = current().read(config!(task_status)).unwrap_or(0);
+    status & TS_COMPAT != 0
+}
+
+/// VmHWM and VmPeak as `/proc/PID/status` would print them (fs/proc/task_mmu.c,
+/// `task_mem`), given the resident bytes of now.
+#[inline(always)]
+pub(crate) fn kernel_counts(mm: Kernel, resident: u64) -> KernelCounts {
+    let page = config!(page_size);
+    let pages = |offset| mm.read::<u64>(offset).unwrap_or(0).wrapping_mul(page);
+    if mm.0 == 0 {
+        return KernelCounts::default();
+    }
+    let highest_resident = pages(config!(mm_hiwater_rss));
+    let (highest, total) = (pages(config!(mm_hiwater_vm)), pages(config!(mm_total_vm)));
+    KernelCounts {
+        resident_peak: highest_resident.max(resident),
+        virtual_peak: highest.max(total),
+    }
+}

@@ -1,0 +1,192 @@
+//! Processes: how they begin, change their image, and end.
+
+use crate::kernel::{Kernel, config, current, kernel_counts};
+use crate::ring;
+use crate::state::{
+    TARGETS, add_process, current_ids, forget_space, is_active, known_process, known_thread,
+    process, remove_process, remove_thread,
+};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use tracer_ebpf::{End, Fork, Header, KernelCounts, Kind, Loss, target};
+
+/// A thread or a process was made, and has not run yet.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
+    let (pid, tid) = current_ids();
+    if !is_active(pid) {
+        return 0;
+    }
+    let (parent, child): (u64, u64) = (ctx.arg(0), ctx.arg(1));
+    let child_id: u32 = Kernel(child).read(config!(task_pid)).unwrap_or(0);
+    let group: u32 = Kernel(child).read(config!(task_tgid)).unwrap_or(0);
+    if child_id == group && group != 0 {
+        forked(pid, tid, group, same_memory(Kernel(parent), Kernel(child)));
+    }
+    0
+}
+
+#[inline(always)]
+fn same_memory(parent: Kernel, child: Kernel) -> bool {
+    parent.follow(config!(task_mm)).0 == child.follow(config!(task_mm)).0
+}
+
+#[inline(always)]
+fn forked(pid: u32, tid: u32, child: u32, shares_memory: bool) {
+    let (space, image) = process(pid).map_or((pid, 0), |parent| (parent.space, parent.image));
+    if TARGETS.insert(child, target::ACTIVE, 0).is_err() {
+        ring::lose(Loss::ProcessesFull, Kind::Fork);
+        return;
+    }
+    add_process(child, if shares_memory { space } else { child });
+    if let Some(child) = known_process(child) {
+        child.image = image;
+    }
+    let event = Fork {
+        header: ring::header(Kind::Fork, pid, tid, 0, 0),
+        child,
+        shares_memory: u32::from(shares_memory),
+    };
+    ring::send_rare(Kind::Fork, &event);
+}
+
+/// An exec has passed the point of no return: the old image is still there to
+/// be read, and nothing of the new one has happened. From Linux 6.9 on.
+#[raw_tracepoint(tracepoint = "sched_prepare_exec")]
+fn sched_prepare_exec(_: RawTracePointContext) -> i32 {
+    let (_, tid) = current_ids();
+    replace_image(tid, current().follow(config!(task_mm)));
+    0
+}
+
+/// An exec is done. Where there is no `sched_prepare_exec`, the image changes
+/// here: the kernel has by then touched the new one's first pages, which only
+/// their counters' next change will tell.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
+    if config!(prepare_exec) != 0 {
+        return 0;
+    }
+    // A thread that execs takes its leader's id.
+    let old_tid: u64 = ctx.arg(1);
+    replace_image(old_tid as u32, Kernel(0));
+    0
+}
+
+#[inline(always)]
+fn replace_image(tid: u32, old: Kernel) {
+    let (pid, _) = current_ids();
+    // SAFETY: the value is one word.
+    let Some(&state) = (unsafe { TARGETS.get(pid) }) else {
+        return;
+    };
+    let mut counts = KernelCounts::default();
+    if state == target::ACTIVE {
+        counts = own_counts(pid, old);
+    } else if TARGETS.insert(pid, target::ACTIVE, 0).is_err() {
+        ring::lose(Loss::ProcessesFull, Kind::Exec);
+        return;
+    }
+    remove_thread(tid);
+    begin_image(pid, old);
+    let header = ring::header(Kind::Exec, pid, tid, 0, 0);
+    send_end(Kind::Exec, header, counts, 0);
+}
+
+/// What the kernel had counted for the process, unless its memory was another's.
+#[inline(always)]
+fn own_counts(pid: u32, mm: Kernel) -> KernelCounts {
+    match known_process(pid) {
+        Some(process) if process.space != pid => KernelCounts::default(),
+        Some(process) => kernel_counts(mm, process.resident()),
+        None => kernel_counts(mm, 0),
+    }
+}
+
+/// From here on the process has memory of its own, with nothing known of it.
+#[inline(always)]
+fn begin_image(pid: u32, old: Kernel) {
+    let Some(process) = process(pid) else {
+        ring::lose(Loss::ProcessesFull, Kind::Exec);
+        return;
+    };
+    forget_space(process.mm_id, pid);
+    process.space = pid;
+    process.mm_id = 0;
+    process.old_mm = old.0;
+    process.image = ring::now();
+    process.sizes = [0; 4];
+}
+
+#[inline(always)]
+fn send_end(kind: Kind, header: Header, counts: KernelCounts, status: u32) {
+    let event = End {
+        header,
+        counts,
+        status,
+        _pad: 0,
+    };
+    ring::send_rare(kind, &event);
+}
+
+/// A thread ends. Up to Linux 6.15 its memory is gone by now, and the counts
+/// are 0.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+fn sched_process_exit(_: RawTracePointContext) -> i32 {
+    let (pid, tid) = current_ids();
+    // SAFETY: the value is one word.
+    let Some(&state) = (unsafe { TARGETS.get(pid) }) else {
+        return 0;
+    };
+    let task = current();
+    let signal = task.follow(config!(task_signal));
+    let signal_flags: u32 = signal.read(config!(signal_flags)).unwrap_or(0);
+    end_thread(tid, signal_flags & SIGNAL_GROUP_EXIT != 0);
+    let others: u32 = signal.read(config!(signal_live)).unwrap_or(0);
+    // Two threads may both see that none is left: the one that removes the
+    // process reports it.
+    if others != 0 || TARGETS.remove(pid).is_err() {
+        return 0;
+    }
+    if state == target::ACTIVE {
+        let counts = own_counts(pid, task.follow(config!(task_mm)));
+        let header = ring::header(Kind::Exit, pid, tid, 0, 0);
+        send_end(
+            Kind::Exit,
+            header,
+            counts,
+            status(task, signal, signal_flags),
+        );
+    }
+    remove_process(pid);
+    0
+}
+
+/// `signal_struct.flags`: all threads are told to exit, and `group_exit_code`
+/// holds the status (include/linux/sched/signal.h).
+const SIGNAL_GROUP_EXIT: u32 = 4;
+
+/// A thread that ends alone within an allocation leaves it unknown; one that
+/// ends with its process leaves nothing that matters.
+#[inline(always)]
+fn end_thread(tid: u32, whole_group: bool) {
+    if let Some(thread) = known_thread(tid)
+        && thread.call.sp != 0
+        && !whole_group
+    {
+        ring::lose(Loss::NoReturn, thread.call.kind());
+    }
+    remove_thread(tid);
+}
+
+/// The wait status of the process (kernel/exit.c, `wait_task_zombie`).
+#[inline(always)]
+fn status(task: Kernel, signal: Kernel, signal_flags: u32) -> u32 {
+    let status = if signal_flags & SIGNAL_GROUP_EXIT != 0 {
+        signal.read(config!(signal_group_exit_code))
+    } else {
+        let leader = task.follow(config!(task_group_leader));
+        leader.read(config!(task_exit_code))
+    };
+    status.unwrap_or(0)
+}

@@ -1,0 +1,282 @@
+//! What the programs remember: processes, threads and address spaces.
+
+use crate::kernel::config;
+use crate::ring;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::HashMap;
+use tracer_ebpf::{Kind, Loss, MAX_PROCESSES, MAX_THREADS, target};
+
+/// The processes to trace, by pid; see [`target`]. User space puts the first
+/// ones in, `process` their children; it is the first look-up of every program
+/// that all processes of the machine run through.
+#[map]
+pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PROCESSES, 0);
+
+/// Threads of targets, by tid.
+#[map]
+static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(MAX_THREADS, 0);
+
+/// Targets, by pid.
+#[map]
+static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(MAX_PROCESSES, 0);
+
+/// Which process an address space belongs to, by `mm_id` of `kmem:rss_stat`.
+#[map]
+pub(crate) static SPACES: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PROCESSES, 0);
+
+/// A process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Process {
+    /// The process whose memory it runs in: itself, but for a vfork child.
+    pub(crate) space: u32,
+    /// `mm_id` of its address space, 0 until seen.
+    pub(crate) mm_id: u32,
+    /// `struct mm_struct` of the image before, until the new one is in place: its
+    /// last counters must not be taken for the new one's.
+    pub(crate) old_mm: u64,
+    /// When its image began: addresses mean other modules in another image.
+    pub(crate) image: u64,
+    /// Bytes by `Member`, as the kernel last said.
+    pub(crate) sizes: [u64; 4],
+}
+
+/// A call of the malloc family that is under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    /// Stack pointer at the entry of the outermost call; 0: none is under way.
+    pub(crate) sp: u64,
+    /// Requested size.
+    pub(crate) size: u64,
+    /// realloc: the old block; posix_memalign: where the result goes.
+    pub(crate) pointer: u64,
+    /// Stack at the entry.
+    pub(crate) stack: u64,
+    /// A `Function`.
+    pub(crate) function: u32,
+    /// Header flags that go with the stack.
+    pub(crate) flags: u32,
+}
+
+/// A memory system call that is under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Syscall {
+    /// Its number, or [`NO_SYSCALL`].
+    pub(crate) number: u32,
+    /// Header flags of its events.
+    pub(crate) flags: u32,
+    /// Stack at the entry.
+    pub(crate) stack: u64,
+    /// Its arguments.
+    pub(crate) args: [u64; 6],
+}
+
+/// The last page fault.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Fault {
+    /// Faulting address.
+    pub(crate) address: u64,
+    /// Faults completed before it; see `kernel::completed_faults`.
+    pub(crate) completed: u64,
+    /// Stack of the toucher, once captured.
+    pub(crate) stack: u64,
+    /// x86 error code.
+    pub(crate) error_code: u16,
+    /// A `Cause`, or 0: no fault yet.
+    pub(crate) cause: u16,
+    /// Header flags that go with the stack.
+    pub(crate) flags: u16,
+    /// 1: `stack` and `flags` are set.
+    pub(crate) captured: u16,
+}
+
+/// A thread.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Thread {
+    /// The process whose memory it runs in, see [`Process::space`].
+    pub(crate) space: u32,
+    /// 1 while a program reads this thread's memory: a fault that this causes
+    /// is the program's, not the thread's.
+    pub(crate) busy: u32,
+    /// Seed of its stack ids.
+    pub(crate) seed: u64,
+    /// Where a function with a pending return probe returns to; 0 until known.
+    pub(crate) trampoline: u64,
+    /// Events sent, to look at the ring buffer only now and then.
+    pub(crate) sent: u64,
+    /// Call of the malloc family.
+    pub(crate) call: Call,
+    /// Memory system call.
+    pub(crate) syscall: Syscall,
+    /// Page fault.
+    pub(crate) fault: Fault,
+}
+
+/// [`Syscall::number`] where none is under way.
+pub(crate) const NO_SYSCALL: u32 = u32::MAX;
+
+/// Pid and tid of the current thread, in the initial namespace.
+#[inline(always)]
+pub(crate) fn current_ids() -> (u32, u32) {
+    let ids = bpf_get_current_pid_tgid();
+    ((ids >> 32) as u32, ids as u32)
+}
+
+/// Whether a process is being recorded.
+#[inline(always)]
+pub(crate) fn is_active(pid: u32) -> bool {
+    // SAFETY: the value is one word; a torn or recycled element is impossible.
+    let state = unsafe { TARGETS.get(pid) };
+    state == Some(&target::ACTIVE)
+}
+
+/// The current thread's state, made if need be; `None` where its process is not
+/// traced, or (counted as a loss of `kind`) where the table is full.
+#[inline(always)]
+pub(crate) fn current_thread(kind: Kind) -> Option<&'static mut Thread> {
+    let (pid, tid) = current_ids();
+    if !is_active(pid) {
+        return None;
+    }
+    thread(pid, tid, kind)
+}
+
+/// [`current_thread`] for programs that only the targets run through: the one
+/// look-up of the common case is the thread itself, which exists only while
+/// its process is traced.
+#[inline(always)]
+pub(crate) fn probed_thread(kind: Kind) -> Option<&'static mut Thread> {
+    let (pid, tid) = current_ids();
+    if let Some(found) = known_thread(tid) {
+        return Some(found);
+    }
+    if !is_active(pid) {
+        return None;
+    }
+    new_thread(pid, tid, kind)
+}
+
+/// A thread's state, if there is one.
+#[inline(always)]
+pub(crate) fn known_thread(tid: u32) -> Option<&'static mut Thread> {
+    // SAFETY: a thread's state is used by programs that this thread runs, and
+    // deleted when it ends. A fault inside such a program may nest the `fault`
+    // program, which leaves a busy thread alone.
+    THREADS
+        .get_ptr_mut(tid)
+        .map(|thread| unsafe { &mut *thread })
+}
+
+/// A thread's state, made if need be.
+#[inline(always)]
+pub(crate) fn thread(pid: u32, tid: u32, kind: Kind) -> Option<&'static mut Thread> {
+    match known_thread(tid) {
+        Some(found) => Some(found),
+        None => new_thread(pid, tid, kind),
+    }
+}
+
+#[inline(never)]
+fn insert_thread(pid: u32, tid: u32) -> u64 {
+    // SAFETY: every field is an integer, for which zero is a value.
+    let mut new: Thread = unsafe { core::mem::zeroed() };
+    let (space, image) = match process(pid) {
+        Some(process) => (process.space, process.image),
+        None => (pid, 0),
+    };
+    new.space = space;
+    new.seed = (u64::from(space) << 32) ^ image;
+    new.syscall.number = NO_SYSCALL;
+    u64::from(THREADS.insert(tid, new, 0).is_ok())
+}
+
+#[inline(always)]
+fn new_thread(pid: u32, tid: u32, kind: Kind) -> Option<&'static mut Thread> {
+    if insert_thread(pid, tid) == 0 {
+        ring::lose(Loss::ThreadsFull, kind);
+        return None;
+    }
+    known_thread(tid)
+}
+
+/// Forgets a thread.
+#[inline(always)]
+pub(crate) fn remove_thread(tid: u32) {
+    // It may never have been seen.
+    let _ = THREADS.remove(tid);
+}
+
+/// A process's state, made if need be; `None` where the table is full.
+#[inline(always)]
+pub(crate) fn process(pid: u32) -> Option<&'static mut Process> {
+    if let Some(found) = known_process(pid) {
+        return Some(found);
+    }
+    add_process(pid, pid);
+    known_process(pid)
+}
+
+/// A process's state, if there is one.
+#[inline(always)]
+pub(crate) fn known_process(pid: u32) -> Option<&'static mut Process> {
+    // SAFETY: plain words that several threads may write; each is written
+    // whole, and no invariant joins them. Deleted when the process ends.
+    PROCESSES
+        .get_ptr_mut(pid)
+        .map(|process| unsafe { &mut *process })
+}
+
+/// Remembers a process that runs in the memory of `space`. A full table shows
+/// in the look-up that follows.
+#[inline(always)]
+pub(crate) fn add_process(pid: u32, space: u32) {
+    let new = Process {
+        space,
+        mm_id: 0,
+        old_mm: 0,
+        image: 0,
+        sizes: [0; 4],
+    };
+    let _ = PROCESSES.insert(pid, new, 0);
+}
+
+/// Forgets a process and whose its address space was.
+#[inline(always)]
+pub(crate) fn remove_process(pid: u32) {
+    if let Some(process) = known_process(pid) {
+        forget_space(process.mm_id, pid);
+    }
+    // It may never have been seen.
+    let _ = PROCESSES.remove(pid);
+}
+
+/// Forgets an address space, if it is the process's.
+#[inline(always)]
+pub(crate) fn forget_space(mm_id: u32, pid: u32) {
+    // SAFETY: the value is one word.
+    if unsafe { SPACES.get(mm_id) } == Some(&pid) {
+        let _ = SPACES.remove(mm_id);
+    }
+}
+
+impl Process {
+    /// Resident bytes as the kernel last said: file, anon and shmem.
+    #[inline(always)]
+    pub(crate) fn resident(&self) -> u64 {
+        self.sizes[0] + self.sizes[1] + self.sizes[3]
+    }
+}
+
+impl Thread {
+    /// Whether it is time to look at how full the ring buffer is.
+    #[inline(always)]
+    pub(crate) fn looks_at_ring(&mut self) -> bool {
+        self.sent = self.sent.wrapping_add(1);
+        self.sent & (config!(wake_every) - 1) == 0
+    }
+}

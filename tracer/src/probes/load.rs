@@ -1,0 +1,409 @@
+//! Loads the BPF programs: aya for maps and tracepoints; for uprobes, which
+//! need an attach type that aya 0.14 can't give them, bpf(2) directly.
+//!
+//! Nothing is pinned: programs, maps and links are held by descriptors of this
+//! process, and vanish with it, however it dies.
+
+use super::attach::{Mechanism, Programs};
+use super::bpf::{self, ProgramToLoad};
+use super::kernel::{Kernel, KernelError, page_size};
+use super::losses::Losses;
+use super::ring::Ring;
+use super::table::Program as UprobeProgram;
+use crate::units::{Bytes, Pid};
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::Program;
+use aya::{Ebpf, EbpfLoader};
+use aya_obj::Object;
+use aya_obj::generated::bpf_prog_type;
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use tracer_ebpf::{Config, target};
+
+/// The compiled programs, as `cargo xtask ebpf` left them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.bpf.o");
+
+/// Raw tracepoints that every kernel has, with the programs of the same name.
+const TRACEPOINTS: [&str; 7] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "page_fault_user",
+    "page_fault_kernel",
+    "sys_enter",
+    "sys_exit",
+];
+
+/// Why the programs could not be loaded or attached.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The machine can't trace.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The object as a whole.
+    #[error("the BPF object can't be loaded: {0}")]
+    Object(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The kernel refused a program.
+    #[error("the kernel refused the BPF program {name}: {error}\n{log}")]
+    Refused {
+        /// The program.
+        name: &'static str,
+        /// What it said.
+        #[source]
+        error: io::Error,
+        /// The end of the verifier's log.
+        log: String,
+    },
+    /// A program can't be attached.
+    #[error("the BPF program {name} can't be attached: {error}")]
+    Attach {
+        /// The program.
+        name: &'static str,
+        /// What the kernel said.
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The table of targets can't be written.
+    #[error("process {} can't be entered into the table of targets: {error}", pid.0)]
+    Target {
+        /// The process.
+        pid: Pid,
+        /// What the kernel said.
+        #[source]
+        error: aya::maps::MapError,
+    },
+}
+
+/// What to load.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Room for events that were not yet read; rounded up to a power of two of
+    /// pages.
+    pub ring: Bytes,
+    /// How the uprobe programs will be attached; `None` loads none of them.
+    pub uprobes: Option<Mechanism>,
+}
+
+/// The loaded programs. Dropping it detaches the tracepoints and unloads all.
+pub struct Loaded {
+    ebpf: Ebpf,
+    uprobes: BTreeMap<UprobeProgram, OwnedFd>,
+    rss_stat: Option<OwnedFd>,
+    prepare_exec: bool,
+}
+
+/// What a process in the table of targets is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// Launched, and not yet executing the command: recorded from its exec on.
+    Waiting,
+    /// Recorded from now on.
+    Active,
+}
+
+impl Loaded {
+    /// Loads every program and creates the maps; nothing is attached yet.
+    ///
+    /// # Errors
+    /// [`LoadError`] says which part the kernel refused, and why.
+    pub fn load(kernel: &Kernel, options: Options) -> Result<Self, LoadError> {
+        if options.uprobes.is_some() {
+            kernel.check_uprobes()?;
+        }
+        let ring_bytes = ring_bytes(options.ring);
+        let config = with_wakeups(kernel.config()?, ring_bytes);
+        let mut loader = EbpfLoader::new();
+        let mut ebpf = loader
+            // The programs have no CO-RE relocations: their offsets come from us.
+            .btf(None)
+            .map_max_entries("EVENTS", ring_bytes)
+            .override_global("CONFIG", config_bytes(&config), true)
+            .load(OBJECT)
+            .map_err(object_error)?;
+        let prepare_exec = config.prepare_exec != 0;
+        load_tracepoints(&mut ebpf, prepare_exec)?;
+        let uprobes = match options.uprobes {
+            Some(mechanism) => load_uprobes(&ebpf, mechanism.expected_attach_type())?,
+            None => BTreeMap::new(),
+        };
+        Ok(Self {
+            ebpf,
+            uprobes,
+            rss_stat: None,
+            prepare_exec,
+        })
+    }
+
+    /// The uprobe programs for `attach`, if they were loaded.
+    #[must_use]
+    pub fn uprobes(&self) -> Option<Programs<'_>> {
+        let program = |program| self.uprobes.get(&program).map(AsFd::as_fd);
+        Some(Programs {
+            alloc_enter: program(UprobeProgram::AllocEnter)?,
+            alloc_exit: program(UprobeProgram::AllocExit)?,
+            realloc_enter: program(UprobeProgram::ReallocEnter)?,
+            realloc_exit: program(UprobeProgram::ReallocExit)?,
+            free_enter: program(UprobeProgram::FreeEnter)?,
+        })
+    }
+
+    /// Attaches the tracepoints. Only processes in the table of targets are
+    /// recorded; put the first one in before.
+    ///
+    /// # Errors
+    /// [`LoadError::Attach`] or [`KernelError::NoTracepoint`].
+    pub fn attach(&mut self, kernel: &Kernel) -> Result<(), LoadError> {
+        for name in tracepoints(self.prepare_exec) {
+            let attach_error = |error: aya::programs::ProgramError| LoadError::Attach {
+                name,
+                error: error.into(),
+            };
+            let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+            if let Program::RawTracePoint(program) = program {
+                program.attach(name).map_err(attach_error)?;
+            }
+        }
+        let id = kernel.tracepoint_id("kmem/rss_stat")?;
+        let program = program_fd(&self.ebpf, "rss_stat")?;
+        let event = bpf::attach_tracepoint(program, id).map_err(|error| LoadError::Attach {
+            name: "rss_stat",
+            error: error.into(),
+        })?;
+        self.rss_stat = Some(event);
+        Ok(())
+    }
+
+    /// Enters a process into the table of targets; its children follow by
+    /// themselves.
+    ///
+    /// # Errors
+    /// [`LoadError::Target`] where the table is full.
+    pub fn add_target(&mut self, pid: Pid, state: TargetState) -> Result<(), LoadError> {
+        let value = match state {
+            TargetState::Waiting => target::WAITING,
+            TargetState::Active => target::ACTIVE,
+        };
+        let map = self
+            .ebpf
+            .map_mut("TARGETS")
+            .ok_or_else(|| missing("TARGETS"))?;
+        let error = |error| LoadError::Target { pid, error };
+        let mut targets: HashMap<_, u32, u32> = map.try_into().map_err(error)?;
+        targets.insert(pid.0, value, 0).map_err(error)
+    }
+
+    /// Takes a process out of the table: nothing more is recorded of it.
+    ///
+    /// # Errors
+    /// [`LoadError::Target`] for another reason than that it isn't there.
+    pub fn remove_target(&mut self, pid: Pid) -> Result<(), LoadError> {
+        let map = self
+            .ebpf
+            .map_mut("TARGETS")
+            .ok_or_else(|| missing("TARGETS"))?;
+        let error = |error| LoadError::Target { pid, error };
+        let mut targets: HashMap<_, u32, u32> = map.try_into().map_err(error)?;
+        match targets.remove(&pid.0) {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(cause) => Err(error(cause)),
+        }
+    }
+
+    /// The events' way out. There is one: the second call fails.
+    ///
+    /// # Errors
+    /// [`LoadError::Object`] where it was taken already or can't be mapped.
+    pub fn ring(&mut self) -> Result<Ring, LoadError> {
+        let map = self
+            .ebpf
+            .take_map("EVENTS")
+            .ok_or_else(|| missing("EVENTS"))?;
+        let ring: RingBuf<MapData> = map.try_into().map_err(object_error)?;
+        Ok(Ring::new(ring))
+    }
+
+    /// The counters of what was lost. There is one: the second call fails.
+    ///
+    /// # Errors
+    /// [`LoadError::Object`] where it was taken already.
+    pub fn losses(&mut self) -> Result<Losses, LoadError> {
+        let map = self
+            .ebpf
+            .take_map("LOSSES")
+            .ok_or_else(|| missing("LOSSES"))?;
+        let counts: PerCpuArray<MapData, u64> = map.try_into().map_err(object_error)?;
+        let rss_stat = program_fd(&self.ebpf, "rss_stat")?;
+        let rss_stat = rss_stat.try_clone_to_owned().map_err(object_error)?;
+        Ok(Losses::new(counts, rss_stat))
+    }
+}
+
+fn object_error(error: impl std::error::Error + Send + Sync + 'static) -> LoadError {
+    LoadError::Object(error.into())
+}
+
+fn missing(name: &str) -> LoadError {
+    LoadError::Object(format!("it has no {name}, or it was taken already").into())
+}
+
+/// The tracepoints that this kernel has.
+fn tracepoints(prepare_exec: bool) -> impl Iterator<Item = &'static str> {
+    let newer = prepare_exec.then_some("sched_prepare_exec");
+    TRACEPOINTS.into_iter().chain(newer)
+}
+
+fn load_tracepoints(ebpf: &mut Ebpf, prepare_exec: bool) -> Result<(), LoadError> {
+    for name in tracepoints(prepare_exec).chain(["rss_stat"]) {
+        let loaded = match ebpf.program_mut(name) {
+            Some(Program::RawTracePoint(program)) => program.load(),
+            Some(Program::TracePoint(program)) => program.load(),
+            _ => return Err(missing(name)),
+        };
+        loaded.map_err(|error| refused(name, error))?;
+    }
+    Ok(())
+}
+
+fn refused(name: &'static str, error: aya::programs::ProgramError) -> LoadError {
+    use aya::programs::ProgramError::LoadError as Refused;
+    match error {
+        Refused {
+            io_error,
+            verifier_log,
+        } => LoadError::Refused {
+            name,
+            error: io_error,
+            log: verifier_log.to_string(),
+        },
+        other => LoadError::Attach {
+            name,
+            error: other.into(),
+        },
+    }
+}
+
+fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, LoadError> {
+    let fd = match ebpf.program(name) {
+        Some(Program::TracePoint(program)) => program.fd().map_err(object_error)?,
+        _ => return Err(missing(name)),
+    };
+    Ok(fd.as_fd())
+}
+
+/// Loads the uprobe programs on the maps that aya made.
+fn load_uprobes(
+    ebpf: &Ebpf,
+    attach_type: u32,
+) -> Result<BTreeMap<UprobeProgram, OwnedFd>, LoadError> {
+    let mut object = Object::parse(OBJECT).map_err(object_error)?;
+    let definitions = std::mem::take(&mut object.maps);
+    let maps = definitions.iter().filter_map(|(name, definition)| {
+        let fd = map_fd(ebpf.map(name)?)?;
+        Some((name.as_str(), fd.as_raw_fd(), definition))
+    });
+    let sections: HashSet<usize> = object
+        .functions
+        .keys()
+        .map(|&(section, _)| section)
+        .collect();
+    object
+        .relocate_maps(maps, &sections)
+        .map_err(object_error)?;
+    object.relocate_calls(&sections).map_err(object_error)?;
+    UprobeProgram::ALL
+        .into_iter()
+        .map(|program| Ok((program, load_uprobe(&object, program.name(), attach_type)?)))
+        .collect()
+}
+
+fn load_uprobe(
+    object: &Object,
+    name: &'static str,
+    attach_type: u32,
+) -> Result<OwnedFd, LoadError> {
+    let program = object.programs.get(name).ok_or_else(|| missing(name))?;
+    let function = object.functions.get(&program.function_key());
+    let function = function.ok_or_else(|| missing(name))?;
+    bpf::load(&ProgramToLoad {
+        name,
+        kind: bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32,
+        attach_type,
+        license: &object.license,
+        code: &function.instructions,
+    })
+    .map_err(|refused| LoadError::Refused {
+        name,
+        error: refused.error,
+        log: refused.log,
+    })
+}
+
+/// The descriptor of a map of one of the kinds that the object has.
+fn map_fd(map: &aya::maps::Map) -> Option<BorrowedFd<'_>> {
+    use aya::maps::Map;
+    match map {
+        Map::Array(data)
+        | Map::HashMap(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::RingBuf(data) => Some(data.fd().as_fd()),
+        _ => None,
+    }
+}
+
+/// The size that the kernel takes: a power of two of pages.
+fn ring_bytes(wanted: Bytes) -> u32 {
+    const MAX: u64 = 1 << 30;
+    let bytes = wanted.0.clamp(page_size(), MAX).next_power_of_two();
+    u32::try_from(bytes).unwrap_or(1 << 30)
+}
+
+/// The reader comes by itself every few milliseconds; it is woken when a
+/// quarter is full, which is looked at in one event of 32 where that leaves
+/// enough room, and in every event of a tiny buffer.
+fn with_wakeups(mut config: Config, ring_bytes: u32) -> Config {
+    const ROOMY: u32 = 1 << 20;
+    config.wake_bytes = u64::from(ring_bytes / 4);
+    config.wake_every = if ring_bytes >= ROOMY { 32 } else { 1 };
+    config
+}
+
+fn config_bytes(config: &Config) -> &[u8] {
+    let bytes = std::ptr::from_ref(config).cast::<u8>();
+    // SAFETY: plain integers without implicit padding (the ABI asserts its
+    // size), so that every byte is initialised.
+    unsafe { std::slice::from_raw_parts(bytes, size_of::<Config>()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ring_sizes_are_powers_of_two_of_pages() {
+        let page = page_size() as u32;
+        for (wanted, given) in [
+            (0, page),
+            (1, page),
+            (u64::from(page) + 1, 2 * page),
+            (128 << 20, 128 << 20),
+            (u64::MAX, 1 << 30),
+        ] {
+            assert_eq!(ring_bytes(Bytes(wanted)), given);
+        }
+    }
+
+    #[test]
+    fn the_object_has_every_program_and_map() {
+        let object = Object::parse(OBJECT).unwrap();
+        let uprobes = UprobeProgram::ALL.map(UprobeProgram::name);
+        for name in tracepoints(true).chain(uprobes).chain(["rss_stat"]) {
+            assert!(object.programs.contains_key(name), "{name}");
+        }
+        for name in ["EVENTS", "LOSSES", "TARGETS"] {
+            assert!(object.maps.contains_key(name), "{name}");
+        }
+        assert!(!object.has_btf_relocations());
+    }
+}

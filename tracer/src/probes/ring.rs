@@ -1,0 +1,59 @@
+//! Drains the ring buffer.
+
+use super::decode::{Record, decode};
+use aya::maps::{MapData, RingBuf};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// The reading end of the ring buffer.
+pub struct Ring {
+    ring: RingBuf<MapData>,
+    malformed: u64,
+}
+
+impl Ring {
+    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
+        Self { ring, malformed: 0 }
+    }
+
+    /// Hands at most `limit` records to `sink`, in the order in which they were
+    /// sent, and says how many that were. Fewer than `limit` means that the
+    /// buffer is empty. Records that make no sense are counted, not handed on.
+    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Record)) -> usize {
+        let mut taken = 0;
+        while taken < limit {
+            let Some(bytes) = self.ring.next() else {
+                break;
+            };
+            match decode(&bytes) {
+                Some(record) => sink(record),
+                None => self.malformed += 1,
+            }
+            taken += 1;
+        }
+        taken
+    }
+
+    /// Waits until the buffer is a quarter full or the time is over, whichever
+    /// is first. The programs don't announce every event: call
+    /// [`Self::drain`] in either case.
+    ///
+    /// # Errors
+    /// What poll(2) says; a signal that arrives is no error.
+    pub fn wait(&self, at_most: Duration) -> nix::Result<()> {
+        let mut wanted = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
+        let at_most = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::MAX);
+        match poll(&mut wanted, at_most) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records that made no sense.
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.malformed
+    }
+}
