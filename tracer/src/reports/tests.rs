@@ -216,6 +216,7 @@ fn census_account() -> Account {
             reserved_peak: bytes(30_000),
             resident_peak: bytes(393),
             allocs: 12_375,
+            mapped_peak: bytes(30_400),
             kernel: KernelCounts {
                 resident_peak: 395 * MIB,
                 virtual_peak: 30_500 * MIB,
