@@ -8,7 +8,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
 use workload::census::{self, Census, Frame, Location};
-use workload::soma::{self, DataFrame, Filter, JOINID, ReadOptions, feather};
+use workload::size::Bytes;
+use workload::soma::{self, Batches, DataFrame, Filter, JOINID, ReadOptions, feather};
 use workload::tiledb::{Context, Library};
 
 use crate::cli::Cli;
@@ -38,7 +39,15 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
         filter: filter.as_ref(),
         buffer_bytes,
     };
-    let table = timed(name, || Ok(data.read(&options)?.table()?))?;
+    let table = timed(name, || {
+        let table = data.read(&options).and_then(Batches::table);
+        table.with_context(|| {
+            format!(
+                "{name} can't be read into buffers of {}",
+                Bytes(buffer_bytes as u64)
+            )
+        })
+    })?;
     let whole = timed(&format!("{name}-df"), || Ok(table.materialize()?))?;
     drop((table, ctx));
 

@@ -29,10 +29,15 @@ pub(crate) const NO_SETTINGS: [(&str, &str); 0] = [];
 
 /// Writes a Census of [`CELLS`] cells; gone when the directory is dropped.
 pub(crate) fn census(shape: Shape) -> (TempDir, PathBuf) {
+    census_of(CELLS, shape)
+}
+
+/// Writes a Census of that many cells.
+pub(crate) fn census_of(cells: u64, shape: Shape) -> (TempDir, PathBuf) {
     let directory = TempDir::new().expect("a temporary directory");
     let path = directory.path().join("census");
     let spec = Spec {
-        cells: CELLS,
+        cells,
         shape,
         seed: SEED,
     };
