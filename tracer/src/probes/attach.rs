@@ -38,7 +38,9 @@ pub enum Mechanism {
 /// Whom probes hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// One process with all its threads; others pay nothing.
+    /// One process with all its threads; others pay nothing. Its children are
+    /// others. An exec by a thread that is not its first one ends the probes:
+    /// detach them, then attach anew (beside new ones they would fire again).
     Process(Pid),
     /// Every process that maps the file.
     Everyone,

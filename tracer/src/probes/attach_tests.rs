@@ -5,6 +5,7 @@ use super::super::table::functions;
 use super::*;
 use crate::target::{Command, Environment, Launch, Status};
 use std::ffi::OsString;
+use std::io::{Read, Write};
 use std::path::Path;
 
 const ROOT: &str = "needs root (CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE)";
@@ -62,6 +63,40 @@ fn compile(directory: &Path, name: &str, source: &str, flags: &[&str]) -> PathBu
     let status = cc.args(flags).arg("-o").args([&out, &file]).status();
     assert!(status.expect("cc, a C compiler, is needed").success());
     out
+}
+
+/// A program that says when it is ready, and waits to be told to go on.
+struct Waiter(std::process::Child);
+
+impl Waiter {
+    fn new(mut command: std::process::Command) -> Self {
+        let piped = std::process::Stdio::piped;
+        let child = command.stdin(piped()).stdout(piped()).spawn();
+        let mut waiter = Self(child.unwrap());
+        waiter.ready();
+        waiter
+    }
+
+    fn pid(&self) -> Pid {
+        Pid(self.0.id())
+    }
+
+    fn ready(&mut self) {
+        self.0
+            .stdout
+            .as_mut()
+            .unwrap()
+            .read_exact(&mut [0])
+            .unwrap();
+    }
+
+    fn go(&mut self) {
+        self.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    fn end(mut self) {
+        assert!(self.0.wait().unwrap().success());
+    }
 }
 
 fn launch(program: &Path) -> Launch {
@@ -142,10 +177,8 @@ fn every_call_is_counted() {
 /// namespace.
 #[test]
 fn a_file_in_another_mount_namespace_is_probed() {
-    use crate::probes::modules::{file_of, mapped};
+    use crate::probes::modules::mapped;
     use crate::probes::objects::{Finder, Found};
-    use std::io::Write;
-    use std::process::{Command as Tool, Stdio};
     let directory = tempfile::tempdir().unwrap();
     let source = r#"
         #include <stdio.h>
@@ -157,21 +190,12 @@ fn a_file_in_another_mount_namespace_is_probed() {
         }"#;
     let program = compile(directory.path(), "waiter", source, &["-static"]);
     let script = "mount -t tmpfs none /mnt && cp $0 /mnt/hidden && exec /mnt/hidden";
-    let mut child = Tool::new("unshare")
-        .args(["-m", "sh", "-c", script])
-        .arg(&program)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
-    let pid = Pid(child.id());
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args(["-m", "sh", "-c", script]).arg(&program);
+    let mut waiter = Waiter::new(unshare);
+    let pid = waiter.pid();
     let (mut finder, mut found) = (Finder::default(), Found::default());
-    for module in mapped(pid).expect(ROOT) {
-        if let Some(file) = file_of(&module) {
-            finder.file(&file, &mut found);
-        }
-    }
+    finder.modules(&mapped(pid).expect(ROOT), &mut found);
     assert_eq!(found.objects.len(), 1);
     let mechanism = Mechanism::of_this_kernel().expect(ROOT);
     let counter = Counter::new(mechanism);
@@ -179,8 +203,8 @@ fn a_file_in_another_mount_namespace_is_probed() {
     let (fd, scope) = (counter.program.as_fd(), Scope::Process(pid));
     let links = mechanism.attach(fd, &found.objects[0].path, &points, At::Entry, scope);
     let _links = links.expect(ROOT);
-    child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    assert!(child.wait().unwrap().success());
+    waiter.go();
+    waiter.end();
     assert!(counter.get(Function::Malloc as u64) >= 1000);
     assert!(counter.get(Function::Free as u64) >= 1000);
 }
@@ -260,4 +284,53 @@ fn one_instruction_that_cannot_be_probed_costs_one_function() {
     let valloc = |at| (Function::Valloc, at, false);
     assert_eq!(failed, [valloc(At::Return), valloc(At::Entry)]);
     assert!(!attached.links.is_empty());
+}
+
+/// The kernel's filter asks the thread that led the process for its address
+/// space, and an exec by another thread replaces that thread.
+#[test]
+fn an_exec_by_another_thread_needs_new_probes() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = r#"
+        #include <pthread.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <unistd.h>
+        static void *volatile sink;
+        static void *run(void *program) {
+            execl(program, program, "again", (char *)0);
+            return 0;
+        }
+        int main(int argc, char **argv) {
+            pthread_t thread;
+            setvbuf(stdin, 0, _IONBF, 0);
+            puts(""); fflush(stdout); getchar();
+            for (int i = 0; i < 1000; i++) sink = valloc(1);
+            if (argc == 1) {
+                pthread_create(&thread, 0, run, argv[0]);
+                pthread_join(thread, 0);
+            }
+            return 0;
+        }"#;
+    let program = compile(directory.path(), "threaded", source, &["-pthread"]);
+    for mechanism in [Mechanism::UprobeMulti, Mechanism::PerfEvent] {
+        let mut waiter = Waiter::new(std::process::Command::new(&program));
+        let counter = Counter::new(mechanism);
+        let object = libc_object();
+        let points: Vec<_> = object.sites.iter().map(point).collect();
+        let attach = |waiter: &Waiter| {
+            let (fd, scope) = (counter.program.as_fd(), Scope::Process(waiter.pid()));
+            let links = mechanism.attach(fd, &object.path, &points, At::Entry, scope);
+            links.expect(ROOT)
+        };
+        let first = attach(&waiter);
+        waiter.go();
+        waiter.ready();
+        assert_eq!(counter.get(Function::Valloc as u64), 1000, "{mechanism:?}");
+        drop(first);
+        let _second = attach(&waiter);
+        waiter.go();
+        waiter.end();
+        assert_eq!(counter.get(Function::Valloc as u64), 2000, "{mechanism:?}");
+    }
 }

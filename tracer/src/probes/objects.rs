@@ -9,8 +9,10 @@ mod elf;
 mod loader;
 mod script;
 
+use super::modules;
 use super::placement::{self, Entry, Text};
 use super::table;
+use crate::events::Module;
 use crate::target::command::{Command, Environment};
 use elf::Elf;
 use rustc_hash::FxHashSet;
@@ -157,10 +159,16 @@ impl Finder {
         }
     }
 
-    /// Whether a file of this device and inode was searched before.
-    #[must_use]
-    pub fn knows(&self, device: u64, inode: u64) -> bool {
-        self.seen.contains(&(device, inode))
+    /// What was mapped: the files of a process that runs already, or those that
+    /// came later than could be foreseen (`dlopen`, another exec).
+    pub fn modules(&mut self, modules: &[Module], found: &mut Found) {
+        for module in modules {
+            if !self.seen.contains(&(module.device, module.inode))
+                && let Some(path) = modules::file_of(module)
+            {
+                self.file(&path, found);
+            }
+        }
     }
 
     fn add(&mut self, elf: &Elf, found: &mut Found) {

@@ -268,12 +268,19 @@ fn a_file_is_searched_once() {
     assert_eq!(found.objects, [object]);
 }
 
-/// A small shared object, to be damaged.
+/// A small program, to be damaged.
 fn victim() -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
-    let flags = ["-shared", "-fPIC", "-nostdlib", "-Wl,--hash-style=both"];
-    let library = compile(directory.path(), "victim", OWN_MALLOC, &flags);
-    std::fs::read(library).unwrap()
+    let source = format!("{OWN_MALLOC} void _start(void) {{}}");
+    let flags = [
+        "-pie",
+        "-fPIE",
+        "-nostartfiles",
+        "-rdynamic",
+        "-Wl,--hash-style=both",
+    ];
+    let program = compile(directory.path(), "victim", &source, &flags);
+    std::fs::read(program).unwrap()
 }
 
 #[test]
@@ -281,14 +288,18 @@ fn damaged_files_are_survived() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     let good = victim();
+    std::fs::write(&path, &good).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, executable).unwrap();
+    assert!(inspect(&path).unwrap().has_heap());
     let look = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
         if let Ok(object) = inspect(&path) {
             let length = bytes.len() as u64;
             assert!(object.sites.iter().all(|site| site.offset < length));
         }
-        let mut found = Found::default();
-        Finder::default().file(&path, &mut found);
+        let command = Command::new(&[path.clone().into()]).unwrap();
+        let _ = Finder::default().command(&command, &Environment::default());
     };
     for length in (0..good.len()).step_by(61) {
         look(&good[..length]);

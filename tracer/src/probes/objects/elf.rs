@@ -6,6 +6,7 @@ mod symbols;
 use super::ObjectError;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -59,16 +60,7 @@ struct Segment {
 impl Elf {
     /// Opens a file and reads its headers.
     pub(super) fn open(path: &Path) -> Result<Self, ObjectError> {
-        // A path of the target's choice may be a FIFO or a device.
-        let file = File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(path)
-            .map_err(ObjectError::Io)?;
-        let metadata = file.metadata().map_err(ObjectError::Io)?;
-        if !metadata.is_file() {
-            return Err(ObjectError::NotElf);
-        }
+        let (file, metadata) = open_regular(path)?;
         let header: [u8; 64] = read(&file, 0).map_err(|error| match error {
             ObjectError::Malformed(_) => ObjectError::NotElf,
             other => other,
@@ -264,6 +256,20 @@ impl Elf {
             Err(error) => Err(ObjectError::Io(error)),
         }
     }
+}
+
+/// Opens a regular file. A path of the target's choice may be a device or a
+/// FIFO, which to open can have effects or never return: so it is looked at first.
+fn open_regular(path: &Path) -> Result<(File, std::fs::Metadata), ObjectError> {
+    let mut look = File::options();
+    let look = look.read(true).custom_flags(libc::O_PATH).open(path);
+    let look = look.map_err(ObjectError::Io)?;
+    let metadata = look.metadata().map_err(ObjectError::Io)?;
+    if !metadata.is_file() {
+        return Err(ObjectError::NotElf);
+    }
+    let file = File::open(format!("/proc/self/fd/{}", look.as_raw_fd()));
+    Ok((file.map_err(ObjectError::Io)?, metadata))
 }
 
 /// Refuses everything but ELF for x86-64.

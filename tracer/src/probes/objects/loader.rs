@@ -7,12 +7,16 @@
 use super::elf::{Elf, u32_at};
 use crate::target::command::Environment;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Objects that a program may load before the rest is left to chance.
 const MAX_OBJECTS: usize = 4096;
+/// Files tried before the rest is left to chance: a hostile program could name
+/// thousands of libraries and of directories.
+const MAX_TRIES: usize = 100_000;
 /// Largest ld.so.cache that is read.
 const MAX_CACHE: u64 = 64 << 20;
 /// Variants for newer processors, below each directory.
@@ -42,6 +46,7 @@ struct Loader<'a> {
     environment: &'a Environment,
     cache: FxHashMap<Vec<u8>, Vec<PathBuf>>,
     musl: bool,
+    tries: Cell<usize>,
     nodes: Vec<Node>,
     names: FxHashSet<Vec<u8>>,
     files: FxHashSet<(u64, u64)>,
@@ -59,6 +64,7 @@ pub(super) fn closure(program: Elf, environment: &Environment) -> Vec<Elf> {
             false => FxHashMap::default(),
         },
         musl,
+        tries: Cell::new(MAX_TRIES),
         nodes: Vec::new(),
         names: FxHashSet::default(),
         files: FxHashSet::default(),
@@ -120,6 +126,12 @@ impl Loader<'_> {
             .collect()
     }
 
+    fn open(&self, path: &Path) -> Option<Elf> {
+        let left = self.tries.get().checked_sub(1)?;
+        self.tries.set(left);
+        Elf::open(path).ok()
+    }
+
     /// The file that a name means to the object that asks for it, with its variants.
     fn search(&self, by: usize, name: &[u8]) -> Vec<Elf> {
         if name.contains(&b'/') {
@@ -133,7 +145,7 @@ impl Loader<'_> {
         for directory in self.directories(by) {
             let found: Vec<_> = VARIANTS
                 .iter()
-                .filter_map(|variant| Elf::open(&directory.join(variant).join(name)).ok())
+                .filter_map(|variant| self.open(&directory.join(variant).join(name)))
                 .collect();
             if !found.is_empty() {
                 return found;
@@ -147,14 +159,14 @@ impl Loader<'_> {
         let found: Vec<_> = cached
             .into_iter()
             .flatten()
-            .filter_map(|path| Elf::open(path).ok())
+            .filter_map(|path| self.open(path))
             .collect();
         if !found.is_empty() {
             return found;
         }
         self.default_directories()
             .iter()
-            .find_map(|directory| Elf::open(&directory.join(name)).ok())
+            .find_map(|directory| self.open(&directory.join(name)))
             .into_iter()
             .collect()
     }
