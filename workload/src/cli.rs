@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use workload::census::{self, Frame};
+use workload::census::Frame;
 use workload::size::Bytes;
 
 /// Fetches obs (or var) of a CELLxGENE Census query, as TileDB-SOMA does.
@@ -36,10 +36,16 @@ pub(crate) struct Cli {
     #[arg(short, long, value_delimiter = ',', value_name = "COLUMNS")]
     pub(crate) columns: Option<Vec<String>>,
 
-    /// The Census version, a date. Only the synthetic Census on this machine is opened by
-    /// default; name the real one with --uri
-    #[arg(short = 'C', long, value_name = "VERSION", default_value = census::DEFAULT_VERSION)]
-    pub(crate) census_version: String,
+    /// A version of the public Census, on S3: a date such as 2024-07-01, or `stable` or `latest`.
+    /// Without it (and without --uri), the synthetic Census on this machine is opened, which is
+    /// modelled on 2024-07-01, and no network is asked for anything
+    #[arg(short = 'C', long, value_name = "VERSION", conflicts_with = "uri")]
+    pub(crate) census_version: Option<String>,
+
+    /// The directory of versions, a file or a URL, to look VERSION up in [default for `stable`
+    /// and `latest`: that of the public Census; for dates: none]
+    #[arg(long, value_name = "FILE|URL", requires = "census_version")]
+    pub(crate) release_json: Option<String>,
 
     /// The Census to open, instead of the synthetic one on this machine
     #[arg(long)]

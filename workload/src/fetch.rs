@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use arrow::array::RecordBatch;
-use workload::census::{self, Census, Frame, Location};
+use workload::census::{self, Census, Frame, Location, REGION};
 use workload::size::Bytes;
 use workload::soma::{self, Batches, DataFrame, Filter, JOINID, ReadOptions, feather};
 use workload::tiledb::{Context, Library};
@@ -60,9 +60,26 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
 
 fn location(cli: &Cli) -> Result<Location> {
     if let Some(uri) = &cli.uri {
+        let (uri, region) = (uri.clone(), REGION.to_owned());
         return Ok(Location {
-            uri: uri.clone(),
+            uri,
             why: "named by --uri".into(),
+            region,
+        });
+    }
+    if let Some(version) = &cli.census_version {
+        let release = census::find_release(version, cli.release_json.as_deref())?;
+        if let Some(reason) = &release.retracted {
+            eprintln!(
+                "warning: Census version {} was retracted: {reason}",
+                release.version
+            );
+        }
+        let why = format!("version {} of the public Census", release.version);
+        return Ok(Location {
+            uri: release.uri,
+            why,
+            region: release.region,
         });
     }
     census::default_location().map_err(|places| {
@@ -88,7 +105,7 @@ fn open(cli: &Cli, location: &Location) -> Result<(Context, Census)> {
         // What TileDB-SOMA and cellxgene_census set.
         ("sm.mem.reader.sparse_global_order.ratio_array_data", "0.3"),
         ("vfs.s3.no_sign_request", "true"),
-        ("vfs.s3.region", "us-west-2"),
+        ("vfs.s3.region", &location.region),
     ];
     let named = cli
         .config

@@ -1,6 +1,7 @@
 use std::env;
 use std::path::PathBuf;
 
+use super::REGION;
 use crate::beside;
 
 /// A Census to open, and why this one.
@@ -10,6 +11,8 @@ pub struct Location {
     pub uri: String,
     /// How it was chosen, for people.
     pub why: String,
+    /// The S3 region, where it matters.
+    pub region: String,
 }
 
 /// The synthetic Census on this machine: `TRACER_CENSUS`, else `share/tracer/census` under the
@@ -23,6 +26,7 @@ pub fn default_location() -> Result<Location, Vec<PathBuf>> {
         return Ok(Location {
             uri,
             why: "named by TRACER_CENSUS".into(),
+            region: REGION.into(),
         });
     }
     let places = places();
@@ -30,6 +34,7 @@ pub fn default_location() -> Result<Location, Vec<PathBuf>> {
         Some(place) => Ok(Location {
             uri: place.display().to_string(),
             why: "the synthetic Census on this machine".into(),
+            region: REGION.into(),
         }),
         None => Err(places),
     }

@@ -6,6 +6,7 @@ mod locate;
 mod obs;
 mod open;
 mod population;
+mod release;
 mod terms;
 mod vocabulary;
 
@@ -13,6 +14,7 @@ pub use generate::{GenerateError, Spec, generate};
 pub use locate::{Location, default_location};
 pub use open::{Census, Frame};
 pub use population::{Cell, FULL_CELLS, FULL_LUNG_CELLS, Population, URETER_CELLS};
+pub use release::{REGION, RELEASE_DIRECTORY, Release, ReleaseError, find as find_release};
 pub use vocabulary::{DATASETS, Terms, Vocabulary};
 
 /// The Census version that a synthetic one is modelled on, and the default to open.
