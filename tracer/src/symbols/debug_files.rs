@@ -15,7 +15,8 @@ pub(crate) fn find(elf: &Elf, path: &str) -> Option<Elf> {
     find_below(Path::new(ROOT), elf, path)
 }
 
-fn find_below(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
+/// Likewise, below another root.
+pub(super) fn find_below(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
     let build_id = elf.build_id();
     let by_id = build_id.as_deref().and_then(|id| by_build_id(root, id));
     by_id.or_else(|| by_link(root, elf, path))

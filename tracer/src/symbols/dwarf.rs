@@ -6,9 +6,10 @@
 //! and the symbol table answers instead.
 
 use super::elf::Elf;
-use super::lines::{self, Lines};
-use super::names::{self, Units};
-use super::scopes::{self, Scopes};
+use super::lines::{self, Lines, Program};
+use super::names;
+use super::scopes::{self, FileNumber, Scopes};
+use super::units::{Budget, Units};
 use gimli::{AttributeValue, EndianSlice, LittleEndian};
 use rustc_hash::FxHashMap;
 
@@ -16,23 +17,6 @@ use rustc_hash::FxHashMap;
 pub(crate) type Bytes<'d> = EndianSlice<'d, LittleEndian>;
 /// A unit and its sections.
 pub(crate) type UnitRef<'u, 'd> = gimli::UnitRef<'u, Bytes<'d>>;
-
-/// Work that may be done for one file: entries, ranges and rows that are read.
-/// The largest real files (browsers with full debug information) stay below;
-/// a file made to repeat itself does not.
-const WORK: u64 = 200_000_000;
-
-/// What is left of the work that may be done for a file.
-#[derive(Debug)]
-pub(crate) struct Budget(u64);
-
-impl Budget {
-    /// Takes some; nothing once it is used up.
-    pub(crate) fn spend(&mut self, work: u64) -> Option<()> {
-        self.0 = self.0.checked_sub(work)?;
-        Some(())
-    }
-}
 
 /// The debug sections of a file, decompressed.
 #[derive(Debug)]
@@ -94,17 +78,17 @@ pub(crate) struct Lookup<'d> {
     units: Units<'d>,
     supplementary: Option<Units<'d>>,
     ranges: Vec<UnitRange>,
-    details: Vec<Option<Details>>,
-    names: FxHashMap<(usize, usize), Option<Vec<u8>>>,
-    budget: Budget,
+    details: Vec<Option<Details<'d>>>,
+    names: FxHashMap<(usize, u32), Option<Vec<u8>>>,
 }
 
 /// What is read of a unit once an address falls into it.
 #[derive(Debug)]
-struct Details {
+struct Details<'d> {
     scopes: Scopes,
     lines: Lines,
-    paths: FxHashMap<u64, Option<String>>,
+    program: Option<Program<'d>>,
+    paths: FxHashMap<FileNumber, Option<String>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,17 +104,18 @@ impl<'d> Lookup<'d> {
     /// Finds the units and their ranges.
     pub(crate) fn new(sections: &'d Sections) -> Self {
         let slice = |section: &'d Vec<u8>| EndianSlice::new(section, LittleEndian);
-        let units = Units::read(sections.main.borrow(slice));
+        let budget = Budget::new();
+        let units = Units::new(sections.main.borrow(slice), budget.clone());
         let supplementary = sections.supplementary.as_ref();
+        let supplementary = supplementary.map(|s| Units::new(s.borrow(slice), budget));
         let mut lookup = Self {
             details: (0..units.len()).map(|_| None).collect(),
             units,
-            supplementary: supplementary.map(|s| Units::read(s.borrow(slice))),
+            supplementary,
             ranges: Vec::new(),
             names: FxHashMap::default(),
-            budget: Budget(WORK),
         };
-        let _ = lookup.index();
+        lookup.index();
         lookup
             .ranges
             .sort_unstable_by_key(|r| (r.begin, r.end, r.unit));
@@ -142,18 +127,21 @@ impl<'d> Lookup<'d> {
         lookup
     }
 
-    fn index(&mut self) -> Option<()> {
+    fn index(&mut self) {
+        let budget = &self.units.budget;
         for unit in 0..self.units.len() {
-            let ranges = scopes::unit_ranges(&self.units.get(unit), &mut self.budget)?;
+            let ranges = self
+                .units
+                .glance(unit, |unit| scopes::unit_ranges(unit, budget));
             let range = |(begin, end)| UnitRange {
                 begin,
                 end,
                 reach: end,
                 unit,
             };
-            self.ranges.extend(ranges.into_iter().map(range));
+            self.ranges
+                .extend(ranges.unwrap_or_default().into_iter().map(range));
         }
-        Some(())
     }
 
     /// Frames of an address, innermost first, all but the last inlined into the
@@ -173,34 +161,53 @@ impl<'d> Lookup<'d> {
     }
 
     fn find_in(&mut self, number: usize, address: u64) -> Vec<DebugFrame> {
-        let unit = self.units.get(number);
-        let details = self.details[number].get_or_insert_with(|| Details {
-            scopes: Scopes::read(&unit, &mut self.budget),
-            lines: Lines::read(&unit, &mut self.budget),
-            paths: FxHashMap::default(),
+        let Some(unit) = self.units.get(number) else {
+            return Vec::new();
+        };
+        let budget = &self.units.budget;
+        let details = self.details[number].get_or_insert_with(|| {
+            let program = self.units.line_program(&unit);
+            let lines = program.as_ref().map(|program| Lines::read(program, budget));
+            Details {
+                scopes: Scopes::read(&unit, budget),
+                lines: lines.unwrap_or_default(),
+                program,
+                paths: FxHashMap::default(),
+            }
         });
-        let (mut file, mut line) = details.lines.find(address).unzip();
+        let (mut file, mut line) = details.lines.find(address).unwrap_or_default();
+        let (paths, program) = (&mut details.paths, details.program.as_ref());
+        let mut path = |file: Option<FileNumber>| {
+            let path = paths.entry(file?);
+            let read = |&file: &FileNumber| lines::path(&unit, program?, file, budget);
+            path.or_insert_with_key(read).clone()
+        };
         let mut frames = Vec::new();
         for scope in details.scopes.find(address) {
-            let path = file.and_then(|file| {
-                let path = details.paths.entry(file);
-                path.or_insert_with(|| lines::path(&unit, file)).clone()
-            });
+            let path = path(file);
             let key = (number, scope.entry);
             let name = self.names.entry(key).or_insert_with(|| {
                 names::name(
                     &self.units,
                     self.supplementary.as_ref(),
                     number,
-                    scope.entry,
+                    scope.entry as usize,
                 )
             });
             frames.push(DebugFrame {
                 function: name.clone(),
                 file: path,
-                line: line.filter(|&line| line != 0),
+                line: (line != 0).then_some(line),
             });
             (file, line) = (scope.call_file, scope.call_line);
+        }
+        // A function that has lines but no entry (assembly, derived code).
+        if frames.is_empty() && file.is_some() {
+            frames.push(DebugFrame {
+                function: None,
+                file: path(file),
+                line: (line != 0).then_some(line),
+            });
         }
         frames
     }

@@ -1,7 +1,12 @@
 //! Line tables of DWARF: from an address to a file and a line.
 
-use super::dwarf::{Budget, Bytes, UnitRef};
+use super::dwarf::{Bytes, UnitRef};
+use super::scopes::FileNumber;
+use super::units::{Budget, KEPT};
 use gimli::Reader as _;
+
+/// A line program that has not run.
+pub(crate) type Program<'d> = gimli::IncompleteLineProgram<Bytes<'d>>;
 
 /// The rows of a unit's line program, as far as they have a place.
 #[derive(Debug, Default)]
@@ -22,25 +27,25 @@ struct Sequence {
 #[derive(Clone, Copy, Debug)]
 struct Row {
     address: u64,
-    file: u64,
+    file: Option<FileNumber>,
     line: u32,
 }
 
 impl Lines {
     /// Runs a unit's line program. A program that breaks off keeps the
     /// sequences before.
-    pub(crate) fn read(unit: &UnitRef<'_, '_>, budget: &mut Budget) -> Self {
+    pub(crate) fn read(program: &Program<'_>, budget: &Budget) -> Self {
         let mut lines = Self::default();
-        let _ = lines.run(unit, budget);
+        let _ = lines.run(program, budget);
         lines.sequences.sort_unstable_by_key(|s| (s.begin, s.end));
         lines
     }
 
-    fn run(&mut self, unit: &UnitRef<'_, '_>, budget: &mut Budget) -> Option<()> {
-        let mut rows = unit.line_program.clone()?.rows();
+    fn run(&mut self, program: &Program<'_>, budget: &Budget) -> Option<()> {
+        let mut rows = program.clone().rows();
         let mut first = 0;
         while let Some((_, row)) = rows.next_row().ok()? {
-            budget.spend(1)?;
+            budget.spend(KEPT)?;
             if row.end_sequence() {
                 self.end_sequence(first, row.address());
                 first = self.rows.len();
@@ -48,7 +53,7 @@ impl Lines {
             }
             let next = Row {
                 address: row.address(),
-                file: row.file_index(),
+                file: FileNumber::new(row.file_index()),
                 line: row
                     .line()
                     .map_or(0, |line| u32::try_from(line.get()).unwrap_or(0)),
@@ -79,8 +84,8 @@ impl Lines {
         }
     }
 
-    /// File number and line (0: none) of an address.
-    pub(crate) fn find(&self, address: u64) -> Option<(u64, u32)> {
+    /// File and line (0: none) of an address.
+    pub(crate) fn find(&self, address: u64) -> Option<(Option<FileNumber>, u32)> {
         let after = self.sequences.partition_point(|s| s.begin <= address);
         let sequence = &self.sequences[after.checked_sub(1)?];
         if address >= sequence.end {
@@ -96,26 +101,32 @@ impl Lines {
 
 /// Path of a file of a unit's line table; relative ones get the directory in
 /// which the compiler ran.
-pub(crate) fn path(unit: &UnitRef<'_, '_>, number: u64) -> Option<String> {
-    let header = unit.line_program.as_ref()?.header();
-    let file = header.file(number)?;
+pub(crate) fn path<'d>(
+    unit: &UnitRef<'_, 'd>,
+    program: &Program<'d>,
+    number: FileNumber,
+    budget: &Budget,
+) -> Option<String> {
+    let header = program.header();
+    let file = header.file(number.get())?;
     let mut path = String::new();
     if let Some(directory) = unit.comp_dir {
-        push(&mut path, directory)?;
+        push(&mut path, directory, budget)?;
     }
     // Directory 0 is the compiler's own.
     if file.directory_index() != 0
         && let Some(directory) = file.directory(header)
     {
-        push(&mut path, unit.attr_string(directory).ok()?)?;
+        push(&mut path, unit.attr_string(directory).ok()?, budget)?;
     }
-    push(&mut path, unit.attr_string(file.path_name()).ok()?)?;
+    push(&mut path, unit.attr_string(file.path_name()).ok()?, budget)?;
     Some(path)
 }
 
-fn push(path: &mut String, piece: Bytes<'_>) -> Option<()> {
+fn push(path: &mut String, piece: Bytes<'_>, budget: &Budget) -> Option<()> {
     /// As long as a path can be on Linux.
     const PATH_MAX: usize = 4096;
+    budget.spend_on_string(piece)?;
     if piece.len() > PATH_MAX {
         return None;
     }

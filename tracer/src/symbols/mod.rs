@@ -36,6 +36,9 @@ mod short;
 mod source;
 mod symtab;
 mod table;
+#[cfg(test)]
+mod tests;
+mod units;
 
 pub(crate) use demangle::escape;
 pub use elf::build_id;

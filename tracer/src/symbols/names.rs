@@ -2,56 +2,13 @@
 //! or another file (DWZ).
 
 use super::dwarf::{Bytes, UnitRef};
-use gimli::{AttributeValue, DebugInfoOffset, UnitOffset};
+use super::units::{Budget, Units};
+use gimli::{AttributeValue, UnitOffset};
 
 /// Longest chain of abstract origins and specifications that is followed.
 const MAX_ORIGINS: usize = 16;
 /// Bytes of a name that are kept.
 const MAX_NAME: usize = 16 << 10;
-
-/// Units of a file, by their offset in `.debug_info`.
-#[derive(Debug)]
-pub(crate) struct Units<'d> {
-    dwarf: gimli::Dwarf<Bytes<'d>>,
-    units: Vec<gimli::Unit<Bytes<'d>>>,
-}
-
-impl<'d> Units<'d> {
-    /// Reads the roots of all units; those that do not parse are left out.
-    pub(crate) fn read(mut dwarf: gimli::Dwarf<Bytes<'d>>) -> Self {
-        // Units may share their abbreviations: parse those once.
-        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
-        let mut units = Vec::new();
-        let mut headers = dwarf.units();
-        while let Ok(Some(header)) = headers.next() {
-            use gimli::UnitType::{Compilation, Partial, Skeleton};
-            if matches!(header.type_(), Compilation | Partial | Skeleton(_)) {
-                units.extend(dwarf.unit(header));
-            }
-        }
-        Self { dwarf, units }
-    }
-
-    /// How many.
-    pub(crate) fn len(&self) -> usize {
-        self.units.len()
-    }
-
-    /// A unit by its number.
-    pub(crate) fn get(&self, number: usize) -> UnitRef<'_, 'd> {
-        self.units[number].unit_ref(&self.dwarf)
-    }
-
-    /// The unit that holds an offset, and the offset within it.
-    fn at(&self, offset: DebugInfoOffset) -> Option<(UnitRef<'_, 'd>, UnitOffset)> {
-        let begins = |unit: &gimli::Unit<_>| unit.header.debug_info_offset();
-        let after = self
-            .units
-            .partition_point(|unit| begins(unit) <= Some(offset));
-        let unit = self.get(after.checked_sub(1)?);
-        Some((unit, offset.to_unit_offset(&unit.header)?))
-    }
-}
 
 /// Name of a function's entry: the linkage name if there is one, else the plain
 /// name, its own or that of the entry it is a copy of. `supplementary` is the
@@ -63,10 +20,10 @@ pub(crate) fn name<'d>(
     entry: usize,
 ) -> Option<Vec<u8>> {
     let mut units = units;
-    let mut unit = units.get(unit);
+    let mut unit = units.get(unit)?;
     let mut entry = UnitOffset(entry);
     for _ in 0..MAX_ORIGINS {
-        match named(&unit, entry)? {
+        match named(&unit, entry, &units.budget)? {
             Named::Here(name) => return Some(name),
             Named::Origin(AttributeValue::UnitRef(offset)) => entry = offset,
             Named::Origin(AttributeValue::DebugInfoRef(offset)) => {
@@ -88,19 +45,24 @@ enum Named<'d> {
     Origin(AttributeValue<Bytes<'d>>),
 }
 
-fn named<'d>(unit: &UnitRef<'_, 'd>, entry: UnitOffset) -> Option<Named<'d>> {
+fn named<'d>(unit: &UnitRef<'_, 'd>, entry: UnitOffset, budget: &Budget) -> Option<Named<'d>> {
     let mut entries = unit.entries_raw(Some(entry)).ok()?;
     let abbreviation = entries.read_abbreviation().ok()??;
+    budget.spend(1 + abbreviation.attributes().len())?;
     let (mut name, mut origin) = (None, None);
     for &spec in abbreviation.attributes() {
         let attribute = entries.read_attribute(spec).ok()?;
         match attribute.name() {
             gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name => {
                 if let Ok(name) = unit.attr_string(attribute.value()) {
+                    budget.spend_on_string(name)?;
                     return Some(Named::Here(cut(name)));
                 }
             }
-            gimli::DW_AT_name => name = unit.attr_string(attribute.value()).ok(),
+            gimli::DW_AT_name => {
+                name = unit.attr_string(attribute.value()).ok();
+                name.map_or(Some(()), |name| budget.spend_on_string(name))?;
+            }
             gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => {
                 origin = Some(attribute.value());
             }

@@ -119,7 +119,7 @@ pub(super) fn module_name(path: &str) -> String {
 }
 
 /// One file while its addresses are looked up.
-struct Image<'a> {
+pub(super) struct Image<'a> {
     name: &'a str,
     symbols: Symbols,
     more_symbols: Option<Symbols>,
@@ -128,9 +128,20 @@ struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
+    /// Names offsets of a file, with the separate debug file if there is one.
     fn resolve(elf: &Elf, path: &str, name: &'a str, offsets: Vec<u64>) -> Vec<(u64, Vec<Frame>)> {
         let debug_file = debug_files::find(elf, path);
-        let debug_file = debug_file.as_ref();
+        Self::resolve_with(elf, debug_file.as_ref(), path, name, offsets)
+    }
+
+    /// Likewise, with a given debug file.
+    pub(super) fn resolve_with(
+        elf: &Elf,
+        debug_file: Option<&Elf>,
+        path: &str,
+        name: &'a str,
+        offsets: Vec<u64>,
+    ) -> Vec<(u64, Vec<Frame>)> {
         let with_dwarf = debug_file.into_iter().chain([elf]);
         let mut sections = with_dwarf
             .filter_map(|elf| Sections::read(elf, debug_files::supplementary(elf, path).as_ref()));

@@ -1,24 +1,25 @@
 //! Functions of a DWARF unit and what was inlined into them.
 
-use super::dwarf::{Budget, Bytes, UnitRef, unsigned};
+use super::dwarf::{Bytes, UnitRef, unsigned};
+use super::units::{Budget, KEPT};
 use gimli::{AttributeValue, DwAt};
 
 /// Deepest nesting of inlined functions that is kept.
-const MAX_DEPTH: usize = 256;
+const MAX_DEPTH: u32 = 256;
 
 /// A function, or one inlined into another, at one range of its addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scope {
-    /// How many functions it is inlined into, one within the other.
-    depth: usize,
     begin: u64,
     end: u64,
+    /// How many functions it is inlined into, one within the other.
+    depth: u32,
     /// Offset of its entry in the unit.
-    pub entry: usize,
+    pub entry: u32,
     /// File and line of the call, where it is inlined.
-    pub call_file: Option<u64>,
-    /// See `call_file`.
-    pub call_line: Option<u32>,
+    pub call_file: Option<FileNumber>,
+    /// See `call_file`; 0 where it is not known.
+    pub call_line: u32,
 }
 
 /// All of a unit, sorted by depth and address.
@@ -30,7 +31,7 @@ pub(crate) struct Scopes {
 impl Scopes {
     /// Reads a unit's entries, without recursion. Where the unit breaks off or
     /// the budget ends, what was read is kept.
-    pub(crate) fn read(unit: &UnitRef<'_, '_>, budget: &mut Budget) -> Self {
+    pub(crate) fn read(unit: &UnitRef<'_, '_>, budget: &Budget) -> Self {
         let mut scopes = Self::default();
         let _ = scopes.walk(unit, budget);
         scopes
@@ -39,18 +40,24 @@ impl Scopes {
         scopes
     }
 
-    fn walk(&mut self, unit: &UnitRef<'_, '_>, budget: &mut Budget) -> Option<()> {
+    fn walk(&mut self, unit: &UnitRef<'_, '_>, budget: &Budget) -> Option<()> {
         let mut entries = unit.entries_raw(None).ok()?;
-        // Depths (as DWARF nests entries) of the functions around the entry.
-        let mut around: Vec<isize> = Vec::new();
+        // The functions around the entry: how deep DWARF nests them, and how
+        // many functions each is inlined into.
+        let mut around: Vec<(isize, u32)> = Vec::new();
         while !entries.is_empty() {
-            budget.spend(1)?;
             let depth = entries.next_depth();
-            let entry = entries.next_offset().0;
+            // Units of more than 4 GiB are beyond every budget.
+            let entry = u32::try_from(entries.next_offset().0).ok()?;
             let Some(abbreviation) = entries.read_abbreviation().ok()? else {
+                budget.spend(1)?;
                 continue;
             };
-            while around.last().is_some_and(|&function| function >= depth) {
+            budget.spend(1 + abbreviation.attributes().len())?;
+            while around
+                .last()
+                .is_some_and(|&(function, _)| function >= depth)
+            {
                 around.pop();
             }
             let tag = abbreviation.tag();
@@ -59,18 +66,17 @@ impl Scopes {
                 entries.skip_attributes(abbreviation.attributes()).ok()?;
                 continue;
             }
-            // A function within a function is not inlined into it.
-            if !inlined {
-                around.clear();
-            }
             let mut attributes = Attributes::default();
             for &spec in abbreviation.attributes() {
                 let attribute = entries.read_attribute(spec).ok()?;
                 attributes.take(unit, attribute.name(), attribute.value());
             }
-            if around.len() < MAX_DEPTH {
-                self.add(unit, budget, &attributes, around.len(), entry)?;
-                around.push(depth);
+            // A function within a function is not inlined into it.
+            let inside = around.last().map_or(0, |&(_, inside)| inside + 1);
+            let inside = if inlined { inside } else { 0 };
+            if inside < MAX_DEPTH {
+                self.add(unit, budget, &attributes, inside, entry)?;
+                around.push((depth, inside));
             }
         }
         Some(())
@@ -79,10 +85,10 @@ impl Scopes {
     fn add<'d>(
         &mut self,
         unit: &UnitRef<'_, 'd>,
-        budget: &mut Budget,
+        budget: &Budget,
         attributes: &Attributes<'d>,
-        depth: usize,
-        entry: usize,
+        depth: u32,
+        entry: u32,
     ) -> Option<()> {
         attributes.for_each_range(unit, budget, |begin, end| {
             self.scopes.push(Scope {
@@ -113,14 +119,31 @@ impl Scopes {
     }
 }
 
+/// Number of a file in a line table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileNumber(std::num::NonZeroU32);
+
+impl FileNumber {
+    /// Nothing where no table can be as long.
+    pub(crate) fn new(number: u64) -> Option<Self> {
+        let number = u32::try_from(number.checked_add(1)?).ok()?;
+        std::num::NonZeroU32::new(number).map(Self)
+    }
+
+    /// The number.
+    pub(crate) fn get(self) -> u64 {
+        u64::from(self.0.get() - 1)
+    }
+}
+
 /// What is read of an entry.
 #[derive(Debug, Default)]
 struct Attributes<'d> {
     low: Option<u64>,
     high: Option<AttributeValue<Bytes<'d>>>,
     ranges: Option<AttributeValue<Bytes<'d>>>,
-    call_file: Option<u64>,
-    call_line: Option<u32>,
+    call_file: Option<FileNumber>,
+    call_line: u32,
 }
 
 impl<'d> Attributes<'d> {
@@ -132,10 +155,12 @@ impl<'d> Attributes<'d> {
             gimli::DW_AT_call_file => {
                 // Before version 5, file 0 means none.
                 let version = unit.header.version();
-                self.call_file = unsigned(value).filter(|&file| file > 0 || version >= 5);
+                let file = unsigned(value).filter(|&file| file > 0 || version >= 5);
+                self.call_file = file.and_then(FileNumber::new);
             }
             gimli::DW_AT_call_line => {
-                self.call_line = unsigned(value).and_then(|line| u32::try_from(line).ok());
+                let line = unsigned(value).and_then(|line| u32::try_from(line).ok());
+                self.call_line = line.unwrap_or(0);
             }
             _ => {}
         }
@@ -145,7 +170,7 @@ impl<'d> Attributes<'d> {
     fn for_each_range(
         &self,
         unit: &UnitRef<'_, 'd>,
-        budget: &mut Budget,
+        budget: &Budget,
         mut each: impl FnMut(u64, u64),
     ) -> Option<()> {
         let mut add = |begin: u64, end: u64| {
@@ -158,9 +183,12 @@ impl<'d> Attributes<'d> {
             let Ok(Some(mut ranges)) = unit.attr_ranges(ranges) else {
                 return Some(());
             };
-            while let Ok(Some(range)) = ranges.next() {
-                budget.spend(1)?;
-                add(range.begin, range.end);
+            // One by one: whole lists may hold nothing but what is passed over.
+            while let Ok(Some(raw)) = ranges.next_raw() {
+                budget.spend(KEPT)?;
+                if let Ok(Some(range)) = ranges.convert_raw(raw) {
+                    add(range.begin, range.end);
+                }
             }
         } else if let (Some(low), Some(high)) = (self.low, self.high) {
             let end = match unit.attr_address(high) {
@@ -175,7 +203,7 @@ impl<'d> Attributes<'d> {
 
 /// Ranges of addresses of a unit, as its root entry has them; nothing once the
 /// budget is used up.
-pub(crate) fn unit_ranges(unit: &UnitRef<'_, '_>, budget: &mut Budget) -> Option<Vec<(u64, u64)>> {
+pub(crate) fn unit_ranges(unit: &UnitRef<'_, '_>, budget: &Budget) -> Option<Vec<(u64, u64)>> {
     let mut found = Vec::new();
     budget.spend(1)?;
     let mut attributes = Attributes::default();
