@@ -24,6 +24,7 @@ mod demangle;
 mod dwarf;
 mod elf;
 mod files;
+mod image;
 mod lines;
 mod modules;
 mod names;

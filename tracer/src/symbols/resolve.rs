@@ -1,23 +1,26 @@
 //! Turns stacks of addresses into stacks of named frames.
 
 use super::Frame;
-use super::debug_files;
-use super::demangle::{demangle, escape, is_mangled};
-use super::dwarf::{DebugFrame, Lookup, Sections};
-use super::elf::Elf;
+use super::demangle::escape;
 use super::files;
+use super::image::{Debug, Image};
 use super::places::{Places, Spot, is_file};
 use super::reason::Reason;
 use super::source::Source;
-use super::symtab::Symbols;
 use crate::events::{Captured, Module};
 use crate::recording::Symbol;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// Files that are kept open for the end of the run. A process has some dozens
 /// to hundreds mapped; descriptors are limited (1,024 by default).
 const MAX_OPEN: usize = 400;
+
+/// How long debug sections are read in all. Each file has its own limit (see
+/// `units`), but nothing limits how many files a process maps; those after this
+/// time are named by their symbol tables alone.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Resolves addresses. Tell it of modules as they are mapped: it opens their
 /// files while the process, its mount namespace and the file itself are there.
@@ -72,6 +75,7 @@ impl Symbolizer {
             wanted.extend(spots);
         }
         let mut symbols = Vec::with_capacity(wanted.len());
+        let deadline = Instant::now() + PATIENCE;
         for (number, module) in places.files().iter().enumerate() {
             let of_file = Spot::File(number, 0)..=Spot::File(number, u64::MAX);
             let offsets = wanted.range(of_file).filter_map(|(spot, _)| match spot {
@@ -82,7 +86,8 @@ impl Symbolizer {
             if offsets.is_empty() {
                 continue;
             }
-            let found = self.resolve_file(module, offsets);
+            let with_debug = Instant::now() < deadline;
+            let found = self.resolve_file(module, offsets, with_debug);
             symbols.extend(found.into_iter().map(|(offset, frames)| Symbol {
                 place: places.place(Spot::File(number, offset)),
                 frames,
@@ -92,13 +97,24 @@ impl Symbolizer {
         symbols
     }
 
-    fn resolve_file(&mut self, module: &Module, offsets: Vec<u64>) -> Vec<(u64, Vec<Frame>)> {
+    fn resolve_file(
+        &mut self,
+        module: &Module,
+        offsets: Vec<u64>,
+        with_debug: bool,
+    ) -> Vec<(u64, Vec<Frame>)> {
         let opened = self.open.remove(&FileKey::of(module));
         let source = opened.unwrap_or_else(|| files::open(module));
         let elf = source.and_then(|source| files::parse(source, module));
         let name = module_name(&module.path);
         match elf {
-            Ok(elf) => Image::resolve(&elf, &module.path, &name, offsets),
+            Ok(elf) => {
+                let debug = match with_debug {
+                    true => Debug::find(&elf, &module.path),
+                    false => Debug::default(),
+                };
+                Image::resolve(&elf, &debug, &name, offsets)
+            }
             Err(reason) => {
                 let frame = |offset| Frame {
                     module: Some(name.clone()),
@@ -116,111 +132,4 @@ impl Symbolizer {
 pub(super) fn module_name(path: &str) -> String {
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);
     escape(path.rsplit('/').next().unwrap_or(path))
-}
-
-/// One file while its addresses are looked up.
-pub(super) struct Image<'a> {
-    name: &'a str,
-    symbols: Symbols,
-    more_symbols: Option<Symbols>,
-    /// Demangled names, by what stands in the file.
-    demangled: FxHashMap<Vec<u8>, String>,
-}
-
-impl<'a> Image<'a> {
-    /// Names offsets of a file, with the separate debug file if there is one.
-    fn resolve(elf: &Elf, path: &str, name: &'a str, offsets: Vec<u64>) -> Vec<(u64, Vec<Frame>)> {
-        let debug_file = debug_files::find(elf, path);
-        Self::resolve_with(elf, debug_file.as_ref(), path, name, offsets)
-    }
-
-    /// Likewise, with a given debug file.
-    pub(super) fn resolve_with(
-        elf: &Elf,
-        debug_file: Option<&Elf>,
-        path: &str,
-        name: &'a str,
-        offsets: Vec<u64>,
-    ) -> Vec<(u64, Vec<Frame>)> {
-        let with_dwarf = debug_file.into_iter().chain([elf]);
-        let mut sections = with_dwarf
-            .filter_map(|elf| Sections::read(elf, debug_files::supplementary(elf, path).as_ref()));
-        let sections = sections.next();
-        let mut lookup = sections.as_ref().map(Lookup::new);
-        let mut image = Self {
-            name,
-            symbols: Symbols::read(elf),
-            more_symbols: debug_file.map(Symbols::read),
-            demangled: FxHashMap::default(),
-        };
-        let mut resolve = |offset: u64| {
-            let Some(address) = elf.address_of(offset) else {
-                return vec![image.unnamed(offset)];
-            };
-            let debug = lookup.as_mut().map(|lookup| lookup.find(address));
-            image.frames(address, debug.unwrap_or_default())
-        };
-        offsets
-            .into_iter()
-            .map(|offset| (offset, resolve(offset)))
-            .collect()
-    }
-
-    fn unnamed(&self, offset: u64) -> Frame {
-        Frame {
-            module: Some(self.name.to_owned()),
-            offset,
-            ..Frame::default()
-        }
-    }
-
-    /// What DWARF says. The function itself is named by the symbol table where
-    /// DWARF has no mangled name: only such a one has modules and types (line
-    /// tables alone leave it out), and of several plain names (`malloc`,
-    /// `__GI___libc_malloc`) the symbol table has the public one.
-    fn frames(&mut self, address: u64, debug: Vec<DebugFrame>) -> Vec<Frame> {
-        let outermost = debug.len().saturating_sub(1);
-        let name = debug.last().and_then(|frame| frame.function.as_ref());
-        let mut symbol = match name.is_some_and(|name| is_mangled(name)) {
-            true => None,
-            false => self.symbol(address),
-        };
-        if debug.is_empty() {
-            return vec![Frame {
-                function: symbol,
-                ..self.unnamed(address)
-            }];
-        }
-        let mut frames = Vec::with_capacity(debug.len());
-        for (index, frame) in debug.into_iter().enumerate() {
-            let symbol = symbol.take_if(|_| index == outermost);
-            let own = frame.function.map(|name| self.demangled(&name));
-            frames.push(Frame {
-                function: symbol.or(own),
-                file: frame.file.as_deref().map(escape),
-                line: frame.line,
-                inlined: index != outermost,
-                ..self.unnamed(address)
-            });
-        }
-        frames
-    }
-
-    fn symbol(&mut self, address: u64) -> Option<String> {
-        let tables = self.more_symbols.iter().chain([&self.symbols]);
-        let name = tables
-            .filter_map(|symbols| Some(symbols.name(symbols.find(address)?)))
-            .next()?
-            .to_vec();
-        Some(self.demangled(&name))
-    }
-
-    fn demangled(&mut self, name: &[u8]) -> String {
-        if let Some(known) = self.demangled.get(name) {
-            return known.clone();
-        }
-        let readable = demangle(name);
-        self.demangled.insert(name.to_vec(), readable.clone());
-        readable
-    }
 }

@@ -3,7 +3,7 @@
 
 use super::debug_files;
 use super::elf::Elf;
-use super::resolve::Image;
+use super::image::{Debug, Image};
 use super::source::Source;
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -26,9 +26,10 @@ fn elf(name: &str) -> Elf {
 }
 
 /// Frames at addresses, one text each: inlined ones marked by `<`.
-fn frames_of(elf: &Elf, debug: Option<&Elf>, addresses: &[u64]) -> Vec<Vec<String>> {
+fn frames_of(elf: &Elf, debug: Option<Elf>, addresses: &[u64]) -> Vec<Vec<String>> {
     let offsets = addresses.iter().map(|address| address - BASE).collect();
-    let found = Image::resolve_with(elf, debug, "/nowhere/x.elf", "x.elf", offsets);
+    let debug = Debug::of(elf, debug, "/nowhere/x.elf");
+    let found = Image::resolve(elf, &debug, "x.elf", offsets);
     let text = |frame: &super::Frame| format!("{frame}{}", if frame.inlined { " <" } else { "" });
     found
         .iter()
@@ -101,7 +102,7 @@ fn a_separate_file_is_found_by_build_id_or_checked_link() {
     std::fs::create_dir_all(&by_id).expect("made");
     let by_id = by_id.join(format!("{}.debug", &id[2..]));
     std::fs::copy(fixture("inlined.debug"), &by_id).expect("copied");
-    assert_eq!(frames_of(&stripped, find().as_ref(), &ADDRESSES), full());
+    assert_eq!(frames_of(&stripped, find(), &ADDRESSES), full());
     // A file of that name with another build-id is not it.
     std::fs::write(&by_id, bytes("inlined.debug").split_off(100)).expect("written");
     assert!(find().is_none());
@@ -110,7 +111,7 @@ fn a_separate_file_is_found_by_build_id_or_checked_link() {
     std::fs::create_dir_all(&by_link).expect("made");
     let by_link = by_link.join("inlined.debug");
     std::fs::copy(fixture("inlined.debug"), &by_link).expect("copied");
-    assert_eq!(frames_of(&stripped, find().as_ref(), &ADDRESSES), full());
+    assert_eq!(frames_of(&stripped, find(), &ADDRESSES), full());
     let mut changed = bytes("inlined.debug");
     let last = changed.len() - 1;
     changed[last] ^= 1;
@@ -131,7 +132,8 @@ fn resolve_hostile(bytes: Vec<u8>) {
     if let Some(elf) = Elf::parse(Source::Memory(bytes)) {
         let offsets: Vec<u64> = (0x1000..0x1060).chain([0, u64::MAX, 1 << 40]).collect();
         let count = offsets.len();
-        let found = Image::resolve_with(&elf, None, "/nowhere/x.elf", "x.elf", offsets);
+        let debug = Debug::of(&elf, None, "/nowhere/x.elf");
+        let found = Image::resolve(&elf, &debug, "x.elf", offsets);
         assert_eq!(found.len(), count);
         assert!(found.iter().all(|(_, frames)| !frames.is_empty()));
     }
@@ -209,7 +211,8 @@ fn entry(code: u8) -> Vec<u8> {
 
 fn resolve_one(bytes: Vec<u8>) -> Vec<super::Frame> {
     let elf = Elf::parse(Source::Memory(bytes)).expect("ELF");
-    let found = Image::resolve_with(&elf, None, "/nowhere/x.elf", "x.elf", vec![0x1800]);
+    let debug = Debug::of(&elf, None, "/nowhere/x.elf");
+    let found = Image::resolve(&elf, &debug, "x.elf", vec![0x1800]);
     found.into_iter().next().expect("an answer").1
 }
 

@@ -158,12 +158,16 @@ impl<'d> Units<'d> {
     }
 
     fn pay_for_abbreviations(&self, mut table: Bytes<'d>) -> Option<()> {
+        /// An abbreviation goes into a map; its attributes are read at a glance.
+        const ENTRY: usize = 2;
+        let mut attributes = 0;
         // Code 0 ends the table; name and form 0 end an abbreviation.
         while table.read_uleb128().ok()? != 0 {
+            self.budget.spend(ENTRY + attributes / 4)?;
+            attributes = 0;
             table.read_uleb128().ok()?;
             table.read_u8().ok()?;
             loop {
-                self.budget.spend(1)?;
                 let (name, form) = (table.read_uleb128().ok()?, table.read_uleb128().ok()?);
                 if form == u64::from(gimli::DW_FORM_implicit_const.0) {
                     table.read_sleb128().ok()?;
@@ -171,9 +175,10 @@ impl<'d> Units<'d> {
                 if (name, form) == (0, 0) {
                     break;
                 }
+                attributes += 1;
             }
         }
-        Some(())
+        self.budget.spend(attributes / 4)
     }
 
     /// A unit's line program, once its header is paid for; `None` where it has
