@@ -79,15 +79,17 @@ fn enter(ctx: &ProbeContext, kind: Kind) {
     if !is_outermost(thread, regs.rsp) {
         return;
     }
-    // SAFETY: the context is this program's own.
-    let function = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
-    let (size, pointer) = arguments(function, regs);
     let walk_from = Regs {
         ip: regs.rip,
         sp: regs.rsp,
+        bp: regs.rbp,
         at_entry: true,
     };
-    let stack = capture(ctx.as_ptr(), thread, walk_from);
+    let stack = capture(thread, walk_from);
+    // Only now: the verifier would follow the capture once for each function.
+    // SAFETY: the context is this program's own.
+    let function = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
+    let (size, pointer) = arguments(function, regs);
     thread.call.sp = regs.rsp;
     thread.call.size = size;
     thread.call.pointer = pointer;

@@ -9,12 +9,10 @@ use crate::kernel::{UserRegs, completed_faults, config, current, user_regs};
 use crate::ring;
 use crate::stack::{Regs, capture};
 use crate::state::{
-    Process, SPACES, Thread, current_ids, current_thread, is_active, known_process, process,
+    Fault, Process, SPACES, Thread, current_ids, current_thread, is_active, known_process, process,
 };
-use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
-use core::ffi::c_void;
 use tracer_ebpf::{Cause, Kind, Loss, Resident};
 
 /// A fault in user mode.
@@ -33,7 +31,7 @@ fn page_fault_kernel(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn remember(ctx: &RawTracePointContext, cause: Cause) {
-    let Some(thread) = current_thread(Kind::Resident) else {
+    let Some(thread) = current_thread(Kind::Resident as u32) else {
         return;
     };
     if thread.busy != 0 {
@@ -78,7 +76,7 @@ fn rss_stat(ctx: TracePointContext) -> u32 {
         size: size.max(0) as u64,
     };
     if curr != 0 {
-        changed_own(ctx.as_ptr(), change);
+        changed_own(change);
     } else {
         changed_remotely(change);
     }
@@ -87,8 +85,8 @@ fn rss_stat(ctx: TracePointContext) -> u32 {
 
 /// The current process changed its own memory.
 #[inline(always)]
-fn changed_own(ctx: *mut c_void, change: Change) {
-    let Some(thread) = current_thread(Kind::Resident) else {
+fn changed_own(change: Change) {
+    let Some(thread) = current_thread(Kind::Resident as u32) else {
         return;
     };
     let (pid, tid) = current_ids();
@@ -106,7 +104,7 @@ fn changed_own(ctx: *mut c_void, change: Change) {
     }
     let grew = note(space, change);
     let regs = user_regs();
-    let touch = touch(ctx, thread, &regs, grew);
+    let touch = touch(thread, &regs, grew);
     let event = Resident {
         header: ring::header(Kind::Resident, thread.space, tid, touch.flags, touch.stack),
         address: touch.address,
@@ -185,28 +183,21 @@ struct Touch {
 /// What the current thread is doing. A fault is being handled as long as the
 /// number of completed ones stands. Without a fault it is a system call, whose
 /// stack is of interest where memory grew (MAP_POPULATE, mlock, pinning), not
-/// where it was released.
+/// where it was released. One fault may change several counters (a page of a
+/// file becomes a private copy), and has one stack.
 #[inline(always)]
-fn touch(ctx: *mut c_void, thread: &mut Thread, regs: &UserRegs, grew: bool) -> Touch {
+fn touch(thread: &mut Thread, regs: &UserRegs, grew: bool) -> Touch {
     let faulting = thread.fault.cause != 0 && thread.fault.completed == completed_faults();
     if !faulting {
-        let (stack, flags) = if grew {
-            toucher(ctx, thread, regs)
-        } else {
-            (0, 0)
-        };
-        return Touch {
-            address: 0,
-            stack,
-            flags,
-            cause: Cause::Syscall as u16,
-            error_code: 0,
-        };
+        thread.fault = NO_FAULT;
     }
-    // One fault may change several counters: a page of a file becomes a private
-    // copy. The stack is the same.
-    if thread.fault.captured == 0 {
-        let (stack, flags) = toucher(ctx, thread, regs);
+    // One place for both cases: the verifier follows a capture twice otherwise.
+    if if faulting {
+        thread.fault.captured == 0
+    } else {
+        grew
+    } {
+        let (stack, flags) = toucher(thread, regs);
         thread.fault.stack = stack;
         thread.fault.flags = flags;
         thread.fault.captured = 1;
@@ -221,18 +212,31 @@ fn touch(ctx: *mut c_void, thread: &mut Thread, regs: &UserRegs, grew: bool) -> 
     }
 }
 
+/// What stands in for the last fault where it was completed: the cause of the
+/// change is the system call.
+const NO_FAULT: Fault = Fault {
+    address: 0,
+    completed: u64::MAX,
+    stack: 0,
+    error_code: 0,
+    cause: Cause::Syscall as u16,
+    flags: 0,
+    captured: 0,
+};
+
 /// The current thread's stack and the flags that go with it.
 #[inline(always)]
-fn toucher(ctx: *mut c_void, thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
+fn toucher(thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
     if let Some(known) = enclosing(thread, regs.sp) {
         return known;
     }
     let walk_from = Regs {
         ip: regs.ip,
         sp: regs.sp,
+        bp: regs.bp,
         at_entry: false,
     };
-    let stack = capture(ctx, thread, walk_from);
+    let stack = capture(thread, walk_from);
     (stack.id, stack.flags)
 }
 

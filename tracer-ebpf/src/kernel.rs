@@ -14,7 +14,6 @@ static CONFIG: Config = Config {
     wake_bytes: 0,
     wake_every: 1,
     page_size: 4096,
-    frame_limit: 127,
     prepare_exec: 0,
     task_status: ABSENT,
     task_mm: ABSENT,
@@ -33,7 +32,6 @@ static CONFIG: Config = Config {
     mm_total_vm: ABSENT,
     mm_xol_area: ABSENT,
     xol_area_vaddr: ABSENT,
-    _pad: 0,
 };
 
 /// A field of the configuration. Volatile, because the value that counts is
@@ -88,6 +86,8 @@ pub(crate) struct UserRegs {
     pub(crate) ip: u64,
     /// Stack pointer.
     pub(crate) sp: u64,
+    /// Frame pointer, if the code keeps one.
+    pub(crate) bp: u64,
     /// Number of the system call, or negative where none is under way.
     pub(crate) syscall: i64,
 }
@@ -103,6 +103,7 @@ pub(crate) fn user_regs() -> UserRegs {
         UserRegs {
             ip: (*regs).rip,
             sp: (*regs).rsp,
+            bp: (*regs).rbp,
             syscall: (*regs).orig_rax as i64,
         }
     }
@@ -113,6 +114,13 @@ pub(crate) fn user_regs() -> UserRegs {
 pub(crate) fn user_word(address: u64) -> Option<u64> {
     // SAFETY: bpf_probe_read_user takes any address and fails on a bad one.
     unsafe { bpf_probe_read_user(address as *const u64) }.ok()
+}
+
+/// Two words of the current process's memory, likewise.
+#[inline(always)]
+pub(crate) fn user_words(address: u64) -> Option<[u64; 2]> {
+    // SAFETY: bpf_probe_read_user takes any address and fails on a bad one.
+    unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
 }
 
 /// Faults that the current thread has completed. It doesn't change while one is

@@ -378,8 +378,6 @@ pub struct Config {
     pub wake_every: u64,
     /// Bytes of a page.
     pub page_size: u64,
-    /// Frames that `bpf_get_stack` gives at most (`kernel.perf_event_max_stack`).
-    pub frame_limit: u32,
     /// 1 where `sched_prepare_exec` (Linux 6.9) says that an image ends.
     pub prepare_exec: u32,
     /// `task_struct.thread_info.status`
@@ -416,8 +414,6 @@ pub struct Config {
     pub mm_xol_area: u32,
     /// `xol_area.vaddr`
     pub xol_area_vaddr: u32,
-    /// Zero.
-    pub _pad: u32,
 }
 
 /// Why something is missing. Losses are counted in the map `LOSSES`, a per-CPU
@@ -585,7 +581,7 @@ const _: () = {
     assert!(size_of::<Fork>() == 40);
     assert!(size_of::<End>() == 56);
     assert!(size_of::<Stack>() == 40);
-    assert!(size_of::<Config>() == 104);
+    assert!(size_of::<Config>() == 96);
 };
 
 #[cfg(test)]

@@ -8,10 +8,7 @@ use crate::alloc::enclosing;
 use crate::kernel::in_compat_syscall;
 use crate::ring;
 use crate::stack::{Regs, capture};
-use crate::state::{
-    NO_SYSCALL, Syscall, Thread, current_ids, current_thread, is_active, known_thread,
-};
-use aya_ebpf::EbpfContext;
+use crate::state::{NO_SYSCALL, Syscall, Thread, current_ids, current_thread, known_thread};
 use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::macros::raw_tracepoint;
@@ -29,51 +26,62 @@ mod number {
     pub(super) const SHMDT: u32 = 67;
 }
 
-/// i386 numbers of mmap, munmap, mmap2, mremap, brk and madvise
-/// (syscall_32.tbl), as the kinds that they would have sent.
-#[inline(always)]
-fn compat_kind(nr: u32) -> Option<Kind> {
-    match nr {
-        90 | 192 => Some(Kind::Map),
-        91 => Some(Kind::Unmap),
-        163 => Some(Kind::RemapExit),
-        45 => Some(Kind::Break),
-        219 => Some(Kind::Advise),
-        _ => None,
-    }
+/// i386 numbers (syscall_32.tbl).
+mod compat {
+    pub(super) const BRK: usize = 45;
+    pub(super) const MMAP: usize = 90;
+    pub(super) const MUNMAP: usize = 91;
+    pub(super) const MREMAP: usize = 163;
+    pub(super) const MMAP2: usize = 192;
+    pub(super) const MADVISE: usize = 219;
 }
 
-/// The kind of event that a system call sends (of the last, if several).
-#[inline(always)]
-fn native_kind(nr: u32) -> Option<Kind> {
-    match nr {
-        number::MMAP => Some(Kind::Map),
-        number::MUNMAP => Some(Kind::Unmap),
-        number::BRK => Some(Kind::Break),
-        number::MREMAP => Some(Kind::RemapExit),
-        number::MADVISE => Some(Kind::Advise),
-        number::SHMAT => Some(Kind::ShmAttach),
-        number::SHMDT => Some(Kind::ShmDetach),
-        _ => None,
-    }
-}
+/// By system call number: the kind of event that it sends (of the last, if
+/// several), with [`COMPAT`] where that is so for the 32-bit ABI only; 0 for
+/// calls of no interest. A table, because the verifier would follow each branch
+/// of a `match` to the end.
+static KIND_OF: [u8; 256] = {
+    let mut table = [0; 256];
+    table[number::MMAP as usize] = Kind::Map as u8;
+    table[number::MUNMAP as usize] = Kind::Unmap as u8;
+    table[number::BRK as usize] = Kind::Break as u8;
+    table[number::MREMAP as usize] = Kind::RemapExit as u8;
+    table[number::MADVISE as usize] = Kind::Advise as u8;
+    table[number::SHMAT as usize] = Kind::ShmAttach as u8;
+    table[number::SHMDT as usize] = Kind::ShmDetach as u8;
+    table[compat::BRK] = Kind::Break as u8 | COMPAT;
+    table[compat::MMAP] = Kind::Map as u8 | COMPAT;
+    table[compat::MMAP2] = Kind::Map as u8 | COMPAT;
+    table[compat::MUNMAP] = Kind::Unmap as u8 | COMPAT;
+    table[compat::MREMAP] = Kind::RemapExit as u8 | COMPAT;
+    table[compat::MADVISE] = Kind::Advise as u8 | COMPAT;
+    table
+};
+
+/// See [`KIND_OF`].
+const COMPAT: u8 = 0x80;
 
 /// Every system call of every process enters here: the number is looked at
 /// first, since it comes in a register.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let nr: u64 = ctx.arg(1);
-    let nr = nr as u32;
-    if let Some(kind) = native_kind(nr) {
-        if let Some(thread) = current_thread(kind)
-            && !in_compat_syscall()
-        {
-            enter(&ctx, nr, kind, thread);
-        }
-    } else if let Some(kind) = compat_kind(nr) {
-        let (pid, _) = current_ids();
-        if is_active(pid) && in_compat_syscall() {
-            ring::lose(Loss::Compat, kind);
+    if nr >= KIND_OF.len() as u64 {
+        return 0;
+    }
+    // SAFETY: just checked. Volatile, so that it stays a look-up.
+    let kind = unsafe { core::ptr::read_volatile(KIND_OF.as_ptr().add(nr as usize)) };
+    if kind == 0 {
+        return 0;
+    }
+    let Some(thread) = current_thread(u32::from(kind & !COMPAT)) else {
+        return 0;
+    };
+    if in_compat_syscall() == (kind & COMPAT != 0) {
+        if kind & COMPAT == 0 {
+            enter(&ctx, nr as u32, thread);
+        } else {
+            ring::lose_number(Loss::Compat, u32::from(kind & !COMPAT));
         }
     }
     0
@@ -95,11 +103,11 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn enter(ctx: &RawTracePointContext, nr: u32, kind: Kind, thread: &mut Thread) {
+fn enter(ctx: &RawTracePointContext, nr: u32, thread: &mut Thread) {
     let regs: *const pt_regs = ctx.arg(0);
     // SAFETY: bpf_probe_read_kernel takes any address and fails on a bad one.
     let Ok(regs) = (unsafe { bpf_probe_read_kernel(regs) }) else {
-        ring::lose(Loss::Unreadable, kind);
+        ring::lose(Loss::Unreadable, Kind::Map);
         return;
     };
     let (stack, flags) = match enclosing(thread, regs.rsp) {
@@ -108,9 +116,10 @@ fn enter(ctx: &RawTracePointContext, nr: u32, kind: Kind, thread: &mut Thread) {
             let walk_from = Regs {
                 ip: regs.rip,
                 sp: regs.rsp,
+                bp: regs.rbp,
                 at_entry: false,
             };
-            let stack = capture(ctx.as_ptr(), thread, walk_from);
+            let stack = capture(thread, walk_from);
             (stack.id, stack.flags)
         }
     };
@@ -121,16 +130,17 @@ fn enter(ctx: &RawTracePointContext, nr: u32, kind: Kind, thread: &mut Thread) {
         args: [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9],
     };
     let (_, tid) = current_ids();
-    announce(thread, tid, kind);
+    announce(thread, tid);
 }
 
 /// Sends what has to be known before the call takes effect.
 #[inline(always)]
-fn announce(thread: &mut Thread, tid: u32, kind: Kind) {
+fn announce(thread: &mut Thread, tid: u32) {
     let call = thread.syscall;
     let [address, length, third, fourth, ..] = call.args;
-    match kind {
-        Kind::Unmap => {
+    match call.number {
+        number::MUNMAP => {
+            let kind = Kind::Unmap;
             let header = header(kind, thread, tid, &call);
             let event = Range {
                 header,
@@ -139,7 +149,8 @@ fn announce(thread: &mut Thread, tid: u32, kind: Kind) {
             };
             ring::send(thread, kind, &event);
         }
-        Kind::ShmDetach => {
+        number::SHMDT => {
+            let kind = Kind::ShmDetach;
             let header = header(kind, thread, tid, &call);
             let event = Range {
                 header,
@@ -148,7 +159,8 @@ fn announce(thread: &mut Thread, tid: u32, kind: Kind) {
             };
             ring::send(thread, kind, &event);
         }
-        Kind::Advise => {
+        number::MADVISE => {
+            let kind = Kind::Advise;
             let header = header(kind, thread, tid, &call);
             let advice = third as u32;
             let event = Advise {
@@ -160,7 +172,7 @@ fn announce(thread: &mut Thread, tid: u32, kind: Kind) {
             };
             ring::send(thread, kind, &event);
         }
-        Kind::RemapExit => {
+        number::MREMAP => {
             let header = header(Kind::RemapEnter, thread, tid, &call);
             let (new_length, flags) = (third, fourth);
             let event = Remap {
@@ -204,10 +216,14 @@ fn exit(thread: &mut Thread, tid: u32, call: &Syscall, result: i64) {
             range(thread, tid, call, Kind::ShmAttach, result as u64, segment);
         }
         number::MUNMAP | number::MADVISE | number::SHMDT if failed => {
-            let kind = native_kind(call.number).map_or(0, |kind| kind as u32);
+            let kind = match call.number {
+                number::MUNMAP => Kind::Unmap,
+                number::MADVISE => Kind::Advise,
+                _ => Kind::ShmDetach,
+            };
             let event = Failed {
                 header: header(Kind::Failed, thread, tid, call),
-                kind,
+                kind: kind as u32,
                 errno: -result as i32,
             };
             ring::send(thread, Kind::Failed, &event);

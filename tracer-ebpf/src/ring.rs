@@ -28,7 +28,13 @@ pub(crate) fn now() -> u64 {
 /// Counts a loss.
 #[inline(always)]
 pub(crate) fn lose(cause: Loss, kind: Kind) {
-    if let Some(count) = LOSSES.get_ptr_mut(cause as u32 * KINDS + kind as u32) {
+    lose_number(cause, kind as u32);
+}
+
+/// Counts a loss of a kind given by its number.
+#[inline(always)]
+pub(crate) fn lose_number(cause: Loss, kind: u32) {
+    if let Some(count) = LOSSES.get_ptr_mut(cause as u32 * KINDS + kind) {
         // The slot is this CPU's, but a program may be preempted by another.
         // SAFETY: a live element of the map.
         unsafe { atomic::add(count, 1) };

@@ -4,14 +4,11 @@
 //! the frames themselves only when no event has named that stack before.
 
 use crate::atomic;
-use crate::kernel::{config, user_word};
+use crate::kernel::{user_word, user_words};
 use crate::ring;
 use crate::state::{Thread, current_ids};
-use aya_ebpf::bindings::BPF_F_USER_STACK;
-use aya_ebpf::helpers::generated::bpf_get_stack;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{LruHashMap, PerCpuArray};
-use core::ffi::c_void;
 use tracer_ebpf::{Kind, Loss, MAX_FRAMES, MAX_SENT_STACKS, Stack, StackEnd, flags};
 
 /// Scratch buffers of a CPU. Uprobe programs can be preempted, so another
@@ -21,8 +18,8 @@ const SLOTS: u32 = 4;
 /// Words of a stack record's head.
 const HEAD: usize = size_of::<Stack>() / 8;
 
-/// Room for the head, one frame more than the kernel gives, and the frames.
-const WORDS: usize = HEAD + 1 + MAX_FRAMES;
+/// Room for the head and the frames.
+const WORDS: usize = HEAD + MAX_FRAMES;
 
 #[repr(C)]
 struct Scratch {
@@ -48,6 +45,8 @@ pub(crate) struct Regs {
     pub(crate) ip: u64,
     /// Stack pointer.
     pub(crate) sp: u64,
+    /// Frame pointer, if the code keeps one.
+    pub(crate) bp: u64,
     /// Whether the function has just been entered: its return address is at
     /// the stack pointer, and the frame pointer is still the caller's.
     pub(crate) at_entry: bool,
@@ -71,13 +70,13 @@ const LOST: Captured = Captured {
 /// Captures the current thread's user stack, and makes sure that its frames
 /// were sent before the event that will name it.
 #[inline(always)]
-pub(crate) fn capture(ctx: *mut c_void, thread: &mut Thread, regs: Regs) -> Captured {
+pub(crate) fn capture(thread: &mut Thread, regs: Regs) -> Captured {
     let Some(scratch) = claim() else {
         ring::lose(Loss::NoScratch, Kind::Stack);
         return LOST;
     };
     thread.busy = 1;
-    let captured = walk_and_send(ctx, thread, regs, scratch);
+    let captured = walk_and_send(thread, regs, scratch);
     thread.busy = 0;
     // SAFETY: a live element of the map.
     unsafe { atomic::swap(&raw mut (*scratch).taken, 0) };
@@ -98,26 +97,21 @@ fn claim() -> Option<*mut Scratch> {
 }
 
 #[inline(always)]
-fn walk_and_send(
-    ctx: *mut c_void,
-    thread: &mut Thread,
-    regs: Regs,
-    scratch: *mut Scratch,
-) -> Captured {
+fn walk_and_send(thread: &mut Thread, regs: Regs, scratch: *mut Scratch) -> Captured {
     // SAFETY: the buffer is claimed: nobody else writes to it until released.
     let words = unsafe { &raw mut (*scratch).words }.cast::<u64>();
     // The result goes through memory, where the verifier forgets what it knew
-    // of it: it goes on once from here, rather than once for each way through
-    // the walk.
+    // of it: it goes on once from here, rather than once for each number of
+    // frames.
     // SAFETY: likewise.
-    unsafe { (&raw mut (*scratch).walk).write_volatile(walk(ctx, regs, words)) };
+    unsafe { (&raw mut (*scratch).walk).write_volatile(walk(thread.seed, regs, words)) };
     // SAFETY: likewise.
     let walk = unsafe { (&raw const (*scratch).walk).read_volatile() };
-    let id = identify(thread.seed, words, walk);
+    let id = walk.hash;
     if SENT_STACKS.get_ptr(id).is_some() {
         return Captured { id, flags: 0 };
     }
-    if !send(thread, id, words, walk) {
+    if !send(thread, words, walk) {
         return LOST;
     }
     // Marked only once it is in the buffer: another CPU that finds the mark
@@ -126,103 +120,95 @@ fn walk_and_send(
     Captured { id, flags: 0 }
 }
 
-/// Where a walk put its frames, and how it ended.
+/// The outcome of a walk, whose frames lie behind the record's head.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Walk {
-    /// Words between the buffer's beginning and the record's: 0 or 1.
-    begin: u64,
-    /// Number of frames, which follow the record's head.
+    /// Number of frames.
     count: u64,
     /// A `StackEnd`.
     end: u64,
+    /// The stack's id.
+    hash: u64,
 }
 
-/// Walks the chain of frame pointers through `bpf_get_stack`.
+/// Walks the chain of frame pointers.
 ///
-/// At a function's entry that chain misses the caller, unless the kernel knows
-/// the instruction as an entry and adds it (arch/x86/events/core.c,
-/// `is_uprobe_at_func_entry`: Linux 6.11, `push %rbp` and `endbr64` only).
-/// Where it did not, the caller is read off the stack and put in its place.
+/// Not through `bpf_get_stack`: at a function's entry it knows the caller for
+/// some first instructions only, it gives 127 frames by default, and where the
+/// chain runs into code without frame pointers it reads whatever the register
+/// holds, which costs a page fault each time.
 #[inline(always)]
-fn walk(ctx: *mut c_void, regs: Regs, words: *mut u64) -> Walk {
-    // SAFETY: within the buffer, see WORDS.
-    let frames = unsafe { words.add(HEAD + 1) };
-    let bytes = (MAX_FRAMES * 8) as u32;
-    // SAFETY: the buffer has room for MAX_FRAMES words from `frames` on.
-    let got = unsafe { bpf_get_stack(ctx, frames.cast(), bytes, u64::from(BPF_F_USER_STACK)) };
-    let mut count = if got > 0 { got as u64 / 8 } else { 0 };
-    let mut end = StackEnd::FramePointers;
-    if count >= u64::from(config!(frame_limit)) {
-        end = StackEnd::Cut;
-    }
-    if count == 0 {
-        end = StackEnd::Unreadable;
-        // SAFETY: within the buffer.
-        unsafe { *frames = regs.ip };
-        count = 1;
-    }
-    let mut begin = 1;
-    if regs.at_entry
-        && let Some(caller) = user_word(regs.sp)
-    {
-        // SAFETY: within the buffer; a stale second word where count is 1 is
-        // excluded by the condition.
-        let known = count > 1 && unsafe { *frames.add(1) } == caller;
-        if !known && count < MAX_FRAMES as u64 {
-            // SAFETY: within the buffer: the word before `frames` is spare.
-            unsafe {
-                *frames = caller;
-                *frames.sub(1) = regs.ip;
-            }
-            begin = 0;
-            count += 1;
+fn walk(seed: u64, regs: Regs, words: *mut u64) -> Walk {
+    let mut walk = Walk {
+        count: 0,
+        end: StackEnd::FramePointers as u64,
+        hash: seed,
+    };
+    walk.push(words, regs.ip);
+    if regs.at_entry {
+        match user_word(regs.sp) {
+            Some(caller) => walk.push(words, caller),
+            None => walk.end = StackEnd::Unreadable as u64,
         }
     }
-    Walk {
-        begin,
-        count,
-        end: end as u64,
-    }
-}
-
-/// A 64-bit hash of the frames, never 0. The seed differs by process and image:
-/// equal addresses mean other code there.
-#[inline(always)]
-fn identify(seed: u64, words: *mut u64, walk: Walk) -> u64 {
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut hash = seed ^ walk.count;
-    let begin = (walk.begin & 1) as usize;
-    for index in 0..MAX_FRAMES {
-        if index as u64 >= walk.count {
+    let (mut frame, mut lowest) = (regs.bp, regs.sp);
+    for _ in 0..MAX_FRAMES {
+        // Frames lie one above the other; another value is no frame pointer.
+        if frame < lowest || frame % 8 != 0 {
             break;
         }
-        // SAFETY: begin is at most 1 and index less than MAX_FRAMES, so this is
-        // within the buffer, and the walk wrote it.
-        let frame = unsafe { *words.add(begin + HEAD + index) };
-        hash = (hash ^ frame).wrapping_mul(MULTIPLIER);
-        hash ^= hash >> 29;
+        if walk.count >= MAX_FRAMES as u64 {
+            walk.end = StackEnd::Cut as u64;
+            break;
+        }
+        let Some([next, returns_to]) = user_words(frame) else {
+            break;
+        };
+        if returns_to == 0 {
+            break;
+        }
+        walk.push(words, returns_to);
+        (frame, lowest) = (next, frame + 16);
     }
-    if hash == 0 { 1 } else { hash }
+    if walk.hash == 0 {
+        walk.hash = 1;
+    }
+    walk
+}
+
+impl Walk {
+    /// Adds a frame, and mixes it into the stack's id. Ids are seeded by process
+    /// and image, in which equal addresses mean other code.
+    #[inline(always)]
+    fn push(&mut self, words: *mut u64, frame: u64) {
+        const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+        if self.count >= MAX_FRAMES as u64 {
+            return;
+        }
+        // SAFETY: within the buffer, see WORDS.
+        unsafe { *words.add(HEAD + self.count as usize) = frame };
+        self.count += 1;
+        self.hash = (self.hash ^ frame).wrapping_mul(MULTIPLIER);
+        self.hash ^= self.hash >> 29;
+    }
 }
 
 #[inline(always)]
-fn send(thread: &mut Thread, id: u64, words: *mut u64, walk: Walk) -> bool {
+fn send(thread: &mut Thread, words: *mut u64, walk: Walk) -> bool {
     let (_, tid) = current_ids();
     let head = Stack {
-        header: ring::header(Kind::Stack, thread.space, tid, 0, id),
+        header: ring::header(Kind::Stack, thread.space, tid, 0, walk.hash),
         count: walk.count as u32,
         end: walk.end as u16,
         _pad: 0,
     };
-    // SAFETY: the head fits before the frames, see WORDS.
-    let record = unsafe { words.add((walk.begin & 1) as usize) };
-    // SAFETY: likewise.
-    unsafe { record.cast::<Stack>().write(head) };
+    // SAFETY: the head lies before the frames, see WORDS.
+    unsafe { words.cast::<Stack>().write(head) };
     if walk.count > MAX_FRAMES as u64 {
         return false;
     }
     let size = (HEAD as u64 + walk.count) * 8;
     let flags = ring::wake_flags(thread.looks_at_ring());
-    ring::output(record.cast_const().cast(), size, flags, Kind::Stack)
+    ring::output(words.cast_const().cast(), size, flags, Kind::Stack)
 }

@@ -136,14 +136,18 @@ pub(crate) fn is_active(pid: u32) -> bool {
 }
 
 /// The current thread's state, made if need be; `None` where its process is not
-/// traced, or (counted as a loss of `kind`) where the table is full.
+/// traced, or (counted as a loss of the kind of that
+/// number) where the table is full.
 #[inline(always)]
-pub(crate) fn current_thread(kind: Kind) -> Option<&'static mut Thread> {
+pub(crate) fn current_thread(kind: u32) -> Option<&'static mut Thread> {
     let (pid, tid) = current_ids();
     if !is_active(pid) {
         return None;
     }
-    thread(pid, tid, kind)
+    match known_thread(tid) {
+        Some(found) => Some(found),
+        None => new_thread(pid, tid, kind),
+    }
 }
 
 /// [`current_thread`] for programs that only the targets run through: the one
@@ -158,7 +162,7 @@ pub(crate) fn probed_thread(kind: Kind) -> Option<&'static mut Thread> {
     if !is_active(pid) {
         return None;
     }
-    new_thread(pid, tid, kind)
+    new_thread(pid, tid, kind as u32)
 }
 
 /// A thread's state, if there is one.
@@ -170,15 +174,6 @@ pub(crate) fn known_thread(tid: u32) -> Option<&'static mut Thread> {
     THREADS
         .get_ptr_mut(tid)
         .map(|thread| unsafe { &mut *thread })
-}
-
-/// A thread's state, made if need be.
-#[inline(always)]
-pub(crate) fn thread(pid: u32, tid: u32, kind: Kind) -> Option<&'static mut Thread> {
-    match known_thread(tid) {
-        Some(found) => Some(found),
-        None => new_thread(pid, tid, kind),
-    }
 }
 
 #[inline(never)]
@@ -196,9 +191,9 @@ fn insert_thread(pid: u32, tid: u32) -> u64 {
 }
 
 #[inline(always)]
-fn new_thread(pid: u32, tid: u32, kind: Kind) -> Option<&'static mut Thread> {
+fn new_thread(pid: u32, tid: u32, kind: u32) -> Option<&'static mut Thread> {
     if insert_thread(pid, tid) == 0 {
-        ring::lose(Loss::ThreadsFull, kind);
+        ring::lose_number(Loss::ThreadsFull, kind);
         return None;
     }
     known_thread(tid)

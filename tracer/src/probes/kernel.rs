@@ -5,7 +5,7 @@ use super::bpf;
 use super::btf::{Btf, BtfError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use tracer_ebpf::{ABSENT, Config, MAX_FRAMES};
+use tracer_ebpf::{ABSENT, Config};
 
 /// Where the kernel shows its types.
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -13,8 +13,6 @@ const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 const UPROBE_PATH: &str = "/sys/bus/event_source/devices/uprobe/type";
 /// Which lockdown is in force, `[in brackets]`.
 const LOCKDOWN_PATH: &str = "/sys/kernel/security/lockdown";
-/// How many frames `bpf_get_stack` gives at most.
-const MAX_STACK_PATH: &str = "/proc/sys/kernel/perf_event_max_stack";
 
 /// Why this machine can't trace.
 #[derive(Debug, thiserror::Error)]
@@ -154,13 +152,10 @@ impl Kernel {
         let task = |member| offset("task_struct", member);
         let signal = |member| offset("signal_struct", member);
         let mm = |member| offset("mm_struct", member);
-        let limit = std::fs::read_to_string(MAX_STACK_PATH).ok();
-        let limit = limit.and_then(|text| text.trim().parse().ok());
         Ok(Config {
             wake_bytes: 0,
             wake_every: 1,
             page_size: page_size(),
-            frame_limit: limit.unwrap_or(127).min(MAX_FRAMES as u32),
             prepare_exec: u32::from(self.has_tracepoint("sched/sched_prepare_exec")),
             // Only x86 has it, for 32-bit calls.
             task_status: task("thread_info.status").unwrap_or(ABSENT),
@@ -181,7 +176,6 @@ impl Kernel {
             // Only for kernels with uprobes.
             mm_xol_area: mm("uprobes_state.xol_area").unwrap_or(ABSENT),
             xol_area_vaddr: offset("xol_area", "vaddr").unwrap_or(ABSENT),
-            _pad: 0,
         })
     }
 }
