@@ -1,3 +1,24 @@
 //! The `tracer` command.
 
-fn main() {}
+mod cli;
+mod commands;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::Cli::try_parse() {
+        Ok(cli) => commands::dispatch(cli),
+        Err(error) => {
+            // --help and --version arrive here too, and are no failure.
+            let code = if error.use_stderr() {
+                commands::FAILED
+            } else {
+                0
+            };
+            // A closed stdout leaves nobody to tell.
+            let _ = error.print();
+            ExitCode::from(code)
+        }
+    }
+}

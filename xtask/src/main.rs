@@ -1,10 +1,17 @@
 //! The one door for people who work on the project.
 
 mod census;
+mod ci;
+mod command;
+mod demo;
 mod ebpf;
+mod install;
 mod libtiledb;
 mod python;
+mod root;
+mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -20,6 +27,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Do the main job: build, fetch what is missing, trace three runs, name the pictures
+    Demo,
+    /// Run every test, unit and live (live ones as root)
+    Test,
+    /// Put tracer, workload, libtiledb and a small Census where `sudo tracer -- workload` finds them
+    Install {
+        /// Folder that gets bin/, lib/tracer/ and share/tracer/
+        #[arg(long, default_value = "/usr/local")]
+        prefix: PathBuf,
+    },
+    /// Run what CI runs: formatting, lints, docs, the eBPF object, every test
+    Ci,
     /// Write a synthetic Census
     Census(census::Args),
     /// Build the BPF programs into the committed object
@@ -42,6 +61,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Demo => demo::demo(),
+        Command::Test => test::test(),
+        Command::Install { prefix } => install::install(&prefix),
+        Command::Ci => ci::ci(),
         Command::Census(args) => census::run(&args),
         Command::Ebpf(args) => ebpf::run(&args),
         Command::Libtiledb => libtiledb::run(),

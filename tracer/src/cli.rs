@@ -1,0 +1,160 @@
+//! The command line. clap's types stop here.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo tracer -- workload -t ureter          trace a command
+  sudo tracer -o out/py -- python3 app.py    name the folder for the results
+  sudo tracer --trace pages -- ./server      mappings and faults only: near-zero cost
+  tracer report out/py/recording             every report again, offline, no root
+
+Exit status: the command's own (128+N when signal N ended it), 126 or 127 when it could not be
+run, 125 when the tracer itself failed.
+
+Words:
+  reserved   address space asked for: live heap allocations plus direct mappings
+  resident   physical memory, as the kernel counts it (RSS)
+  reserver   the stack that allocated or mapped the memory a page belongs to
+  toucher    the stack that was running when a page became resident";
+
+/// Who reserved the memory, who touched it, and what does the kernel say?
+///
+/// Runs COMMAND and follows, by eBPF from outside the process, every call of the malloc
+/// family, every mapping and every page that becomes resident, each with its call stack.
+#[derive(Debug, Parser)]
+#[command(name = "tracer", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Cli {
+    /// Another job than tracing a command.
+    #[command(subcommand)]
+    pub(crate) job: Option<Job>,
+    /// Tracing a command.
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// What else the tracer does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Job {
+    /// Write every report again from a recording: offline, without root
+    Report(ReportArgs),
+}
+
+/// Options of a trace.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Folder for the results [default: out/<label>, made from the command's words]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out_dir: Option<PathBuf>,
+
+    /// What to follow
+    #[arg(long, value_enum, default_value_t = Trace::Heap)]
+    pub(crate) trace: Trace,
+
+    /// Memory for events on their way from the kernel (a power of two is made of it)
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
+    pub(crate) ring_buffer: u64,
+
+    /// No progress and no summary: only files, warnings and errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// The command to trace, with its arguments
+    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true)]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What a trace follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Trace {
+    /// The malloc family, mappings and page faults
+    Heap,
+    /// Mappings and page faults only: costs next to nothing; a large malloc shows as its mmap
+    Pages,
+}
+
+/// Options of `tracer report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The `recording` folder of an earlier trace
+    pub(crate) recording: PathBuf,
+
+    /// Folder for the results [default: the one that holds the recording]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out_dir: Option<PathBuf>,
+
+    /// No summary: only files, warnings and errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Bytes from `4096`, `100K`, `100KiB`, `1.5G`, …: the letters mean powers of 1,024.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let shift = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        other => return Err(format!("unknown unit `{other}`; use K, M or G")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is not a size such as 64MiB"))?;
+    let bytes = number * f64::from(1u32 << shift);
+    if bytes < 1.0 || bytes > f64::from(1u32 << 31) {
+        return Err(format!("`{text}` is not between 1 byte and 2 GiB"));
+    }
+    Ok(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn words_after_the_command_are_the_commands_own() {
+        let cli = Cli::parse_from(["tracer", "-o", "x", "--", "prog", "-o", "y", "--help"]);
+        assert_eq!(cli.run.command, ["prog", "-o", "y", "--help"]);
+        let cli = Cli::parse_from(["tracer", "prog", "-t", "--trace", "pages"]);
+        assert_eq!(cli.run.command, ["prog", "-t", "--trace", "pages"]);
+        assert_eq!(cli.run.trace, Trace::Heap);
+    }
+
+    #[test]
+    fn a_command_called_like_a_job_can_be_traced() {
+        let cli = Cli::parse_from(["tracer", "--", "report", "x"]);
+        assert!(cli.job.is_none());
+        assert_eq!(cli.run.command, ["report", "x"]);
+    }
+
+    #[test]
+    fn nothing_to_trace_is_an_error() {
+        assert!(Cli::try_parse_from(["tracer"]).is_err());
+        assert!(Cli::try_parse_from(["tracer", "--"]).is_err());
+    }
+
+    #[test]
+    fn sizes_parse_or_say_why_not() {
+        assert_eq!(parse_size("4096"), Ok(4096));
+        assert_eq!(parse_size("1.5k"), Ok(1536));
+        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_size("2G"), Ok(2 << 30));
+        for bad in ["", "x", "1T", "-1", "0", "3G", "1..2", "nan"] {
+            assert!(parse_size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The thread that keeps up: from the ring buffer into the recording, while the target runs.
+
+use super::progress::Progress;
+use anyhow::Result;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tracer::events::{Captured, Lost, Module};
+use tracer::ledger::Ledger;
+use tracer::probes::decode::Record;
+use tracer::probes::losses::Losses;
+use tracer::probes::modules::Watcher;
+use tracer::probes::ring::Ring;
+use tracer::recording::Writer;
+use tracer::symbols::Symbolizer;
+
+/// Records taken at once, before mapped files are looked at again.
+const BATCH: usize = 16_384;
+
+/// Longest pause between two looks into an empty ring buffer.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Everything that the thread reads from and writes to.
+pub(crate) struct Streams {
+    pub(crate) ring: Ring,
+    pub(crate) modules: Watcher,
+    pub(crate) losses: Losses,
+    pub(crate) writer: Writer,
+}
+
+/// What it leaves behind.
+pub(crate) struct Collected {
+    pub(crate) writer: Writer,
+    pub(crate) losses: Vec<Lost>,
+    pub(crate) stacks: Vec<Captured>,
+    pub(crate) modules: Vec<Module>,
+    pub(crate) symbolizer: Symbolizer,
+}
+
+/// The running thread.
+pub(crate) struct Collector {
+    thread: JoinHandle<Result<Collected>>,
+    stop: Arc<AtomicBool>,
+    progress: Arc<Mutex<Progress>>,
+    mapped: Receiver<Module>,
+}
+
+impl Collector {
+    /// Starts it. `live` keeps a ledger beside it, for the live line alone.
+    pub(crate) fn start(streams: Streams, live: bool) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Mutex::new(Progress::default()));
+        let (tell, mapped) = channel();
+        let work = Work {
+            streams,
+            stop: stop.clone(),
+            progress: progress.clone(),
+            mapped: tell,
+            ledger: live.then(Ledger::new),
+            events: 0,
+            stacks: Vec::new(),
+            modules: Vec::new(),
+            symbolizer: Symbolizer::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("collector".into())
+            .spawn(|| work.run())?;
+        Ok(Self {
+            thread,
+            stop,
+            progress,
+            mapped,
+        })
+    }
+
+    /// How far it is.
+    pub(crate) fn progress(&self) -> Progress {
+        *self
+            .progress
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    /// Files that were mapped since the last call.
+    pub(crate) fn mapped(&self) -> impl Iterator<Item = Module> + '_ {
+        self.mapped.try_iter()
+    }
+
+    /// Takes what is left in the ring buffer and ends. Call it when no probe fires any more.
+    pub(crate) fn finish(self) -> Result<Collected> {
+        self.stop.store(true, Ordering::Release);
+        match self.thread.join() {
+            Ok(collected) => collected,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+struct Work {
+    streams: Streams,
+    stop: Arc<AtomicBool>,
+    progress: Arc<Mutex<Progress>>,
+    mapped: Sender<Module>,
+    ledger: Option<Ledger>,
+    events: u64,
+    stacks: Vec<Captured>,
+    modules: Vec<Module>,
+    symbolizer: Symbolizer,
+}
+
+impl Work {
+    fn run(mut self) -> Result<Collected> {
+        loop {
+            // Read before draining: what was sent before the stop is then in the buffer.
+            let stopping = self.stop.load(Ordering::Acquire);
+            self.take_modules();
+            let taken = self.take_events();
+            self.show();
+            if taken == BATCH {
+                continue;
+            }
+            if stopping {
+                break;
+            }
+            self.streams.ring.wait(PAUSE)?;
+        }
+        self.take_modules();
+        let losses = self.all_losses()?;
+        Ok(Collected {
+            losses,
+            writer: self.streams.writer,
+            stacks: self.stacks,
+            modules: self.modules,
+            symbolizer: self.symbolizer,
+        })
+    }
+
+    fn take_events(&mut self) -> usize {
+        let Streams { ring, writer, .. } = &mut self.streams;
+        let (events, stacks, ledger) = (&mut self.events, &mut self.stacks, &mut self.ledger);
+        ring.drain(BATCH, |record| {
+            let written = match record {
+                Record::Event { event, .. } => {
+                    *events += 1;
+                    if let Some(ledger) = ledger {
+                        ledger.apply(&event);
+                    }
+                    writer.push(&event)
+                }
+                Record::Stack(stack) => {
+                    let written = writer.push_stack(&stack);
+                    stacks.push(stack);
+                    written
+                }
+            };
+            tell_failure(written);
+        })
+    }
+
+    fn take_modules(&mut self) {
+        let Self {
+            streams,
+            modules,
+            symbolizer,
+            mapped,
+            ..
+        } = self;
+        let writer = &mut streams.writer;
+        for module in streams.modules.drain() {
+            tell_failure(writer.push_module(&module));
+            // While the process, its mounts and the file itself are still there.
+            symbolizer.open(&module);
+            // Nobody listens any more once the target has ended.
+            let _ = mapped.send(module.clone());
+            modules.push(module);
+        }
+    }
+
+    fn show(&mut self) {
+        let totals = self.ledger.as_ref().map(Ledger::totals).unwrap_or_default();
+        let mut progress = self
+            .progress
+            .lock()
+            .unwrap_or_else(|broken| broken.into_inner());
+        progress.events = self.events;
+        progress.reserved = totals.reserved;
+        progress.resident = totals.resident;
+    }
+
+    /// What the kernel side lost, what the ring's reader could not read, and mappings.
+    fn all_losses(&self) -> Result<Vec<Lost>> {
+        let mut losses = self.streams.losses.read()?;
+        for (cause, probe, count) in [
+            ("malformed", "ring", self.streams.ring.malformed()),
+            ("ring_full", "module", self.streams.modules.lost()),
+        ] {
+            if count > 0 {
+                losses.push(Lost {
+                    cause: cause.into(),
+                    probe: probe.into(),
+                    count,
+                });
+            }
+        }
+        Ok(losses)
+    }
+}
+
+/// The writer says a failure once, and counts from then on.
+fn tell_failure(written: Result<(), tracer::recording::Error>) {
+    if let Err(error) = written {
+        super::warn(format_args!("the recording ends here: {error}"));
+    }
+}

@@ -1,0 +1,48 @@
+//! What the tracer does, a file a command. Only here do the stages meet.
+
+mod collect;
+mod conclude;
+mod label;
+mod out_dir;
+mod progress;
+mod report;
+mod run;
+mod session;
+
+use crate::cli::{Cli, Job};
+use std::process::ExitCode;
+
+/// Exit status when the tracer itself failed.
+pub(crate) const FAILED: u8 = 125;
+
+/// Does what the command line says. Failures are told on stderr here and nowhere else.
+pub(crate) fn dispatch(cli: Cli) -> ExitCode {
+    let result = match cli.job {
+        Some(Job::Report(args)) => report::report(&args),
+        None => run::run(&cli.run),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("tracer: {error:#}");
+            ExitCode::from(
+                error
+                    .downcast_ref::<Refused>()
+                    .map_or(FAILED, |refused| refused.code),
+            )
+        }
+    }
+}
+
+/// An error with an exit status of its own: a command that can't be run.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refused {
+    pub(crate) message: String,
+    pub(crate) code: u8,
+}
+
+/// Tells the user something that does not stop the work.
+pub(crate) fn warn(message: impl std::fmt::Display) {
+    eprintln!("tracer: warning: {message}");
+}

@@ -1,0 +1,30 @@
+//! The folder for the results.
+
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use tracer::reports::{OutDir, Owner};
+
+/// Makes the folder, and sees to it that files can be created in it, before anything runs.
+/// Under sudo it belongs to the user who called it.
+pub(crate) fn prepare(dir: &Path) -> Result<OutDir> {
+    OutDir::create(dir, Owner::from_sudo()).with_context(|| {
+        format!(
+            "can't write results to {} (name another folder with -o)",
+            dir.display()
+        )
+    })
+}
+
+/// The folder of the recording within.
+pub(crate) fn recording(out: &OutDir) -> PathBuf {
+    out.path().join("recording")
+}
+
+/// The words of a command, as text.
+pub(crate) fn words(command: &[OsString]) -> Vec<String> {
+    command
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect()
+}

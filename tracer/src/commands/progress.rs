@@ -1,0 +1,97 @@
+//! The live line on stderr: elapsed, reserved, resident, events, lost.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+use tracer::units::Bytes;
+
+/// How often the line is drawn.
+pub(crate) const EVERY: Duration = Duration::from_millis(250);
+
+/// What the line shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) reserved: Bytes,
+    pub(crate) resident: Bytes,
+    pub(crate) events: u64,
+    pub(crate) lost: u64,
+}
+
+/// The line; shown only where stderr is a terminal.
+pub(crate) struct Line {
+    began: Instant,
+    shown: bool,
+    drawn: bool,
+}
+
+impl Line {
+    /// A line that is not drawn yet; `quiet` keeps it so.
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self {
+            began: Instant::now(),
+            shown: !quiet && stderr().is_terminal(),
+            drawn: false,
+        }
+    }
+
+    /// Whether anybody sees it: what only feeds the line need not be computed otherwise.
+    pub(crate) fn is_shown(&self) -> bool {
+        self.shown
+    }
+
+    /// Draws it over the last one.
+    pub(crate) fn draw(&mut self, progress: &Progress) {
+        if !self.shown {
+            return;
+        }
+        self.drawn = true;
+        // Nothing depends on the line: a terminal that went away is no failure.
+        let _ = write!(stderr(), "\r\x1b[K{}", text(self.began.elapsed(), progress));
+        let _ = stderr().flush();
+    }
+
+    /// Takes it away, so that what follows begins on a clean line.
+    pub(crate) fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn text(elapsed: Duration, progress: &Progress) -> String {
+    format!(
+        "tracer: {:.1} s  reserved {}  resident {}  {} events  {} lost",
+        elapsed.as_secs_f64(),
+        progress.reserved,
+        progress.resident,
+        count(progress.events),
+        count(progress.lost),
+    )
+}
+
+/// `812`, `45.2 k`, `1.3 M`: a width that hardly changes.
+fn count(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => format!("{:.1} k", n as f64 / 1e3),
+        _ => format!("{:.1} M", n as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_it_all() {
+        let progress = Progress {
+            reserved: Bytes(29 << 30),
+            resident: Bytes(300 << 20),
+            events: 1_250_000,
+            lost: 0,
+        };
+        assert_eq!(
+            text(Duration::from_millis(3210), &progress),
+            "tracer: 3.2 s  reserved 29 GiB  resident 300 MiB  1.2 M events  0 lost"
+        );
+    }
+}

@@ -1,0 +1,22 @@
+//! Every report again, from a recording: offline, without root.
+
+use super::{conclude, out_dir};
+use crate::cli::ReportArgs;
+use anyhow::Result;
+use std::path::Path;
+
+/// Writes the reports of a recording.
+pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
+    let beside = args
+        .recording
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty());
+    let out = match (&args.out_dir, beside) {
+        (Some(dir), _) => dir,
+        (None, Some(dir)) => dir,
+        (None, None) => Path::new("."),
+    };
+    let out = out_dir::prepare(out)?;
+    conclude::conclude(&args.recording, &out, args.quiet)?;
+    Ok(0)
+}

@@ -1,0 +1,200 @@
+//! Tracing a command.
+
+use super::collect::{Collector, Streams};
+use super::progress::{self, Line};
+use super::session::Session;
+use super::{Refused, conclude, label, out_dir, warn};
+use crate::cli::{RunArgs, Trace};
+use anyhow::{Context, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+use tracer::probes::modules::Watcher;
+use tracer::probes::objects::{Finder, Found};
+use tracer::recording::{Meta, Writer};
+use tracer::reports::OutDir;
+use tracer::target::{Command, Ended, Environment, Launch, LaunchError, Signals, Target};
+use tracer::units::Bytes;
+
+/// How soon a file that the target maps is looked at for an allocator.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the command under the probes, then writes every report. Returns the exit status.
+pub(crate) fn run(args: &RunArgs) -> Result<u8> {
+    need_root()?;
+    let environment = Environment::current();
+    let command = Command::new(&args.command).context("the command is an empty word")?;
+    let mut finder = Finder::default();
+    let found = match args.trace {
+        Trace::Heap => finder
+            .command(&command, &environment)
+            .map_err(refused_program)?,
+        Trace::Pages => Found::default(),
+    };
+    if command.file(&environment).is_none() {
+        return Err(not_found(&args.command[0].to_string_lossy()));
+    }
+    let out = args
+        .out_dir
+        .clone()
+        .unwrap_or_else(|| label::default_out_dir(&args.command));
+    let out = out_dir::prepare(&out)?;
+
+    // Before any thread is started: they inherit the mask.
+    let mut signals = Signals::take().context("can't take over signals")?;
+    let launch = Launch::new(&command, &environment).context("can't start the command")?;
+    let ring = Bytes(args.ring_buffer);
+    let mut session = Session::start(launch.pid(), args.trace, ring, finder, &found)?;
+    let mut line = Line::new(args.quiet);
+    let collector = start_collector(&mut session, &launch, args, &out, line.is_shown())?;
+
+    let mut target = match launch.release() {
+        Ok(target) => target,
+        Err(error) => {
+            drop(session);
+            collector.finish()?;
+            return Err(not_executed(&error, &out));
+        }
+    };
+    let ended = follow(
+        &mut target,
+        &mut signals,
+        &mut session,
+        &collector,
+        &mut line,
+    );
+    line.clear();
+    // Detached first: then whatever was sent is in the buffer.
+    drop(session);
+    // A disk that is full loses a part; what there is is reported all the same.
+    let recorded = finish(collector, &out);
+    conclude::conclude(&out_dir::recording(&out), &out, args.quiet)?;
+    recorded?;
+    let ended = ended?;
+    Ok(ended.status.exit_code())
+}
+
+fn need_root() -> Result<()> {
+    if !nix::unistd::Uid::effective().is_root() {
+        bail!("tracing needs root, to load BPF programs: run it as `sudo tracer …`");
+    }
+    Ok(())
+}
+
+fn start_collector(
+    session: &mut Session,
+    launch: &Launch,
+    args: &RunArgs,
+    out: &OutDir,
+    live: bool,
+) -> Result<Collector> {
+    let mode = match args.trace {
+        Trace::Heap => "heap",
+        Trace::Pages => "pages",
+    };
+    let meta = Meta::here(mode, out_dir::words(&args.command), Some(launch.pid()));
+    let writer = Writer::create(&out_dir::recording(out), &meta)?;
+    let modules = Watcher::new(launch.pid()).context("can't follow what the command maps")?;
+    let ring = session.loaded().ring()?;
+    let losses = session.loaded().losses()?;
+    Collector::start(
+        Streams {
+            ring,
+            modules,
+            losses,
+            writer,
+        },
+        live,
+    )
+}
+
+/// Until the target has ended: signals are passed on, new files probed, the line drawn.
+fn follow(
+    target: &mut Target,
+    signals: &mut Signals,
+    session: &mut Session,
+    collector: &Collector,
+    line: &mut Line,
+) -> Result<Ended> {
+    let mut drawn = Instant::now();
+    loop {
+        wait_for_either(target, signals);
+        signals.relay(target).context("can't pass on a signal")?;
+        for module in collector.mapped() {
+            if let Err(error) = session.mapped(&module) {
+                warn(format_args!("{}: {error:#}", module.path));
+            }
+        }
+        if let Some(ended) = target.try_wait().context("can't wait for the command")? {
+            return Ok(ended);
+        }
+        if drawn.elapsed() >= progress::EVERY {
+            line.draw(&collector.progress());
+            drawn = Instant::now();
+        }
+    }
+}
+
+fn wait_for_either(target: &Target, signals: &Signals) {
+    let mut wanted = [
+        PollFd::new(target.as_fd(), PollFlags::POLLIN),
+        PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+    ];
+    let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO);
+    // Interrupted or not: the caller looks at both.
+    let _ = poll(&mut wanted, timeout);
+}
+
+/// Ends the recording: names for its addresses, then its losses.
+fn finish(collector: Collector, out: &OutDir) -> Result<()> {
+    let mut collected = collector.finish()?;
+    let symbols = collected
+        .symbolizer
+        .resolve(&collected.stacks, &collected.modules);
+    for symbol in symbols {
+        collected.writer.push_symbol(&symbol)?;
+    }
+    let lost: u64 = collected.losses.iter().map(|lost| lost.count).sum();
+    if lost > 0 {
+        warn(format_args!(
+            "{lost} events were lost; the summary says which (try a larger --ring-buffer)"
+        ));
+    }
+    let finished = collected.writer.finish(&collected.losses)?;
+    if finished.not_written > 0 {
+        bail!(
+            "{} events could not be written to {}; `tracer report` makes reports of the rest",
+            finished.not_written,
+            out_dir::recording(out).display(),
+        );
+    }
+    Ok(())
+}
+
+fn refused_program(error: tracer::probes::objects::CommandError) -> anyhow::Error {
+    Refused {
+        message: error.to_string(),
+        code: super::FAILED,
+    }
+    .into()
+}
+
+fn not_found(name: &str) -> anyhow::Error {
+    Refused {
+        message: format!("{name}: command not found"),
+        code: 127,
+    }
+    .into()
+}
+
+/// Nothing ran: an empty recording would only look like a result.
+fn not_executed(error: &LaunchError, out: &OutDir) -> anyhow::Error {
+    if let Err(error) = std::fs::remove_dir_all(out_dir::recording(out)) {
+        warn(format_args!("can't remove the empty recording: {error}"));
+    }
+    Refused {
+        message: error.to_string(),
+        code: error.exit_code(),
+    }
+    .into()
+}

@@ -1,0 +1,97 @@
+//! Probes on a command that is about to run: loaded, attached, and extended to what it maps later.
+
+use super::warn;
+use crate::cli::Trace;
+use anyhow::{Context, Result};
+use tracer::events::Module;
+use tracer::probes::attach::{self, Attached, Link, Mechanism, Scope};
+use tracer::probes::kernel::Kernel;
+use tracer::probes::load::{Loaded, Options, TargetState};
+use tracer::probes::objects::{Finder, Found, Note};
+use tracer::units::{Bytes, Pid};
+
+/// Loaded programs and attached probes; dropping it detaches and unloads them all.
+pub(crate) struct Session {
+    links: Vec<Link>,
+    loaded: Loaded,
+    finder: Finder,
+    /// How uprobes are attached; none where only pages are traced.
+    uprobes: Option<Mechanism>,
+    target: Pid,
+}
+
+impl Session {
+    /// Loads the programs and attaches everything to the waiting process `target`.
+    pub(crate) fn start(
+        target: Pid,
+        trace: Trace,
+        ring: Bytes,
+        finder: Finder,
+        found: &Found,
+    ) -> Result<Self> {
+        let kernel = Kernel::probe()?;
+        let uprobes = match trace {
+            Trace::Heap => {
+                Some(Mechanism::of_this_kernel().context("can't ask the kernel about uprobes")?)
+            }
+            Trace::Pages => None,
+        };
+        let options = Options { ring, uprobes };
+        let mut loaded = Loaded::load(&kernel, options)?;
+        loaded.add_target(target, TargetState::Waiting)?;
+        loaded.attach(&kernel)?;
+        let mut session = Self {
+            links: Vec::new(),
+            loaded,
+            finder,
+            uprobes,
+            target,
+        };
+        session.attach(found)?;
+        Ok(session)
+    }
+
+    /// The loaded programs, for what is read from their maps.
+    pub(crate) fn loaded(&mut self) -> &mut Loaded {
+        &mut self.loaded
+    }
+
+    /// A file that the target has mapped since: it may bring an allocator of its own.
+    pub(crate) fn mapped(&mut self, module: &Module) -> Result<()> {
+        if self.uprobes.is_none() || !module.path.starts_with('/') {
+            return Ok(());
+        }
+        // As the target sees it: it may live in another mount namespace.
+        let path = format!("/proc/{}/root{}", module.pid.0, module.path);
+        let mut found = Found::default();
+        self.finder.file(path.as_ref(), &mut found);
+        found
+            .notes
+            .retain(|note| !matches!(note, Note::Unreadable(..)));
+        self.attach(&found)
+    }
+
+    fn attach(&mut self, found: &Found) -> Result<()> {
+        let Some(mechanism) = self.uprobes else {
+            return Ok(());
+        };
+        for note in &found.notes {
+            warn(note);
+        }
+        let Some(programs) = self.loaded.uprobes() else {
+            return Ok(());
+        };
+        for object in &found.objects {
+            let Attached { links, failed } =
+                attach::attach(mechanism, &programs, object, Scope::Process(self.target));
+            self.links.extend(links);
+            for failure in failed {
+                if failure.required {
+                    return Err(failure.into());
+                }
+                warn(failure);
+            }
+        }
+        Ok(())
+    }
+}

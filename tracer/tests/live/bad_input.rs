@@ -1,0 +1,157 @@
+//! Bad input: a clear message, the right exit status, nothing left.
+
+use crate::harness::{build, need_root, program, trace, tracer};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs it; asserts status and that stderr has every word.
+fn refused(command: &mut Command, code: i32, words: &[&str]) {
+    let output = command.output().expect("tracer runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
+    for word in words {
+        assert!(
+            stderr.contains(word),
+            "{command:?} should say `{word}`: {stderr}"
+        );
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn not_root() {
+    need_root();
+    // A copy that a user without rights can reach.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.path().join("tracer");
+    std::fs::copy(env!("CARGO_BIN_EXE_tracer"), &copy).unwrap();
+    let mut command = Command::new(copy);
+    command
+        .args(["--", "true"])
+        .current_dir("/")
+        .uid(65534)
+        .gid(65534);
+    refused(&mut command, 125, &["root", "sudo"]);
+}
+
+#[test]
+fn no_such_command() {
+    refused(
+        tracer(&[]).0.args(["--", "no-such-command-here"]),
+        127,
+        &["no-such-command-here", "not found"],
+    );
+    refused(
+        tracer(&[]).0.args(["--", "/no/such/file"]),
+        127,
+        &["/no/such/file"],
+    );
+}
+
+#[test]
+fn a_command_that_can_not_be_executed() {
+    refused(
+        tracer(&[]).0.args(["--", "/etc/hostname"]),
+        126,
+        &["/etc/hostname", "ermission denied"],
+    );
+    refused(tracer(&[]).0.args(["--", "/tmp"]), 126, &["/tmp"]);
+}
+
+#[test]
+fn a_file_that_is_no_program() {
+    let (mut command, dir) = tracer(&[]);
+    let file = dir.path().join("garbage");
+    std::fs::write(&file, b"\x7fELF\x02\x01\x01garbage").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    refused(command.arg("--").arg(&file), 126, &["garbage"]);
+}
+
+#[test]
+fn a_folder_that_can_not_be_written() {
+    need_root();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tracer"));
+    command.args(["-o", "/proc/none", "--", "true"]);
+    refused(&mut command, 125, &["/proc/none"]);
+    let (mut command, dir) = tracer(&[]);
+    std::fs::write(dir.path().join("out"), "a file").unwrap();
+    refused(command.args(["--", "true"]), 125, &["out"]);
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("out")).unwrap(),
+        "a file"
+    );
+}
+
+#[test]
+fn a_disk_that_fills_up_is_told_and_the_rest_reported() {
+    need_root();
+    let dir = tempfile::tempdir().unwrap();
+    let storm = program("storm", &[]);
+    let script = format!(
+        "mount -t tmpfs -o size=1m none {dir} && {tracer} -q -o {dir}/out -- {storm} 2 200000; \
+         code=$?; ls {dir}/out >&2; exit $code",
+        dir = dir.path().display(),
+        tracer = env!("CARGO_BIN_EXE_tracer"),
+        storm = storm.display(),
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]);
+    let output = command.output().expect("unshare runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("No space left"), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_eq!(
+        output.status.code(),
+        Some(125),
+        "results are missing: {stderr}"
+    );
+}
+
+#[test]
+fn a_static_program_without_symbols_runs_and_is_told() {
+    let musl = build("musl-gcc", "ends", &["-static", "-s"]);
+    let run = trace(&[], &musl, &["exit", "5"]);
+    assert_eq!(run.code(), Some(5), "{}", run.stderr());
+    assert!(
+        run.stderr().contains("malloc"),
+        "says that the heap is not traced: {}",
+        run.stderr()
+    );
+    assert!(run.stats()["resident"]["peak_bytes"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn usage_errors() {
+    for args in [
+        &["--trace", "everything", "--", "true"][..],
+        &["--ring-buffer", "lots", "--", "true"],
+        &[],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
+            .args(args)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(125), "{args:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn recordings_that_are_none() {
+    let tracer = || Command::new(env!("CARGO_BIN_EXE_tracer"));
+    refused(
+        tracer().args(["report", "/no/such/recording"]),
+        125,
+        &["/no/such/recording"],
+    );
+    let dir = tempfile::tempdir().unwrap();
+    refused(tracer().arg("report").arg(dir.path()), 125, &["recording"]);
+    for name in ["events.arrows", "events.arrow"] {
+        std::fs::write(dir.path().join(name), [0xff; 4096]).unwrap();
+    }
+    refused(tracer().arg("report").arg(dir.path()), 125, &["recording"]);
+    assert!(Path::new(dir.path()).exists());
+}

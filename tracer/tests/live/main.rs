@@ -1,0 +1,10 @@
+//! Live tests: the real tracer, on the real kernel, over programs that know their own truth.
+//! They need root, a C compiler and bpftool, and fail with the reason where one is missing.
+
+mod allocations;
+mod bad_input;
+mod endings;
+mod harness;
+mod losses;
+mod memory;
+mod recording;

@@ -1,0 +1,107 @@
+//! Every way to make a page resident, or to lose it: per site, against what the program says.
+
+use crate::harness::{build_dir, number, program, trace};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Cases of truth.c; the flag says whether the sites are calls of malloc, which `--trace pages`
+/// sees only through the mappings behind them.
+const CASES: [(&str, bool); 25] = [
+    ("first_write", false),
+    ("zero_reads", false),
+    ("kernel_read", false),
+    ("populate", false),
+    ("locked", false),
+    ("direct_io", false),
+    ("huge_pages", false),
+    ("huge_split", false),
+    ("private_file", false),
+    ("shared", false),
+    ("memfd", false),
+    ("forked", false),
+    ("stack_growth", false),
+    ("dont_need", false),
+    ("freed_lazily", false),
+    ("removed", false),
+    ("unmapped_in_part", false),
+    ("mapped_over", false),
+    ("remapped", false),
+    ("break_both_ways", false),
+    ("protected", false),
+    ("small_blocks", true),
+    ("large_blocks", true),
+    ("threads", false),
+    ("paged_out", false),
+];
+
+/// A number may be off by the larger of 1 % and this.
+const SITE: u64 = 64 << 10;
+const TOTAL: u64 = 256 << 10;
+
+/// Sums a field over all entries of a list whose location is in `function`.
+fn sum(list: &Value, function: &str, field: &str) -> u64 {
+    list.as_array()
+        .expect("a list")
+        .iter()
+        .filter(|entry| entry["location"].as_str().is_some_and(|at| at.split(':').next() == Some(function)))
+        .map(|entry| number(&entry[field]))
+        .sum()
+}
+
+/// What differs from the truth, in words.
+fn wrong(what: &str, got: u64, truth: u64, allowed: u64) -> Option<String> {
+    let allowed = (truth / 100).max(allowed);
+    (got.abs_diff(truth) > allowed).then(|| format!("{what}: {got}, should be {truth} ± {allowed}"))
+}
+
+fn differences(case: &str, of_malloc: bool, mode: &str) -> Vec<String> {
+    let truth = program("truth", &[]);
+    let run = trace(&["-q", "--trace", mode], &truth, &[case]);
+    assert_eq!(run.code(), Some(0), "{case}: {}", run.stderr());
+    run.assert_nothing_lost();
+    let stats = run.stats();
+    let mut said: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for line in run.stdout().lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        *said.entry((words[0].to_owned(), words[1].to_owned())).or_default() += words[2].parse::<u64>().unwrap();
+    }
+    let mut wrongs = Vec::new();
+    for ((what, at), truth) in &said {
+        if of_malloc && mode == "pages" {
+            continue;
+        }
+        let name = format!("{case} ({mode}): {what} {at}");
+        wrongs.extend(match what.as_str() {
+            "reserved" => wrong(&name, sum(&stats["top_allocs"], at, "reserved_at_peak_bytes"), *truth, 0),
+            "resident" => wrong(&name, sum(&stats["top_allocs"], at, "resident_at_peak_bytes"), *truth, SITE),
+            _ => wrong(&name, sum(&stats["top_touchers"], at, "touched_at_peak_bytes"), *truth, SITE),
+        });
+    }
+    let resident = &stats["resident"];
+    wrongs.extend(wrong(
+        &format!("{case} ({mode}): resident peak beside VmHWM"),
+        number(&resident["peak_bytes"]),
+        number(&resident["kernel_peak_bytes"]),
+        TOTAL,
+    ));
+    wrongs
+}
+
+fn three_runs(mode: &str) {
+    std::env::set_current_dir(build_dir()).expect("files for O_DIRECT need a real disk");
+    let wrongs: Vec<_> = CASES
+        .iter()
+        .flat_map(|&(case, of_malloc)| (0..3).flat_map(move |_| differences(case, of_malloc, mode)))
+        .collect();
+    assert!(wrongs.is_empty(), "\n{}", wrongs.join("\n"));
+}
+
+#[test]
+fn with_the_malloc_family() {
+    three_runs("heap");
+}
+
+#[test]
+fn without_it() {
+    three_runs("pages");
+}

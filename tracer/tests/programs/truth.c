@@ -1,0 +1,411 @@
+// truth CASE: reserves and touches memory in one particular way, then prints, at its peak, what
+// each site reserved and what of it is resident:
+//
+//     reserved SITE BYTES
+//     resident SITE BYTES
+//     touched SITE BYTES
+//
+// Where the kernel decides how much one touch brings (huge pages, fault-around), the truth is
+// the Rss that smaps gives for the mapping; everywhere else it follows from the program.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MIB (1ul << 20)
+#define PAGE 4096ul
+#define SITE __attribute__((noinline))
+#define NEED(what) do { if (!(what)) { perror(#what); _exit(3); } } while (0)
+
+static char line[1 << 16];
+static size_t used;
+
+// Collected first and written at the end, so that saying it is not part of it.
+static void say(const char *what, const char *site, size_t bytes) {
+    used += snprintf(line + used, sizeof line - used, "%s %s %zu\n", what, site, bytes);
+}
+
+static void *map(size_t length, int flags) {
+    void *p = mmap(0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    NEED(p != MAP_FAILED);
+    return p;
+}
+
+static void write_pages(char *p, size_t length) {
+    for (size_t i = 0; i < length; i += PAGE) ((volatile char *)p)[i] = 1;
+}
+
+static void read_pages(char *p, size_t length) {
+    static volatile char sink;
+    for (size_t i = 0; i < length; i += PAGE) sink = ((volatile char *)p)[i];
+}
+
+// Rss of all mappings within [p, p + length), by smaps; read without stdio's allocations.
+static size_t rss(char *p, size_t length) {
+    static char text[1 << 20];
+    int fd = open("/proc/self/smaps", O_RDONLY);
+    size_t size = 0, sum = 0;
+    ssize_t n;
+    NEED(fd >= 0);
+    while ((n = read(fd, text + size, sizeof text - 1 - size)) > 0) size += n;
+    close(fd);
+    text[size] = 0;
+    int inside = 0;
+    for (char *at = text; at && *at; at = strchr(at, '\n'), at = at ? at + 1 : at) {
+        unsigned long from, to, kb;
+        if (sscanf(at, "%lx-%lx ", &from, &to) == 2)
+            inside = from >= (uintptr_t)p && to <= (uintptr_t)p + length;
+        else if (inside && sscanf(at, "Rss: %lu kB", &kb) == 1)
+            sum += kb << 10;
+    }
+    return sum;
+}
+
+// A file of the given size, unlinked at once.
+static int file(size_t size) {
+    char name[] = "truth-XXXXXX";
+    int fd = mkstemp(name);
+    NEED(fd >= 0);
+    unlink(name);
+    char block[64 << 10];
+    memset(block, 7, sizeof block);
+    for (size_t at = 0; at < size; at += sizeof block) NEED(write(fd, block, sizeof block) == sizeof block);
+    NEED(fsync(fd) == 0);
+    return fd;
+}
+
+SITE static char *site_a(size_t length, int flags) { return map(length, flags); }
+SITE static char *site_b(size_t length, int flags) { return map(length, flags); }
+SITE static void touch_a(char *p, size_t length) { write_pages(p, length); }
+SITE static void touch_b(char *p, size_t length) { write_pages(p, length); }
+
+static void first_write(void) {
+    char *p = site_a(64 * MIB, 0);
+    touch_a(p + 5 * MIB, 8 * MIB);
+    say("reserved", "site_a", 64 * MIB);
+    say("resident", "site_a", 8 * MIB);
+    say("touched", "touch_a", 8 * MIB);
+}
+
+static void zero_reads(void) {
+    char *p = site_a(64 * MIB, 0);
+    read_pages(p, 16 * MIB);
+    touch_a(p, 4 * MIB);
+    say("reserved", "site_a", 64 * MIB);
+    say("resident", "site_a", 4 * MIB);
+    say("touched", "touch_a", 4 * MIB);
+}
+
+SITE static void touch_by_kernel(int fd, char *p, size_t length) {
+    for (size_t at = 0; at < length; at += MIB) NEED(read(fd, p + at, MIB) == (ssize_t)MIB);
+}
+
+static void kernel_read(void) {
+    char *p = site_a(32 * MIB, 0);
+    int fd = open("/dev/zero", O_RDONLY);
+    NEED(fd >= 0);
+    touch_by_kernel(fd, p, 8 * MIB);
+    say("reserved", "site_a", 32 * MIB);
+    say("resident", "site_a", 8 * MIB);
+    say("touched", "touch_by_kernel", 8 * MIB);
+}
+
+static void populate(void) {
+    site_a(16 * MIB, MAP_POPULATE);
+    say("reserved", "site_a", 16 * MIB);
+    say("resident", "site_a", 16 * MIB);
+    say("touched", "site_a", 16 * MIB);
+}
+
+SITE static void touch_by_mlock(char *p, size_t length) { NEED(mlock(p, length) == 0); }
+
+static void locked(void) {
+    char *p = site_a(16 * MIB, 0);
+    touch_by_mlock(p + 2 * MIB, 4 * MIB);
+    say("reserved", "site_a", 16 * MIB);
+    say("resident", "site_a", 4 * MIB);
+    say("touched", "touch_by_mlock", 4 * MIB);
+}
+
+static void direct_io(void) {
+    int fd = file(4 * MIB);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int direct = open(path, O_RDONLY | O_DIRECT);
+    NEED(direct >= 0);
+    char *p = site_a(16 * MIB, 0);
+    touch_by_kernel(direct, p, 4 * MIB);
+    say("reserved", "site_a", 16 * MIB);
+    say("resident", "site_a", 4 * MIB);
+    say("touched", "touch_by_kernel", 4 * MIB);
+}
+
+static void huge_pages(void) {
+    char *p = site_a(34 * MIB, 0);
+    char *aligned = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1));
+    NEED(madvise(aligned, 32 * MIB, MADV_HUGEPAGE) == 0);
+    for (int i = 0; i < 8; i++) touch_a(aligned + 2 * i * 2 * MIB, PAGE);
+    size_t resident = rss(p, 34 * MIB);
+    say("reserved", "site_a", 34 * MIB);
+    say("resident", "site_a", resident);
+    say("touched", "touch_a", resident);
+}
+
+static void huge_split(void) {
+    char *p = site_a(10 * MIB, 0);
+    char *aligned = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1));
+    NEED(madvise(aligned, 8 * MIB, MADV_HUGEPAGE) == 0);
+    touch_a(aligned, 8 * MIB);
+    NEED(madvise(aligned + MIB, 2 * MIB, MADV_DONTNEED) == 0);
+    say("reserved", "site_a", 10 * MIB);
+    say("resident", "site_a", rss(p, 10 * MIB));
+}
+
+SITE static char *site_file(int fd, size_t length) {
+    char *p = mmap(0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    NEED(p != MAP_FAILED);
+    return p;
+}
+SITE static void touch_by_read(char *p, size_t length) { read_pages(p, length); }
+
+static void private_file(void) {
+    int fd = file(16 * MIB);
+    char *p = site_file(fd, 16 * MIB);
+    touch_by_read(p, 8 * MIB);
+    touch_a(p, 2 * MIB); // copies on write: still resident once
+    say("resident", "site_file", rss(p, 16 * MIB));
+}
+
+static void shared(void) {
+    char *p = mmap(0, 16 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    NEED(p != MAP_FAILED);
+    touch_a(p + MIB, 4 * MIB);
+    say("reserved", "shared", 16 * MIB);
+    say("resident", "shared", 4 * MIB);
+    say("touched", "touch_a", 4 * MIB);
+}
+
+static void memfd(void) {
+    int fd = memfd_create("truth", 0);
+    NEED(fd >= 0 && ftruncate(fd, 16 * MIB) == 0);
+    char *p = mmap(0, 16 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    NEED(p != MAP_FAILED);
+    touch_a(p + MIB, 4 * MIB);
+    say("resident", "memfd", rss(p, 16 * MIB));
+}
+
+static void forked(void) {
+    char *p = site_a(16 * MIB, 0);
+    touch_a(p, 8 * MIB);
+    int ready[2], go[2];
+    NEED(pipe(ready) == 0 && pipe(go) == 0);
+    pid_t child = fork();
+    char byte = 0;
+    if (child == 0) {
+        char *own = site_b(8 * MIB, 0);
+        touch_b(p, 4 * MIB); // copies what it inherited: no more than before
+        touch_b(own, 2 * MIB);
+        NEED(write(ready[1], &byte, 1) == 1);
+        NEED(read(go[0], &byte, 1) == 1);
+        _exit(0);
+    }
+    NEED(child > 0 && read(ready[0], &byte, 1) == 1);
+    // The peak: both live.
+    say("reserved", "site_a", 2 * 16 * MIB);
+    say("resident", "site_a", 2 * 8 * MIB);
+    say("reserved", "site_b", 8 * MIB);
+    say("resident", "site_b", 2 * MIB);
+    NEED(write(go[1], &byte, 1) == 1);
+    NEED(waitpid(child, 0, 0) == child);
+}
+
+SITE static void touch_stack(void) {
+    volatile char deep[4 * MIB];
+    write_pages((char *)deep, sizeof deep);
+}
+
+static void stack_growth(void) {
+    touch_stack();
+    say("touched", "touch_stack", 4 * MIB);
+}
+
+static void dont_need(void) {
+    char *p = site_a(32 * MIB, 0);
+    touch_a(p, 16 * MIB);
+    NEED(madvise(p + 4 * MIB, 8 * MIB, MADV_DONTNEED) == 0);
+    char *q = site_b(32 * MIB, 0);
+    touch_b(q, 24 * MIB); // the peak: 8 + 24
+    say("reserved", "site_a", 32 * MIB);
+    say("resident", "site_a", 8 * MIB);
+    say("resident", "site_b", 24 * MIB);
+    say("touched", "touch_a", 8 * MIB);
+    say("touched", "touch_b", 24 * MIB);
+}
+
+static void freed_lazily(void) {
+    char *p = site_a(16 * MIB, 0);
+    touch_a(p, 8 * MIB);
+    NEED(madvise(p, 4 * MIB, MADV_FREE) == 0); // stays resident until memory is short
+    say("reserved", "site_a", 16 * MIB);
+    say("resident", "site_a", rss(p, 16 * MIB));
+}
+
+static void removed(void) {
+    char *p = mmap(0, 16 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    NEED(p != MAP_FAILED);
+    touch_a(p, 8 * MIB);
+    NEED(madvise(p + 2 * MIB, 4 * MIB, MADV_REMOVE) == 0);
+    touch_b(site_b(16 * MIB, 0), 12 * MIB);
+    say("resident", "removed", 4 * MIB);
+    say("resident", "site_b", 12 * MIB);
+}
+
+static void unmapped_in_part(void) {
+    char *p = site_a(64 * MIB, 0);
+    touch_a(p, 32 * MIB);
+    NEED(munmap(p + 8 * MIB, 16 * MIB) == 0);
+    touch_b(site_b(64 * MIB, 0), 48 * MIB);
+    say("reserved", "site_a", 48 * MIB);
+    say("resident", "site_a", 16 * MIB);
+    say("reserved", "site_b", 64 * MIB);
+    say("resident", "site_b", 48 * MIB);
+}
+
+SITE static void site_fixed(char *p, size_t length) {
+    NEED(mmap(p, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p);
+}
+
+static void mapped_over(void) {
+    char *p = site_a(64 * MIB, 0);
+    touch_a(p, 16 * MIB);
+    site_fixed(p + 4 * MIB, 8 * MIB);
+    touch_b(p + 4 * MIB, 2 * MIB);
+    touch_b(site_b(64 * MIB, 0), 32 * MIB);
+    say("reserved", "site_a", 56 * MIB);
+    say("resident", "site_a", 8 * MIB);
+    say("reserved", "site_fixed", 8 * MIB);
+    say("resident", "site_fixed", 2 * MIB);
+    say("resident", "site_b", 32 * MIB);
+}
+
+SITE static char *site_remap(char *p, size_t from, size_t to, int flags) {
+    char *q = mremap(p, from, to, flags);
+    NEED(q != MAP_FAILED);
+    return q;
+}
+
+static void remapped(void) {
+    char *p = site_a(8 * MIB, 0);
+    touch_a(p, 4 * MIB);
+    p = site_remap(p, 8 * MIB, 64 * MIB, MREMAP_MAYMOVE);
+    touch_b(p + 32 * MIB, 8 * MIB);
+    p = site_remap(p, 64 * MIB, 48 * MIB, MREMAP_MAYMOVE);
+    touch_b(p + 40 * MIB, 2 * MIB);
+    say("touched", "touch_a", 4 * MIB);
+    say("touched", "touch_b", 10 * MIB);
+}
+
+static void break_both_ways(void) {
+    char *p = sbrk(16 * MIB);
+    NEED(p != (void *)-1);
+    touch_a(p, 8 * MIB);
+    NEED(sbrk(-12 * (intptr_t)MIB) != (void *)-1);
+    touch_b(site_b(32 * MIB, 0), 16 * MIB);
+    say("reserved", "break_both_ways", 4 * MIB);
+    say("resident", "break_both_ways", 4 * MIB);
+    say("resident", "site_b", 16 * MIB);
+}
+
+static void protected(void) {
+    char *p = site_a(32 * MIB, 0);
+    touch_a(p, 8 * MIB);
+    NEED(mprotect(p + 2 * MIB, 4 * MIB, PROT_READ) == 0);
+    NEED(mprotect(p + 16 * MIB, 4 * MIB, PROT_NONE) == 0);
+    touch_b(p + 24 * MIB, 2 * MIB);
+    say("reserved", "site_a", 32 * MIB);
+    say("resident", "site_a", 10 * MIB);
+}
+
+SITE static char *site_malloc(size_t size) { char *p = malloc(size); NEED(p); return p; }
+SITE static char *site_calloc(size_t size) { char *p = calloc(1, size); NEED(p); return p; }
+
+static void small_blocks(void) {
+    enum { COUNT = 100000 };
+    static char *mine[COUNT], *theirs[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        mine[i] = site_malloc(120);
+        memset(mine[i], 1, 120);
+        theirs[i] = site_calloc(120);
+    }
+    say("reserved", "site_malloc", 120ul * COUNT);
+    say("reserved", "site_calloc", 120ul * COUNT);
+    say("resident", "site_malloc", 120ul * COUNT);
+    say("resident", "site_calloc", 120ul * COUNT);
+}
+
+static void large_blocks(void) {
+    char *p = site_malloc(64 * MIB), *q = site_calloc(64 * MIB);
+    touch_a(p + PAGE, 8 * MIB);
+    touch_b(q + PAGE, 4 * MIB);
+    say("reserved", "site_malloc", 64 * MIB);
+    say("reserved", "site_calloc", 64 * MIB);
+    say("resident", "site_malloc", 8 * MIB);
+    say("resident", "site_calloc", 4 * MIB);
+}
+
+static void *toucher(void *p) {
+    touch_a(p, 4 * MIB);
+    return 0;
+}
+
+static void threads(void) {
+    pthread_t thread[4];
+    char *p = site_a(64 * MIB, 0);
+    for (int i = 0; i < 4; i++) NEED(!pthread_create(&thread[i], 0, toucher, p + i * 16 * MIB));
+    for (int i = 0; i < 4; i++) pthread_join(thread[i], 0);
+    say("reserved", "site_a", 64 * MIB);
+    say("resident", "site_a", 16 * MIB);
+    say("touched", "touch_a", 16 * MIB);
+}
+
+static void paged_out(void) {
+    int fd = file(16 * MIB);
+    char *p = site_file(fd, 16 * MIB);
+    touch_by_read(p, 16 * MIB);
+    madvise(p, 8 * MIB, MADV_PAGEOUT); // clean file pages: reclaimed if the kernel agrees
+    touch_a(site_a(64 * MIB, 0), 32 * MIB);
+    say("resident", "site_file", rss(p, 16 * MIB));
+    say("resident", "site_a", 32 * MIB);
+}
+
+static const struct { const char *name; void (*run)(void); } cases[] = {
+#define CASE(name) {#name, name}
+    CASE(first_write), CASE(zero_reads), CASE(kernel_read), CASE(populate), CASE(locked),
+    CASE(direct_io), CASE(huge_pages), CASE(huge_split), CASE(private_file), CASE(shared),
+    CASE(memfd), CASE(forked), CASE(stack_growth), CASE(dont_need), CASE(freed_lazily),
+    CASE(removed), CASE(unmapped_in_part), CASE(mapped_over), CASE(remapped),
+    CASE(break_both_ways), CASE(protected), CASE(small_blocks), CASE(large_blocks),
+    CASE(threads), CASE(paged_out),
+};
+
+int main(int argc, char **argv) {
+    if (argc == 3 && !strcmp(argv[1], "exec")) {
+        // What the old image held must be in neither of the new one's numbers.
+        touch_a(site_a(64 * MIB, 0), 2 * MIB);
+        execl("/proc/self/exe", argv[0], argv[2], (char *)0);
+        _exit(3);
+    }
+    for (size_t i = 0; argc == 2 && i < sizeof cases / sizeof *cases; i++) {
+        if (strcmp(argv[1], cases[i].name)) continue;
+        cases[i].run();
+        return write(1, line, used) == (ssize_t)used ? 0 : 3;
+    }
+    return 2;
+}

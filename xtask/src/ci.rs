@@ -1,0 +1,24 @@
+//! `cargo xtask ci`: every check that must be green before a change lands.
+
+use crate::command::{cargo, run};
+use crate::{ebpf, test};
+use anyhow::Result;
+
+/// Formatting, lints, docs, the committed eBPF object, then every test.
+pub(crate) fn ci() -> Result<()> {
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args([
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    run(cargo()
+        .args(["doc", "--release", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings"))?;
+    ebpf::check()?;
+    test::test()
+}

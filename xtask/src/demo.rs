@@ -1,0 +1,50 @@
+//! `cargo xtask demo`: the main job on a fresh machine, in one command.
+
+use crate::command::{cargo, root, run};
+use crate::root::Root;
+use crate::{census, libtiledb};
+use anyhow::Result;
+
+/// The three runs of the original investigation: where the results go, and what is traced.
+const RUNS: [(&str, &[&str]); 3] = [
+    ("out/ureter", &["workload", "-t", "ureter"]),
+    ("out/lung", &["workload", "-t", "lung"]),
+    (
+        "out/lung-100MiB",
+        &["workload", "-t", "lung", "-B", "100MiB"],
+    ),
+];
+
+/// Builds, fetches what is missing, runs the three traces and names the pictures.
+pub(crate) fn demo() -> Result<()> {
+    let become_root = Root::find()?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "tracer",
+        "--package",
+        "workload",
+    ]))?;
+    libtiledb::ensure()?;
+    census::ensure_default()?;
+
+    let bin = root().join("target/release");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}", bin.display());
+    for (out, command) in RUNS {
+        println!("\n$ sudo tracer -o {out} -- {}", command.join(" "));
+        run(become_root
+            .command("tracer", &[("PATH", path.clone())])
+            .env("PATH", &path)
+            .args(["-o", out, "--"])
+            .args(command))?;
+    }
+    println!("\nFlame graphs to open in a browser:");
+    for (out, _) in RUNS {
+        for picture in ["reserved.svg", "resident.svg", "touched.svg"] {
+            println!("  {}", root().join(out).join(picture).display());
+        }
+    }
+    Ok(())
+}

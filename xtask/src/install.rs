@@ -1,0 +1,79 @@
+//! `cargo xtask install`: puts the commands where a shell, and sudo, find them.
+
+use crate::command::{cargo, root, run};
+use crate::{census, libtiledb};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::Path;
+
+/// Installs `tracer` and `workload` in `prefix/bin`, libtiledb in `prefix/lib/tracer` and the
+/// small synthetic Census in `prefix/share/tracer`.
+pub(crate) fn install(prefix: &Path) -> Result<()> {
+    run(cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "tracer",
+        "--package",
+        "workload",
+    ]))?;
+    let libtiledb = libtiledb::ensure()?;
+    let census = census::ensure_default()?;
+
+    for program in ["tracer", "workload"] {
+        let built = root().join("target/release").join(program);
+        copy_file(&built, &prefix.join("bin").join(program))?;
+    }
+    // The wheel's library finds its siblings beside it, by RPATH.
+    let lib = prefix.join("lib/tracer");
+    replace_dir(
+        libtiledb.parent().context("libtiledb lies in no folder")?,
+        &lib,
+    )?;
+    replace_dir(&census, &prefix.join("share/tracer/census"))?;
+    println!(
+        "installed in {}; try: sudo tracer -- workload -t ureter",
+        prefix.display()
+    );
+    Ok(())
+}
+
+/// Copies beside the destination, then renames: a running binary or a reader never sees half.
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let dir = to.parent().context("a file needs a folder")?;
+    fs::create_dir_all(dir).with_context(|| format!("can't create {}", dir.display()))?;
+    let temporary = to.with_extension("new");
+    fs::copy(from, &temporary)
+        .and_then(|_| fs::rename(&temporary, to))
+        .with_context(|| format!("can't install {}", to.display()))
+}
+
+/// Replaces the folder `to` by a copy of `from`.
+fn replace_dir(from: &Path, to: &Path) -> Result<()> {
+    let fresh = to.with_extension("new");
+    for old in [&fresh, &to.to_owned()] {
+        match fs::remove_dir_all(old) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("can't replace {}", old.display()));
+            }
+            _ => {}
+        }
+    }
+    copy_dir(from, &fresh)?;
+    fs::rename(&fresh, to).with_context(|| format!("can't install {}", to.display()))
+}
+
+fn copy_dir(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("can't create {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("can't read {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_dir(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target)
+                .with_context(|| format!("can't install {}", target.display()))?;
+        }
+    }
+    Ok(())
+}
