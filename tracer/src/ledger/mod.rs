@@ -55,7 +55,7 @@ use image::{Actor, Effect, Image};
 use mappings::page_range;
 use peak::{Graveyard, Peak};
 use process::{Memory, Process};
-use stacks::Stacks;
+use stacks::{StackIndex, Stacks};
 use timeline::Timeline;
 use totals::Sums;
 
@@ -236,7 +236,11 @@ impl Ledger {
     fn within(&mut self, process: usize, event: &Event) {
         let owner = self.owner(process);
         let now = self.now();
-        let stack = self.stacks.index(event.stack);
+        let stack = match event.body {
+            // Nothing is filed under the stack of a free: spare the search.
+            Body::Free { .. } => StackIndex(0),
+            _ => self.stacks.index(event.stack),
+        };
         let who = Actor {
             thread: event.tid,
             stack,
@@ -249,12 +253,13 @@ impl Ledger {
         };
         let before = image.sums();
         let effect = transition(image, &now, who, &event.body, &mut self.oddities);
-        self.sums.replace(&before, &image.sums());
-        self.processes[owner].raise();
+        let (after, mapped) = (image.sums(), Bytes(image.mappings.virtual_bytes()));
+        self.sums.replace(&before, &after);
+        self.processes[owner].raise(&after, mapped);
         self.account(process, stack, effect);
     }
 
-    fn account(&mut self, process: usize, stack: stacks::StackIndex, effect: Effect) {
+    fn account(&mut self, process: usize, stack: StackIndex, effect: Effect) {
         self.frees += u64::from(effect.freed);
         if effect.touched > 0 {
             self.stacks.totals(stack).faults += effect.touched;
@@ -280,18 +285,18 @@ impl Ledger {
         let owner = self.owner(parent);
         let memory = match &self.processes[owner].memory {
             Memory::Own(_) if shares_memory => Memory::Of(owner),
-            Memory::Own(image) => {
-                let copy = image.fork(&self.now());
-                self.sums.replace(&Sums::default(), &copy.sums());
-                Memory::Own(Box::new(copy))
-            }
+            Memory::Own(image) => Memory::Own(Box::new(image.fork(&self.now()))),
             Memory::Of(_) | Memory::Ended => {
                 self.oddities.misplaced += 1;
                 Memory::Own(Box::new(Image::new(self.moment)))
             }
         };
         let index = self.begin(child, pid, memory);
-        self.processes[index].raise();
+        if let Memory::Own(image) = &self.processes[index].memory {
+            let (sums, mapped) = (image.sums(), Bytes(image.mappings.virtual_bytes()));
+            self.sums.replace(&Sums::default(), &sums);
+            self.processes[index].raise(&sums, mapped);
+        }
     }
 
     /// `image' = ∅`: every block and mapping ended.

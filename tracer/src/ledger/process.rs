@@ -2,6 +2,7 @@
 
 use super::account::ProcessAccount;
 use super::image::Image;
+use super::totals::Sums;
 use crate::events::KernelCounts;
 use crate::units::{Bytes, Pid};
 
@@ -36,17 +37,11 @@ impl Process {
     }
 
     /// Raises the peaks of the process to what its image has now.
-    pub(super) fn raise(&mut self) {
-        let Memory::Own(image) = &self.memory else {
-            return;
-        };
-        let sums = image.sums();
+    pub(super) fn raise(&mut self, sums: &Sums, mapped: Bytes) {
         let account = &mut self.account;
         account.reserved_peak = account.reserved_peak.max(Bytes(sums.reserved()));
         account.resident_peak = account.resident_peak.max(Bytes(sums.resident()));
-        account.mapped_peak = account
-            .mapped_peak
-            .max(Bytes(image.mappings.virtual_bytes()));
+        account.mapped_peak = account.mapped_peak.max(mapped);
     }
 
     /// The kernel's account of an image that ended: of several, the largest counts.

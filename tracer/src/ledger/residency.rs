@@ -160,26 +160,27 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// How a slot's page is resident, if it is.
-    pub(super) fn backing(&self, slot: u64) -> Option<Backing> {
-        let chunk = self.chunks.get(&(slot / CHUNK))?;
-        (chunk.present >> (slot % CHUNK) & 1 == 1)
-            .then(|| chunk.page(slot / CHUNK, slot % CHUNK).backing)
-    }
-
     /// `P' = P[slot ↦ page]`, unless a page of that backing is there already. Returns whether
     /// anything changed. A page of another backing (copy on write) ends.
     pub(super) fn touch(&mut self, now: &Now, page: Page) -> bool {
-        match self.backing(page.slot) {
-            Some(backing) if backing == page.backing => return false,
-            Some(_) => drop(self.remove(now, &(page.slot..page.slot + 1))),
-            None => {}
-        }
+        let (key, bit) = (page.slot / CHUNK, page.slot % CHUNK);
         let chunk = self
             .chunks
-            .entry(page.slot / CHUNK)
+            .entry(key)
             .or_insert_with(|| Box::new(Chunk::EMPTY));
-        chunk.set(page.slot % CHUNK, &page);
+        if chunk.present >> bit & 1 == 1 {
+            let old = chunk.page(key, bit);
+            if old.backing == page.backing {
+                return false;
+            }
+            let old = Departed {
+                key,
+                mask: 1 << bit,
+                pages: Few::One(old),
+            };
+            self.ended.note(now, old.born(), &old);
+        }
+        chunk.set(bit, &page);
         true
     }
 
@@ -238,15 +239,14 @@ impl Pages {
     /// `P' = P ∪ departed`: they never left. They count as born now, for the logs have them.
     pub(super) fn restore(&mut self, now: &Now, departed: &[Departed]) {
         for page in departed.iter().flat_map(Departed::pages) {
-            if self.backing(page.slot).is_none() {
-                self.touch(
-                    now,
-                    Page {
-                        born: now.moment,
-                        ..page
-                    },
-                );
-            }
+            self.fill(
+                page.slot..page.slot + 1,
+                1,
+                Page {
+                    born: now.moment,
+                    ..page
+                },
+            );
         }
     }
 

@@ -27,6 +27,9 @@ impl Stacks {
 
     /// The number of a stack.
     pub(super) fn index(&mut self, id: StackId) -> StackIndex {
+        if id == StackId(0) && !self.entries.is_empty() {
+            return StackIndex(0);
+        }
         let entries = &mut self.entries;
         *self.index.entry(id.0).or_insert_with(|| {
             let next = StackIndex(entries.len() as u32);

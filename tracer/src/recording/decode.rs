@@ -33,7 +33,7 @@ fn typed<'a, T: 'static>(column: &'a ArrayRef, what: &str) -> Result<&'a T, Stri
         .ok_or_else(|| format!("column {what} has another type"))
 }
 
-/// The column at a position.
+/// The column at a position, which must be there.
 fn column<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, String> {
     typed(
         batch.columns().get(at).ok_or("too few columns")?,
@@ -41,25 +41,37 @@ fn column<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, String> {
     )
 }
 
+/// A column of an event that may be null; one that is null in all rows is not even read.
+fn optional<T: 'static>(batch: &RecordBatch, at: usize) -> Result<(Option<&T>, String), String> {
+    let name = Stream::Events.fields()[at].name().clone();
+    let array = batch
+        .column_by_name(&name)
+        .map(|column| typed(column, &name));
+    Ok((array.transpose()?, name))
+}
+
+/// A column that must be there, wherever it stands among those that were read.
+fn dense<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, String> {
+    let (array, name) = optional(batch, at)?;
+    array.ok_or_else(|| missing(&name))
+}
+
 /// A column of numbers.
 struct Numbers<'a, T: ArrowPrimitiveType> {
-    array: &'a PrimitiveArray<T>,
-    name: &'a str,
+    array: Option<&'a PrimitiveArray<T>>,
+    name: String,
 }
 
 impl<'a, T: ArrowPrimitiveType> Numbers<'a, T> {
     fn new(batch: &'a RecordBatch, at: usize) -> Result<Self, String> {
-        Ok(Self {
-            array: column(batch, at)?,
-            name: batch.schema_ref().field(at).name(),
-        })
+        let (array, name) = optional(batch, at)?;
+        Ok(Self { array, name })
     }
 
     fn get(&self, row: usize) -> Result<T::Native, String> {
-        if self.array.is_valid(row) {
-            Ok(self.array.value(row))
-        } else {
-            Err(missing(self.name))
+        match self.array {
+            Some(array) if array.is_valid(row) => Ok(array.value(row)),
+            _ => Err(missing(&self.name)),
         }
     }
 }
@@ -71,14 +83,28 @@ fn missing(name: &str) -> String {
 
 /// A column of names, by the dictionary that this batch has.
 struct Named<'a, T> {
-    keys: &'a PrimitiveArray<Int8Type>,
+    keys: Option<&'a PrimitiveArray<Int8Type>>,
     meanings: Vec<Option<T>>,
-    name: &'a str,
+    name: String,
 }
 
 impl<'a, T: Copy> Named<'a, T> {
+    /// The column of events at a position.
     fn new(batch: &'a RecordBatch, at: usize, names: &[(&str, T)]) -> Result<Self, String> {
-        let array: &DictionaryArray<Int8Type> = column(batch, at)?;
+        let (array, name) = optional(batch, at)?;
+        let none = Self {
+            keys: None,
+            meanings: Vec::new(),
+            name: name.clone(),
+        };
+        array.map_or(Ok(none), |array| Self::of(array, name, names))
+    }
+
+    fn of(
+        array: &'a DictionaryArray<Int8Type>,
+        name: String,
+        names: &[(&str, T)],
+    ) -> Result<Self, String> {
         let values: &StringArray = typed(array.values(), "of a dictionary")?;
         let meaning = |text: Option<&str>| {
             names
@@ -87,20 +113,24 @@ impl<'a, T: Copy> Named<'a, T> {
                 .map(|&(_, t)| t)
         };
         Ok(Self {
-            keys: array.keys(),
+            keys: Some(array.keys()),
             meanings: values.iter().map(meaning).collect(),
-            name: batch.schema_ref().field(at).name(),
+            name,
         })
     }
 
     fn get(&self, row: usize) -> Result<T, String> {
         let key = self
             .keys
-            .is_valid(row)
-            .then(|| usize::try_from(self.keys.value(row)).ok())
-            .flatten();
-        let meaning = key.and_then(|key| self.meanings.get(key).copied().flatten());
-        meaning.ok_or_else(|| format!("an event with no or an unknown {}", self.name))
+            .filter(|keys| keys.is_valid(row))
+            .map(|keys| keys.value(row));
+        let meaning = key.and_then(|key| {
+            self.meanings
+                .get(usize::try_from(key).ok()?)
+                .copied()
+                .flatten()
+        });
+        meaning.ok_or_else(|| format!("a row with no or an unknown {}", self.name))
     }
 }
 
@@ -128,7 +158,7 @@ struct Columns<'a> {
     error_code: Numbers<'a, UInt16Type>,
     syscall: Numbers<'a, UInt16Type>,
     child: Numbers<'a, UInt32Type>,
-    shares_memory: &'a BooleanArray,
+    shares_memory: Option<&'a BooleanArray>,
     status: Numbers<'a, UInt32Type>,
     resident_peak: Numbers<'a, UInt64Type>,
     virtual_peak: Numbers<'a, UInt64Type>,
@@ -137,12 +167,12 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn new(batch: &'a RecordBatch) -> Result<Self, String> {
         Ok(Self {
-            time: column(batch, event::TIME)?,
-            pid: column(batch, event::PID)?,
-            tid: column(batch, event::TID)?,
+            time: dense(batch, event::TIME)?,
+            pid: dense(batch, event::PID)?,
+            tid: dense(batch, event::TID)?,
             kind: Named::new(batch, event::KIND, &schema::KINDS)?,
-            stack: column(batch, event::STACK)?,
-            in_allocator: column(batch, event::IN_ALLOCATOR)?,
+            stack: dense(batch, event::STACK)?,
+            in_allocator: dense(batch, event::IN_ALLOCATOR)?,
             function: Named::new(batch, event::FUNCTION, &schema::FUNCTIONS)?,
             address: Numbers::new(batch, event::ADDRESS)?,
             size: Numbers::new(batch, event::SIZE)?,
@@ -159,7 +189,7 @@ impl<'a> Columns<'a> {
             error_code: Numbers::new(batch, event::ERROR_CODE)?,
             syscall: Numbers::new(batch, event::SYSCALL)?,
             child: Numbers::new(batch, event::CHILD)?,
-            shares_memory: column(batch, event::SHARES_MEMORY)?,
+            shares_memory: optional(batch, event::SHARES_MEMORY)?.0,
             status: Numbers::new(batch, event::STATUS)?,
             resident_peak: Numbers::new(batch, event::RESIDENT_PEAK)?,
             virtual_peak: Numbers::new(batch, event::VIRTUAL_PEAK)?,
@@ -249,7 +279,9 @@ impl<'a> Columns<'a> {
             },
             Kind::Fork => Body::Fork {
                 child: Pid(self.child.get(row)?),
-                shares_memory: self.shares_memory.is_valid(row) && self.shares_memory.value(row),
+                shares_memory: self
+                    .shares_memory
+                    .is_some_and(|array| array.is_valid(row) && array.value(row)),
             },
             Kind::Exec => Body::Exec {
                 counts: self.counts(row)?,
@@ -288,7 +320,7 @@ impl Decode for Captured {
         let id: &PrimitiveArray<UInt64Type> = column(batch, 0)?;
         let pid: &PrimitiveArray<UInt32Type> = column(batch, 1)?;
         let time: &PrimitiveArray<UInt64Type> = column(batch, 2)?;
-        let end = Named::new(batch, 3, &schema::STACK_ENDS)?;
+        let end = Named::of(column(batch, 3)?, "end".to_owned(), &schema::STACK_ENDS)?;
         let frames: &ListArray = column(batch, 4)?;
         let row = |row| {
             let addresses = frames.value(row);
