@@ -1,5 +1,6 @@
 //! The one door for people who work on the project.
 
+mod bench;
 mod census;
 mod ci;
 mod command;
@@ -39,6 +40,11 @@ enum Command {
     },
     /// Run what CI runs: formatting, lints, docs, the eBPF object, every test
     Ci,
+    /// Measure what a part of the tracer costs
+    Bench {
+        #[command(subcommand)]
+        what: bench::What,
+    },
     /// Write a synthetic Census
     Census(census::Args),
     /// Build the BPF programs into the committed object
@@ -65,6 +71,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test => test::test(),
         Command::Install { prefix } => install::install(&prefix),
         Command::Ci => ci::ci(),
+        Command::Bench { what } => bench::run(&what),
         Command::Census(args) => census::run(&args),
         Command::Ebpf(args) => ebpf::run(&args),
         Command::Libtiledb => libtiledb::run(),

@@ -199,5 +199,5 @@ impl Image {
 /// as far as they belong to `slots`.
 fn around(number: u64, size: u64, slot: u64, slots: &Range<u64>) -> Range<u64> {
     let before = (number % size).min(slot - slots.start);
-    slot - before..(slot + (size - number % size)).min(slots.end)
+    slot - before..slot.saturating_add(size - number % size).min(slots.end)
 }

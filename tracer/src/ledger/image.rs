@@ -89,22 +89,20 @@ impl Image {
     /// The image of a forked child: a copy. What the kernel can fault in again from files is
     /// not resident in it yet; its counts of those begin at 0.
     pub(super) fn fork(&self, now: &Now) -> Self {
-        let mut mappings = self.mappings.fork();
-        self.moving
-            .iter()
-            .flat_map(|(_, moving)| &moving.pieces)
-            .for_each(|piece| mappings.insert(*piece));
-        let mut counts = [0; 4];
-        counts[tracer_ebpf::Member::Anon as usize] =
-            self.counts[tracer_ebpf::Member::Anon as usize];
-        Self {
+        let anon = tracer_ebpf::Member::Anon as usize;
+        let mut child = Self {
             heap: self.heap.fork(),
-            mappings,
+            mappings: self.mappings.fork(),
             pages: self.pages.fork(),
-            counts,
             program_break: self.program_break,
             ..Self::new(now.moment)
+        };
+        child.counts[anon] = self.counts[anon];
+        // The threads that were moving something do not exist in the child.
+        for piece in self.moving.iter().flat_map(|(_, moving)| &moving.pieces) {
+            child.replace(now, *piece, &mut Oddities::default());
         }
+        child
     }
 
     /// What it has in all.
@@ -113,8 +111,7 @@ impl Image {
             let pieces = self.moving.iter().flat_map(|(_, moving)| &moving.pieces);
             pieces
                 .filter(|piece| piece.purpose == purpose)
-                .map(Piece::length)
-                .sum::<u64>()
+                .fold(0, |sum: u64, piece| sum.wrapping_add(piece.length()))
         };
         let mapped = |purpose| {
             let moving = if self.moving.is_empty() {

@@ -205,7 +205,7 @@ fn difference(a: u64, b: u64) -> i64 {
 /// where the next begins.
 fn extents(blocks: impl Iterator<Item = Extent>) -> Vec<Extent> {
     let mut extents: Vec<_> = blocks.filter(|extent| extent.start < extent.end).collect();
-    extents.sort_unstable_by_key(|extent| (extent.start, extent.end));
+    extents.sort_unstable_by_key(|extent| (extent.start, extent.end, extent.stack));
     for i in 1..extents.len() {
         extents[i - 1].end = extents[i - 1].end.min(extents[i].start);
     }

@@ -207,7 +207,7 @@ impl Pages {
                 count -= 1;
             }
             if count > 0 {
-                next = (key + 1) * CHUNK;
+                next = (key + 1).saturating_mul(CHUNK);
             }
         }
         (wanted - count, next.min(range.end))

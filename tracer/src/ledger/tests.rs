@@ -2,6 +2,9 @@
 //! on what no kernel would send.
 
 mod by_hand;
+mod hostile;
+mod model;
+mod naive;
 
 use super::Ledger;
 use super::account::{Account, Reserver, Snapshot};

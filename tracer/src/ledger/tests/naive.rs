@@ -1,0 +1,517 @@
+//! A ledger too simple to be wrong: a record for every page, one for every block, and at
+//! every new maximum a copy of everything.
+
+use super::{PAGE, by};
+use crate::events::{Body, Cause, Event, Member};
+use crate::ledger::account::Reserver;
+use crate::units::StackId;
+use std::collections::BTreeMap;
+
+/// What a mapping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Direct,
+    Arena,
+    File,
+}
+
+/// A page of address space.
+#[derive(Clone, Copy, Debug)]
+struct Mapped {
+    stack: u64,
+    purpose: Use,
+    /// Bytes of it that were asked for.
+    asked: u64,
+    /// Pages of different mappings have different ones, though they adjoin.
+    mapping: u64,
+}
+
+/// Resident pages: how, and by whom.
+type Resident = BTreeMap<u64, (Member, u64)>;
+
+/// How a page is resident, if it is.
+type Touched = Option<(Member, u64)>;
+
+/// Pages on their way from `from` on.
+#[derive(Clone, Debug)]
+struct Moving {
+    from: u64,
+    stack: u64,
+    dont_unmap: bool,
+    pages: Vec<(u64, Mapped, Touched)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Image {
+    blocks: BTreeMap<u64, (u64, u64)>,
+    resizing: BTreeMap<u32, (u64, u64, u64)>,
+    mapped: BTreeMap<u64, Mapped>,
+    resident: Resident,
+    moving: BTreeMap<u32, Moving>,
+    taken: BTreeMap<u32, (BTreeMap<u64, Mapped>, Resident)>,
+    counts: BTreeMap<u16, u64>,
+    end: Option<u64>,
+}
+
+/// A snapshot: by reserver, and by reserver and toucher.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Picture {
+    pub(super) total: u64,
+    pub(super) reserved: Vec<(u64, u64)>,
+    pub(super) join: Vec<(Reserver, u64, u64)>,
+}
+
+/// All processes, and all as they were at the peaks.
+#[derive(Default)]
+pub(super) struct Naive {
+    images: BTreeMap<u32, Image>,
+    next_mapping: u64,
+    reserved_peak: Peak,
+    resident_peak: Peak,
+}
+
+/// A maximum and everything at it.
+#[derive(Default)]
+struct Peak {
+    total: u64,
+    images: BTreeMap<u32, Image>,
+}
+
+impl Peak {
+    fn raise(&mut self, total: u64, images: &BTreeMap<u32, Image>) {
+        if total > self.total {
+            *self = Self {
+                total,
+                images: images.clone(),
+            };
+        }
+    }
+
+    fn picture(&self) -> Picture {
+        let (mut reserved, mut join) = (BTreeMap::new(), BTreeMap::new());
+        self.images
+            .values()
+            .for_each(|image| image.paint(&mut reserved, &mut join));
+        Picture {
+            total: self.total,
+            reserved: reserved.into_iter().filter(|entry| entry.1 > 0).collect(),
+            join: join
+                .into_iter()
+                .map(|((a, b), bytes)| (a, b, bytes))
+                .collect(),
+        }
+    }
+}
+
+impl Naive {
+    pub(super) fn apply(&mut self, event: &Event) {
+        let (pid, tid, stack) = (event.pid.0, event.tid.0, event.stack.0);
+        match event.body {
+            Body::Fork { child, .. } => {
+                let copy = self.images.entry(pid).or_default().fork();
+                self.images.insert(child.0, copy);
+            }
+            Body::Exec { .. } => drop(self.images.insert(pid, Image::default())),
+            Body::Exit { .. } => drop(self.images.remove(&pid)),
+            ref body => {
+                let next = &mut self.next_mapping;
+                let image = self.images.entry(pid).or_default();
+                image.apply(next, tid, stack, event.in_allocator, body);
+            }
+        }
+        let reserved = self.images.values().map(Image::reserved).sum();
+        let resident = self.images.values().map(Image::kernel).sum();
+        self.reserved_peak.raise(reserved, &self.images);
+        self.resident_peak.raise(resident, &self.images);
+    }
+
+    /// What the peak of the reserved and that of the resident total look like.
+    pub(super) fn pictures(&self) -> [Picture; 2] {
+        [self.reserved_peak.picture(), self.resident_peak.picture()]
+    }
+
+    /// The kernel's count of a process, to be moved on.
+    pub(super) fn count(&self, pid: u32, member: Member) -> u64 {
+        self.images
+            .get(&pid)
+            .and_then(|image| image.counts.get(&(member as u16)))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+impl Image {
+    fn fork(&self) -> Self {
+        let mut copy = self.clone();
+        for (address, size, stack) in std::mem::take(&mut copy.resizing).into_values() {
+            copy.blocks.insert(address, (size, stack));
+        }
+        for moving in std::mem::take(&mut copy.moving).into_values() {
+            for (page, mapped, resident) in moving.pages {
+                copy.mapped.insert(page, mapped);
+                copy.resident.remove(&page);
+                resident.map(|resident| copy.resident.insert(page, resident));
+            }
+        }
+        copy.taken.clear();
+        copy.resident
+            .retain(|_, (member, _)| *member == Member::Anon);
+        copy.counts
+            .retain(|&member, _| member == Member::Anon as u16);
+        copy
+    }
+
+    fn reserved(&self) -> u64 {
+        let blocks = self.blocks.values().map(|block| block.0);
+        let resizing = self.resizing.values().map(|block| block.1);
+        let moving = self
+            .moving
+            .values()
+            .flat_map(|moving| moving.pages.iter().map(|page| &page.1));
+        let direct = self
+            .mapped
+            .values()
+            .chain(moving)
+            .filter(|page| page.purpose == Use::Direct);
+        blocks.chain(resizing).sum::<u64>() + direct.map(|page| page.asked).sum::<u64>()
+    }
+
+    fn kernel(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Every byte of every resident page, by its block or its mapping.
+    fn paint(&self, reserved: &mut BTreeMap<u64, u64>, join: &mut BTreeMap<(Reserver, u64), u64>) {
+        let resizing = self
+            .resizing
+            .values()
+            .map(|&(at, size, stack)| (at, size, stack));
+        let blocks = self
+            .blocks
+            .iter()
+            .map(|(&at, &(size, stack))| (at, size, stack));
+        let mut blocks: Vec<_> = blocks.chain(resizing).collect();
+        blocks
+            .iter()
+            .for_each(|block| *reserved.entry(block.2).or_default() += block.1);
+        blocks.retain(|block| block.1 > 0);
+        blocks.sort_unstable_by_key(|block| (block.0, block.0 + block.1));
+        for i in 1..blocks.len() {
+            blocks[i - 1].1 = blocks[i - 1].1.min(blocks[i].0 - blocks[i - 1].0);
+        }
+        let here = self
+            .mapped
+            .iter()
+            .map(|(&page, mapped)| (page, mapped, self.resident.get(&page).copied()));
+        let moving = self
+            .moving
+            .values()
+            .flat_map(|moving| &moving.pages)
+            .map(|page| (page.0, &page.1, page.2));
+        let unmapped = self
+            .resident
+            .iter()
+            .filter(|entry| !self.mapped.contains_key(entry.0));
+        let mut pages: Vec<_> = unmapped
+            .map(|(&page, &(member, toucher))| {
+                let rest = if member == Member::Shmem {
+                    Reserver::Unknown
+                } else {
+                    Reserver::Image
+                };
+                (page, rest, toucher)
+            })
+            .collect();
+        for (page, mapped, resident) in here.chain(moving) {
+            let rest = match mapped.purpose {
+                Use::Direct | Use::File => by(mapped.stack),
+                Use::Arena => Reserver::Slack(StackId(mapped.stack)),
+            };
+            if mapped.purpose == Use::Direct {
+                *reserved.entry(mapped.stack).or_default() += mapped.asked;
+            }
+            pages.extend(resident.map(|(_, toucher)| (page, rest, toucher)));
+        }
+        for (page, rest, toucher) in pages {
+            for byte in page * PAGE..(page + 1) * PAGE {
+                // The last block that begins at or before the byte.
+                let at = blocks.partition_point(|block| block.0 <= byte);
+                let block = at
+                    .checked_sub(1)
+                    .map(|at| blocks[at])
+                    .filter(|block| byte < block.0 + block.1);
+                let owner = block.map_or(rest, |block| by(block.2));
+                *join.entry((owner, toucher)).or_default() += 1;
+            }
+        }
+    }
+
+    fn apply(&mut self, next: &mut u64, tid: u32, stack: u64, in_allocator: bool, body: &Body) {
+        match *body {
+            Body::Alloc { address, size, .. } => {
+                self.blocks.insert(address.0, (size.0, stack));
+            }
+            Body::Free { address } => {
+                self.blocks.remove(&address.0);
+            }
+            Body::ReallocEnter { address, .. } => {
+                self.resizing.remove(&tid);
+                if let Some((size, stack)) = self.blocks.remove(&address.0) {
+                    self.resizing.insert(tid, (address.0, size, stack));
+                }
+            }
+            Body::ReallocExit { address, size, .. } => {
+                let old = self.resizing.remove(&tid);
+                if address.0 != 0 {
+                    self.blocks.insert(address.0, (size.0, stack));
+                } else if let Some((address, old, stack)) = old.filter(|_| size.0 != 0) {
+                    self.blocks.insert(address, (old, stack));
+                }
+            }
+            Body::Map {
+                address,
+                length,
+                flags,
+                fd,
+                ..
+            } => {
+                let purpose = match (in_allocator, fd >= 0 && flags & 3 == super::PRIVATE) {
+                    (true, _) => Use::Arena,
+                    (_, true) => Use::File,
+                    _ => Use::Direct,
+                };
+                self.map(next, address.0, length.0, stack, purpose);
+            }
+            Body::Unmap { address, length } => {
+                let taken = self.take(next, address.0 / PAGE, length.0.div_ceil(PAGE));
+                self.taken.insert(tid, taken);
+            }
+            Body::Advise {
+                address, length, ..
+            } => {
+                let pages = address.0 / PAGE..address.0 / PAGE + length.0.div_ceil(PAGE);
+                let gone = pages
+                    .filter_map(|page| Some((page, self.resident.remove(&page)?)))
+                    .collect();
+                self.taken.insert(tid, (BTreeMap::new(), gone));
+            }
+            Body::Failed { errno } => {
+                let (mapped, resident) = self.taken.remove(&tid).unwrap_or_default();
+                if errno != libc::ENOMEM || !mapped.is_empty() {
+                    self.mapped.extend(mapped);
+                    self.resident.extend(resident);
+                }
+            }
+            Body::Break { address } => {
+                let (from, to) = (self.end.replace(address.0).unwrap_or(address.0), address.0);
+                if from < to {
+                    let purpose = if in_allocator {
+                        Use::Arena
+                    } else {
+                        Use::Direct
+                    };
+                    self.map(next, from, to - from, stack, purpose);
+                } else if to < from {
+                    self.take(next, to / PAGE, (from - to) / PAGE);
+                }
+            }
+            Body::RemapEnter {
+                address,
+                length,
+                flags,
+                ..
+            } => {
+                let (from, count) = (address.0 / PAGE, length.0.div_ceil(PAGE));
+                self.moving.remove(&tid);
+                if count > 0 {
+                    self.split(next, from);
+                    self.split(next, from + count);
+                }
+                let pages = (from..from + count).filter_map(|page| {
+                    let mapped = self.mapped.remove(&page)?;
+                    Some((page, mapped, self.resident.remove(&page)))
+                });
+                let pages = pages.collect();
+                self.moving.insert(
+                    tid,
+                    Moving {
+                        from,
+                        stack,
+                        dont_unmap: flags & 4 != 0,
+                        pages,
+                    },
+                );
+            }
+            Body::RemapExit { address, length } => {
+                let moving = self.moving.remove(&tid);
+                moving.into_iter().for_each(|moving| {
+                    self.arrive(next, moving, address.0, length.0, stack, in_allocator)
+                });
+            }
+            Body::Resident {
+                member,
+                size,
+                cause,
+                address,
+                error_code,
+                ..
+            } => {
+                self.resident(member, size.0, cause, address.0, error_code, stack);
+            }
+            _ => {}
+        }
+    }
+
+    /// From this page on it is another mapping.
+    fn split(&mut self, next: &mut u64, page: u64) {
+        let Some(before) = page
+            .checked_sub(1)
+            .and_then(|page| self.mapped.get(&page))
+            .copied()
+        else {
+            return;
+        };
+        *next += 1;
+        let adjoining = self
+            .mapped
+            .range_mut(page..)
+            .zip(page..)
+            .take_while(|((at, mapped), page)| *at == page && mapped.mapping == before.mapping);
+        adjoining.for_each(|((_, mapped), _)| mapped.mapping = *next);
+    }
+
+    fn take(&mut self, next: &mut u64, from: u64, count: u64) -> (BTreeMap<u64, Mapped>, Resident) {
+        self.split(next, from);
+        self.split(next, from + count);
+        let mapped = (from..from + count)
+            .filter_map(|page| Some((page, self.mapped.remove(&page)?)))
+            .collect();
+        let resident =
+            (from..from + count).filter_map(|page| Some((page, self.resident.remove(&page)?)));
+        (mapped, resident.collect())
+    }
+
+    fn map(&mut self, next: &mut u64, address: u64, length: u64, stack: u64, purpose: Use) {
+        let (from, count) = (address / PAGE, length.div_ceil(PAGE));
+        self.take(next, from, count);
+        *next += 1;
+        for page in from..from + count {
+            let asked = (address + length - page * PAGE).min(PAGE);
+            self.mapped.insert(
+                page,
+                Mapped {
+                    stack,
+                    purpose,
+                    asked,
+                    mapping: *next,
+                },
+            );
+        }
+    }
+
+    fn arrive(
+        &mut self,
+        next: &mut u64,
+        moving: Moving,
+        address: u64,
+        length: u64,
+        stack: u64,
+        in_allocator: bool,
+    ) {
+        if address == 0 {
+            for (page, mapped, resident) in moving.pages {
+                self.take(next, page, 1);
+                self.mapped.insert(page, mapped);
+                resident.map(|resident| self.resident.insert(page, resident));
+            }
+            return;
+        }
+        let (to, limit) = (address / PAGE, address + length);
+        self.take(next, to, length.div_ceil(PAGE));
+        let (mut arrived, mut purpose) = (address, None);
+        for (page, mapped, resident) in moving.pages {
+            purpose = Some(mapped.purpose);
+            let new = to + page - moving.from;
+            arrived = new * PAGE;
+            if new * PAGE < limit {
+                let asked = PAGE.min(limit - new * PAGE);
+                arrived += asked;
+                self.mapped.insert(new, Mapped { asked, ..mapped });
+                resident.map(|resident| self.resident.insert(new, resident));
+            }
+            if moving.dont_unmap {
+                self.take(next, page, 1);
+                // Apart from the moved ones, as far as they belonged together.
+                let mapping = mapped.mapping | 1 << 60;
+                self.mapped.insert(page, Mapped { mapping, ..mapped });
+            }
+        }
+        if arrived < limit {
+            let purpose = purpose.unwrap_or(if in_allocator {
+                Use::Arena
+            } else {
+                Use::Direct
+            });
+            let stack = if stack == 0 { moving.stack } else { stack };
+            self.map(next, arrived, limit - arrived, stack, purpose);
+        }
+    }
+
+    fn resident(
+        &mut self,
+        member: Member,
+        size: u64,
+        cause: Cause,
+        address: u64,
+        error_code: u16,
+        stack: u64,
+    ) {
+        if cause == Cause::End {
+            return;
+        }
+        let before = self.counts.insert(member as u16, size).unwrap_or(0);
+        let grown = (size.saturating_sub(before) / PAGE).min(512);
+        if !matches!(cause, Cause::UserFault | Cause::KernelFault) {
+            return;
+        }
+        let page = address / PAGE;
+        let window = match (member, grown) {
+            (_, 256..) => 512,
+            (Member::Anon, _) => 1,
+            _ if error_code & 3 == 3 => return,
+            _ => 16,
+        };
+        let mut left = grown.max(1);
+        if window < 512
+            && self
+                .resident
+                .get(&page)
+                .is_none_or(|resident| resident.0 != member)
+        {
+            self.resident.insert(page, (member, stack));
+            left -= 1;
+        } else if window < 512 {
+            left = grown;
+        }
+        let same = |page: u64| self.mapped.get(&page).map(|mapped| mapped.mapping);
+        let first = page - page % window;
+        let mut around: Vec<_> = (first..=page)
+            .rev()
+            .take_while(|&at| same(at) == same(page))
+            .collect();
+        around.reverse();
+        around.extend((page + 1..first + window).take_while(|&at| same(at) == same(page)));
+        if window > 1 {
+            for at in around
+                .into_iter()
+                .filter(|at| !self.resident.contains_key(at))
+                .collect::<Vec<_>>()
+            {
+                if left > 0 {
+                    self.resident.insert(at, (member, stack));
+                    left -= 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Measurements: what the tracer's parts cost.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::Subcommand;
+
+/// What to measure.
+#[derive(Subcommand)]
+pub(crate) enum What {
+    /// Replay synthetic events through the ledger and through a recording
+    Ledger {
+        /// How many
+        #[arg(default_value_t = 20_000_000)]
+        events: u64,
+    },
+}
+
+/// Runs a benchmark.
+pub(crate) fn run(what: &What) -> Result<()> {
+    let What::Ledger { events } = what;
+    let status = Command::new(env!("CARGO"))
+        .args(["bench", "--package", "tracer", "--bench", "ledger", "--"])
+        .arg(events.to_string())
+        .status()
+        .context("cargo does not start")?;
+    ensure!(status.success(), "the benchmark ended with {status}");
+    Ok(())
+}
