@@ -306,7 +306,7 @@ fn a_torn_file_gives_its_whole_batches() {
     let bytes = fs::read(&path).unwrap();
     ends.push(bytes.len() as u64 - 8);
     let near = |length: &usize| {
-        ends.iter().any(|&end| end.abs_diff(*length as u64) < 20) || length % 37 == 0
+        ends.iter().any(|&end| end.abs_diff(*length as u64) < 20) || length.is_multiple_of(37)
     };
     for length in (0..bytes.len()).rev().filter(near) {
         fs::write(&path, &bytes[..length]).unwrap();
