@@ -1,20 +1,16 @@
 //! `cargo xtask test`: every test, unit and live.
 
-use crate::command::{cargo, command, root, run, succeeds};
+use crate::command::{cargo, run};
 use crate::root::Root;
-use crate::{census, libtiledb};
-use anyhow::{Result, bail};
-use std::path::PathBuf;
-
-/// What the Python side of the tests uses, by exact version.
-const PYTHON_PACKAGES: [&str; 1] = ["pyarrow==21.0.0"];
+use crate::{census, libtiledb, python};
+use anyhow::Result;
 
 /// Prepares what the tests need, then runs them all; live ones run as root.
 pub(crate) fn test() -> Result<()> {
     let become_root = Root::find()?;
     let tiledb = libtiledb::ensure()?;
     census::ensure_default()?;
-    let python = python()?;
+    let python = python::ensure()?;
 
     run(cargo().args([
         "build",
@@ -34,22 +30,4 @@ pub(crate) fn test() -> Result<()> {
         tests.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -E");
     }
     run(&mut tests)
-}
-
-/// An interpreter with [`PYTHON_PACKAGES`], in `target/venv`.
-fn python() -> Result<PathBuf> {
-    let venv = root().join("target/venv");
-    let python = venv.join("bin/python");
-    if !python.exists() {
-        run(command("python3").args(["-m", "venv"]).arg(&venv))?;
-    }
-    if !succeeds(command(&python).args(["-c", "import pyarrow"])) {
-        run(command(&python)
-            .args(["-m", "pip", "install", "--quiet"])
-            .args(PYTHON_PACKAGES))?;
-    }
-    if !succeeds(command(&python).args(["-c", "import pyarrow"])) {
-        bail!("{} can't import pyarrow", python.display());
-    }
-    Ok(python)
 }

@@ -31,8 +31,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
             .map_err(refused_program)?,
         Trace::Pages => Found::default(),
     };
-    if command.file(&environment).is_none() {
-        return Err(not_found(&args.command[0].to_string_lossy()));
+    let name = args.command[0].to_string_lossy();
+    // A path is left to exec, which knows why; a name that is nowhere need not make a folder.
+    if !name.contains('/') && command.file(&environment).is_none() {
+        return Err(not_found(&name));
     }
     let out = args
         .out_dir
@@ -93,7 +95,7 @@ fn start_collector(
         Trace::Pages => "pages",
     };
     let meta = Meta::here(mode, out_dir::words(&args.command), Some(launch.pid()));
-    let writer = Writer::create(&out_dir::recording(out), &meta)?;
+    let writer = out.act(|| Writer::create(&out_dir::recording(out), &meta))?;
     let modules = Watcher::new(launch.pid()).context("can't follow what the command maps")?;
     let ring = session.loaded().ring()?;
     let losses = session.loaded().losses()?;
@@ -160,7 +162,7 @@ fn finish(collector: Collector, out: &OutDir) -> Result<()> {
             "{lost} events were lost; the summary says which (try a larger --ring-buffer)"
         ));
     }
-    let finished = collected.writer.finish(&collected.losses)?;
+    let finished = out.act(|| collected.writer.finish(&collected.losses))?;
     if finished.not_written > 0 {
         bail!(
             "{} events could not be written to {}; `tracer report` makes reports of the rest",
@@ -189,7 +191,7 @@ fn not_found(name: &str) -> anyhow::Error {
 
 /// Nothing ran: an empty recording would only look like a result.
 fn not_executed(error: &LaunchError, out: &OutDir) -> anyhow::Error {
-    if let Err(error) = std::fs::remove_dir_all(out_dir::recording(out)) {
+    if let Err(error) = out.act(|| std::fs::remove_dir_all(out_dir::recording(out))) {
         warn(format_args!("can't remove the empty recording: {error}"));
     }
     Refused {

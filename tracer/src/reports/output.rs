@@ -61,6 +61,11 @@ impl OutDir {
         &self.path
     }
 
+    /// Does something else to files in it, as the user it is made for.
+    pub fn act<T>(&self, act: impl FnOnce() -> T) -> T {
+        act_for(self.owner, act)
+    }
+
     /// Writes a file through a temporary one, replacing what is there. A link of
     /// that name is replaced, not followed.
     ///

@@ -53,21 +53,23 @@ fn no_such_command() {
 
 #[test]
 fn a_command_that_can_not_be_executed() {
-    refused(
-        tracer(&[]).0.args(["--", "/etc/hostname"]),
-        126,
-        &["/etc/hostname", "ermission denied"],
-    );
-    refused(tracer(&[]).0.args(["--", "/tmp"]), 126, &["/tmp"]);
+    let (mut command, dir) = tracer(&[]);
+    let file = dir.path().join("plain-file");
+    std::fs::write(&file, "not a program").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    refused(command.arg("--").arg(&file), 126, &["plain-file", "ermission denied"]);
+    refused(tracer(&[]).0.args(["--", "/tmp"]), 126, &["/tmp", "ermission denied"]);
 }
 
 #[test]
-fn a_file_that_is_no_program() {
-    let (mut command, dir) = tracer(&[]);
+fn a_file_that_is_no_program_ends_as_without_the_tracer() {
+    let (mut command, dir) = tracer(&["-q"]);
     let file = dir.path().join("garbage");
     std::fs::write(&file, b"\x7fELF\x02\x01\x01garbage").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-    refused(command.arg("--").arg(&file), 126, &["garbage"]);
+    // execvp(3) hands what is no program to the shell, and so does the tracer.
+    let alone = Command::new("env").arg(&file).output().unwrap();
+    refused(command.arg("--").arg(&file), alone.status.code().unwrap(), &["garbage"]);
 }
 
 #[test]

@@ -13,7 +13,12 @@ fn a_tiny_ring_buffer_reports_its_losses_exactly() {
     );
     let stats = run.stats();
     assert_eq!(stats["complete"], true, "the recording itself is whole");
-    let lost_allocs = number(&stats["lost"]["ring_full:alloc"]);
+    let by_probe = stats["lost_by_probe"].as_array().expect("a list");
+    let lost_allocs = by_probe
+        .iter()
+        .filter(|entry| entry["cause"] == "ring_full" && entry["probe"] == "alloc")
+        .map(|entry| number(&entry["count"]))
+        .sum::<u64>();
     assert!(
         lost_allocs > 0,
         "a ring of one page can't hold a storm: {}",

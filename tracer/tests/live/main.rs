@@ -8,3 +8,4 @@ mod harness;
 mod losses;
 mod memory;
 mod recording;
+mod residency;

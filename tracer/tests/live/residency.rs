@@ -74,7 +74,7 @@ fn differences(case: &str, of_malloc: bool, mode: &str) -> Vec<String> {
         wrongs.extend(match what.as_str() {
             "reserved" => wrong(&name, sum(&stats["top_allocs"], at, "reserved_at_peak_bytes"), *truth, 0),
             "resident" => wrong(&name, sum(&stats["top_allocs"], at, "resident_at_peak_bytes"), *truth, SITE),
-            _ => wrong(&name, sum(&stats["top_touchers"], at, "touched_at_peak_bytes"), *truth, SITE),
+            _ => wrong(&name, sum(&stats["top_touchers"], at, "resident_at_peak_bytes"), *truth, SITE),
         });
     }
     let resident = &stats["resident"];
