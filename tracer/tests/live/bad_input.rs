@@ -57,8 +57,16 @@ fn a_command_that_can_not_be_executed() {
     let file = dir.path().join("plain-file");
     std::fs::write(&file, "not a program").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    refused(command.arg("--").arg(&file), 126, &["plain-file", "ermission denied"]);
-    refused(tracer(&[]).0.args(["--", "/tmp"]), 126, &["/tmp", "ermission denied"]);
+    refused(
+        command.arg("--").arg(&file),
+        126,
+        &["plain-file", "ermission denied"],
+    );
+    refused(
+        tracer(&[]).0.args(["--", "/tmp"]),
+        126,
+        &["/tmp", "ermission denied"],
+    );
 }
 
 #[test]
@@ -69,7 +77,11 @@ fn a_file_that_is_no_program_ends_as_without_the_tracer() {
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
     // execvp(3) hands what is no program to the shell, and so does the tracer.
     let alone = Command::new("env").arg(&file).output().unwrap();
-    refused(command.arg("--").arg(&file), alone.status.code().unwrap(), &["garbage"]);
+    refused(
+        command.arg("--").arg(&file),
+        alone.status.code().unwrap(),
+        &["garbage"],
+    );
 }
 
 #[test]

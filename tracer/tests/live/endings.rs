@@ -143,6 +143,7 @@ fn standard_streams_and_folder_and_environment_are_the_targets_own() {
 fn files_of_a_sudo_run_belong_to_the_user() {
     use std::os::unix::fs::MetadataExt;
     let (mut command, dir) = tracer(&["-q"]);
+    std::os::unix::fs::chown(dir.path(), Some(12345), Some(54321)).expect("root may");
     command
         .env("SUDO_UID", "12345")
         .env("SUDO_GID", "54321")

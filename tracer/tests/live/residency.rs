@@ -43,7 +43,11 @@ fn sum(list: &Value, function: &str, field: &str) -> u64 {
     list.as_array()
         .expect("a list")
         .iter()
-        .filter(|entry| entry["location"].as_str().is_some_and(|at| at.split(':').next() == Some(function)))
+        .filter(|entry| {
+            entry["location"]
+                .as_str()
+                .is_some_and(|at| at.split(':').next() == Some(function))
+        })
         .map(|entry| number(&entry[field]))
         .sum()
 }
@@ -63,7 +67,9 @@ fn differences(case: &str, of_malloc: bool, mode: &str) -> Vec<String> {
     let mut said: BTreeMap<(String, String), u64> = BTreeMap::new();
     for line in run.stdout().lines() {
         let words: Vec<_> = line.split(' ').collect();
-        *said.entry((words[0].to_owned(), words[1].to_owned())).or_default() += words[2].parse::<u64>().unwrap();
+        *said
+            .entry((words[0].to_owned(), words[1].to_owned()))
+            .or_default() += words[2].parse::<u64>().unwrap();
     }
     let mut wrongs = Vec::new();
     for ((what, at), truth) in &said {
@@ -72,9 +78,24 @@ fn differences(case: &str, of_malloc: bool, mode: &str) -> Vec<String> {
         }
         let name = format!("{case} ({mode}): {what} {at}");
         wrongs.extend(match what.as_str() {
-            "reserved" => wrong(&name, sum(&stats["top_allocs"], at, "reserved_at_peak_bytes"), *truth, 0),
-            "resident" => wrong(&name, sum(&stats["top_allocs"], at, "resident_at_peak_bytes"), *truth, SITE),
-            _ => wrong(&name, sum(&stats["top_touchers"], at, "resident_at_peak_bytes"), *truth, SITE),
+            "reserved" => wrong(
+                &name,
+                sum(&stats["top_allocs"], at, "reserved_at_peak_bytes"),
+                *truth,
+                0,
+            ),
+            "resident" => wrong(
+                &name,
+                sum(&stats["top_allocs"], at, "resident_at_peak_bytes"),
+                *truth,
+                SITE,
+            ),
+            _ => wrong(
+                &name,
+                sum(&stats["top_touchers"], at, "resident_at_peak_bytes"),
+                *truth,
+                SITE,
+            ),
         });
     }
     let resident = &stats["resident"];
