@@ -14,6 +14,21 @@ const POPULATE: [u32; 3] = [22, 23, 25];
 /// `MADV_DONTNEED_LOCKED`
 const DONTNEED_LOCKED: u32 = 24;
 
+/// How glibc reserves a heap for a thread's arena (`alloc_new_heap` in `malloc/arena.c`):
+/// `HEAP_MAX_SIZE`, or twice that to cut an aligned one out of it.
+const HEAP_FLAGS: u32 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u32;
+const HEAP_LENGTHS: [u64; 2] = [64 << 20, 128 << 20];
+
+/// A thread whose first call of the family is `free` gets its arena there, and of `free` only
+/// the entry is seen: no flag says that the mapping was the allocator's. Its form does, in a
+/// process whose blocks are followed; a program that makes the very same reservation itself
+/// is taken for an allocator.
+fn heap_of_arena(image: &Image, range: &Range<u64>, prot: u32, flags: u32) -> bool {
+    let follows_blocks = image.heap.bytes() > 0;
+    let length = range.end - range.start;
+    follows_blocks && prot == 0 && flags == HEAP_FLAGS && HEAP_LENGTHS.contains(&length)
+}
+
 /// What a new mapping is for; see the table in [`super`].
 pub(super) fn purpose(
     image: &Image,
@@ -31,7 +46,7 @@ pub(super) fn purpose(
         has(libc::MAP_FIXED) && below.is_some_and(|piece| piece.purpose == Purpose::Image)
     };
     let linked = of_file && (flags & MAP_DENYWRITE != 0 || prot & libc::PROT_EXEC as u32 != 0);
-    if in_allocator {
+    if in_allocator || heap_of_arena(image, range, prot, flags) {
         Purpose::Arena
     } else if private && (linked || over_image()) {
         Purpose::Image

@@ -17,7 +17,7 @@
 //!   direct mappings. Direct are mappings made outside of the allocator: anonymous
 //!   ones (also by `brk`, also stacks of threads) and shared ones of files and
 //!   memfds. Private mappings of files ask for a view, not for memory, and are a
-//!   number of their own; so are the allocator's mappings. Segments of a System V
+//!   number of their own; so are the allocator's mappings (see `classify`). Segments of a System V
 //!   shared memory are not known by size, and are not reserved.
 //! - `resident = anon + file + shmem`, as the kernel counts them.
 //! - Peaks are true maxima, at the granularity of events, of the sum over all

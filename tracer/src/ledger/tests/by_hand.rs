@@ -410,6 +410,30 @@ fn what_mappings_are_for() {
 }
 
 #[test]
+fn an_arena_made_by_free_is_no_reservation() {
+    let heap = |story: &mut Story, at| {
+        let (address, length) = (Address(at), Bytes(128 * MIB));
+        let body = Body::Map {
+            address,
+            length,
+            offset: 0,
+            prot: 0,
+            flags: 0x4022,
+            fd: -1,
+        };
+        story.event(stack(20), false, body);
+    };
+    let mut story = Story::new();
+    heap(&mut story, A); // no block was ever seen: what else should it be
+    story.alloc(stack(10), 0x1000, 1);
+    heap(&mut story, B);
+    story.alloc(stack(10), 0x2000, 1);
+    let peak = story.finish().reserved_peak;
+    assert_eq!(reserved(&peak), [(10, 2), (20, 128 * MIB)]);
+    assert_eq!(peak.arenas, Bytes(128 * MIB));
+}
+
+#[test]
 fn a_forked_child_has_a_copy_and_a_vforked_one_nothing() {
     let mut story = Story::new();
     story.map(stack(10), A, 4 * PAGE);
