@@ -220,8 +220,9 @@ pub fn attach(
     attached
 }
 
-/// Detaches all at once. Each waits for a grace period of the kernel (some 40 ms
-/// a link, 90 ms a perf event); together they wait as long as one.
+/// Detaches all at once. Each link waits for a grace period of the kernel;
+/// together the five of a file take 50 ms instead of 220. Perf events gain
+/// nothing: the kernel takes them off one by one, some 90 ms each.
 pub fn detach(links: Vec<Link>) {
     std::thread::scope(|scope| {
         for link in links {

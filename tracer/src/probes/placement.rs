@@ -101,10 +101,11 @@ fn candidate(text: Text<'_>, entry: &Entry, entries: &[Entry]) -> Placement {
     fallback
 }
 
-/// Whether the kernel emulates an instruction, by `branch_setup_xol_ops` and
-/// `push_setup_xol_ops` of its arch/x86/kernel/uprobes.c, which are the same
-/// from 4.18 to 6.18: `jmp rel`, `call rel`, `jcc rel`, `nop` (0x90), `push` of a
-/// 64-bit register. What only newer kernels emulate (long nops) is left out.
+/// Whether the kernel emulates an instruction: the list of `branch_setup_xol_ops`
+/// and `push_setup_xol_ops` in its arch/x86/kernel/uprobes.c, as far as all
+/// kernels that can trace (5.15 on) share it: `jmp rel`, `call rel`, `jcc rel`,
+/// `nop` (0x90), `push` of a 64-bit register. What only newer ones emulate (long
+/// nops) or some refuse (prefixes) is left out.
 fn is_emulated(bytes: &[u8]) -> bool {
     match *bytes {
         [0x50..=0x57] | [0x41, 0x50..=0x57] | [0x90] => true,

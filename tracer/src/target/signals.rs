@@ -7,6 +7,9 @@
 //! within two seconds. Ctrl-Z needs nothing: tracer and command stop and go on
 //! together, as members of one job.
 //!
+//! A signal that somebody else sends to the whole group (`kill -- -PGID`) can't
+//! be told from one to the tracer alone: the command gets it twice.
+//!
 //! The signals are blocked and read from a signalfd, so that one `poll` waits
 //! for them, for the command's end and for events, and no handler ever runs.
 //! What the tracer's parent ignores (nohup) stays ignored.
