@@ -58,13 +58,13 @@ impl Session {
 
     /// A file that the target has mapped since: it may bring an allocator of its own.
     pub(crate) fn mapped(&mut self, module: &Module) -> Result<()> {
-        if self.uprobes.is_none() || !module.path.starts_with('/') {
+        // Probes are scoped to the target: its children's heap is not followed yet.
+        if self.uprobes.is_none() || module.pid != self.target {
             return Ok(());
         }
-        // As the target sees it: it may live in another mount namespace.
-        let path = format!("/proc/{}/root{}", module.pid.0, module.path);
         let mut found = Found::default();
-        self.finder.file(path.as_ref(), &mut found);
+        self.finder
+            .modules(std::slice::from_ref(module), &mut found);
         found
             .notes
             .retain(|note| !matches!(note, Note::Unreadable(..)));
@@ -93,5 +93,12 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Session {
+    /// Each link's end waits for a grace period of the kernel: all at once, not one by one.
+    fn drop(&mut self) {
+        attach::detach(std::mem::take(&mut self.links));
     }
 }
