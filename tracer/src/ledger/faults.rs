@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | anon | one | the page |
 //! | anon, file, shmem | about a huge page | the 512 aligned pages around the address |
-//! | file, shmem | up to 16 | the page and others of its 64 KiB window (`do_fault_around`) |
+//! | file, shmem | fewer | the page and others of its 64 KiB window (`do_fault_around`), or of one as large as that |
 //! | file, shmem, down, at a write to a present page | | none: it is being copied, and the anon counter follows |
 //! | any, in a system call without a fault | n | the next n pages of the range that the call works on |
 //!
@@ -112,7 +112,9 @@ impl Image {
             return 0;
         }
         let touched = u64::from(self.pages.touch(now, Page { slot, ..page }));
-        let window = around(number, AROUND, slot, &slots);
+        // A large folio in the page cache may bring more than the window.
+        let size = AROUND.max(grown.next_power_of_two());
+        let window = around(number, size, slot, &slots);
         touched
             + self
                 .pages

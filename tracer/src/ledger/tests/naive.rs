@@ -479,7 +479,7 @@ impl Image {
             (_, 256..) => 512,
             (Member::Anon, _) => 1,
             _ if error_code & 3 == 3 => return,
-            _ => 16,
+            _ => 16.max(grown.next_power_of_two()),
         };
         let mut left = grown.max(1);
         if window < 512
