@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: the main job on a fresh machine, in one command.
 
 use crate::command::{cargo, root, run};
+use crate::portable::make_portable;
 use crate::root::Root;
 use crate::{census, libtiledb};
 use anyhow::Result;
@@ -39,6 +40,7 @@ pub(crate) fn demo() -> Result<()> {
             .env("PATH", &path)
             .args(["-o", out, "--"])
             .args(command))?;
+        make_portable(&root().join(out))?;
     }
     println!("\nFlame graphs to open in a browser:");
     for (out, _) in RUNS {

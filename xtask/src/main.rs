@@ -8,6 +8,7 @@ mod demo;
 mod ebpf;
 mod install;
 mod libtiledb;
+mod portable;
 mod python;
 mod root;
 mod test;
