@@ -94,6 +94,8 @@ struct Reserved {
     heap_bytes: u64,
     mapping_bytes: u64,
     kernel_peak_bytes: u64,
+    arena_bytes: u64,
+    file_mapping_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -131,6 +133,7 @@ struct Process<'a> {
     reserved_peak_bytes: u64,
     resident_peak_bytes: u64,
     tracked_allocs: u64,
+    mapped_peak_bytes: u64,
     kernel_reserved_peak_bytes: u64,
     kernel_resident_peak_bytes: u64,
 }
@@ -202,6 +205,8 @@ fn reserved(account: &Account) -> Reserved {
             .iter()
             .map(|p| p.kernel.virtual_peak)
             .sum(),
+        arena_bytes: peak.arenas.0,
+        file_mapping_bytes: peak.files.0,
     }
 }
 
@@ -288,6 +293,7 @@ fn process<'a>(input: &Input<'a>, process: &ProcessAccount) -> Process<'a> {
         reserved_peak_bytes: process.reserved_peak.0,
         resident_peak_bytes: process.resident_peak.0,
         tracked_allocs: process.allocs,
+        mapped_peak_bytes: process.mapped_peak.0,
         kernel_reserved_peak_bytes: process.kernel.virtual_peak,
         kernel_resident_peak_bytes: process.kernel.resident_peak,
     }

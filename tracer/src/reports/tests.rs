@@ -313,6 +313,41 @@ fn several_processes() {
 }
 
 #[test]
+fn every_field_of_the_statistics_is_documented() {
+    fn keys(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                found.extend(fields.keys().cloned());
+                fields.values().for_each(|value| keys(value, found));
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|v| keys(v, found)),
+            _ => {}
+        }
+    }
+    let mut stored = census();
+    stored.lost = vec![Lost {
+        cause: "cause".to_owned(),
+        probe: "probe".to_owned(),
+        count: 1,
+    }];
+    let mut out = Vec::new();
+    stats::Stats
+        .write(&stored.input(), &mut out)
+        .expect("written to memory");
+    let mut found = Vec::new();
+    keys(&serde_json::from_slice(&out).expect("JSON"), &mut found);
+    assert!(found.len() > 60, "{found:?}");
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/stats.md");
+    let docs = std::fs::read_to_string(docs).expect("docs/stats.md");
+    for key in found {
+        assert!(
+            docs.contains(&format!("`{key}`")),
+            "{key} is not in docs/stats.md"
+        );
+    }
+}
+
+#[test]
 fn wait_statuses() {
     let exit = |code, signal| Exit { code, signal };
     assert_eq!(Exit::from_status(0), exit(Some(0), None));

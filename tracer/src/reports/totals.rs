@@ -78,11 +78,12 @@ fn kernel(account: &Account) -> String {
     };
     let of = match account.processes.len() {
         0 | 1 => "",
-        _ => " (sums of each process's own peak)",
+        _ => "; sums of each process's own peak",
     };
     format!(
-        "VmPeak {}, VmHWM {}{of}",
+        "VmPeak {} ({} of mappings seen), VmHWM {}{of}",
         peak(|p| p.kernel.virtual_peak),
+        peak(|p| p.mapped_peak.0),
         peak(|p| p.kernel.resident_peak)
     )
 }

@@ -95,7 +95,8 @@ impl<'a> Image<'a> {
         let mut frames = Vec::with_capacity(debug.len());
         for (index, frame) in debug.into_iter().enumerate() {
             let symbol = symbol.take_if(|_| index == outermost);
-            let own = frame.function.map(|name| self.demangled(&name));
+            let own = frame.function.filter(|name| !name.is_empty());
+            let own = own.map(|name| self.demangled(&name));
             frames.push(Frame {
                 function: symbol.or(own),
                 file: frame.file.as_deref().map(escape),

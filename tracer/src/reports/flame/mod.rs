@@ -108,17 +108,21 @@ fn reserved(input: &Input<'_>) -> Tree {
 fn resident(input: &Input<'_>) -> Tree {
     let mut tree = Tree::default();
     for &(reserver, bytes) in &input.account.resident_peak.resident_by_reserver {
-        let category = |name: &str| vec![Step::category(name)];
+        let category = |name, note| vec![Step::explained(name, note)];
         let steps = match reserver {
             Reserver::Stack(id) => path(input, id),
             Reserver::Slack(id) => {
-                let mut steps = category("[slack: in arenas, in no live block]");
+                let note = "in arenas of the allocator, in no live block; below, who grew them";
+                let mut steps = category("[slack]", note);
                 steps.extend(path(input, id));
                 steps
             }
-            Reserver::Image => category("[image: the program and its libraries]"),
-            Reserver::ThreadStack => category("[thread stacks]"),
-            Reserver::Unknown => category("[unexplained]"),
+            Reserver::Image => category("[image]", "the program and its libraries"),
+            Reserver::ThreadStack => category("[stack]", "the stack that the kernel made"),
+            Reserver::Unknown => {
+                let note = "the kernel counted it; no event says whose it is";
+                category("[unexplained]", note)
+            }
         };
         tree.add(steps, bytes, bytes);
     }
@@ -129,7 +133,10 @@ fn touched(input: &Input<'_>) -> Tree {
     let mut tree = Tree::default();
     for &(id, bytes) in &input.account.resident_peak.resident_by_toucher {
         let steps = match id {
-            StackId(0) => vec![Step::category("[unknown toucher]")],
+            StackId(0) => {
+                let note = "became resident while nobody was seen to touch it";
+                vec![Step::explained("[unknown]", note)]
+            }
             id => path(input, id),
         };
         tree.add(steps, bytes, bytes);

@@ -23,6 +23,14 @@ impl Step {
         }
     }
 
+    /// Likewise, with a note on what it means.
+    pub(super) fn explained(name: &str, note: &str) -> Self {
+        Self {
+            place: Some(note.to_owned()),
+            ..Self::category(name)
+        }
+    }
+
     /// A frame of a stack.
     pub(super) fn of_frame(frame: &Frame) -> Self {
         let place = match (&frame.file, frame.line) {
