@@ -91,7 +91,7 @@ fn own_stacks_have_names_files_lines_and_inlined_frames() {
         .position(|f| f.function.as_deref() == Some(RETURN_ADDRESSES));
     let own = &named[begin.expect("the innermost function of this file")..][..4];
     // Line tables alone say nothing of an inlined function's module.
-    let names: Vec<_> = own.iter().map(last_part).collect();
+    let names: Vec<_> = own.iter().copied().map(last_part).collect();
     let test = "own_stacks_have_names_files_lines_and_inlined_frames";
     assert_eq!(
         names,
@@ -111,8 +111,8 @@ fn own_stacks_have_names_files_lines_and_inlined_frames() {
         );
     }
     let line = |frame: &Frame| frame.line.expect("a line");
-    assert_eq!(line(&own[1]), INLINED_LINE + 3);
-    assert_eq!(line(&own[2]), OUTER_LINE + 3);
+    assert_eq!(line(own[1]), INLINED_LINE + 3);
+    assert_eq!(line(own[2]), OUTER_LINE + 3);
     assert_eq!(
         named.last().and_then(|f| f.function.as_deref()),
         Some("clone3")

@@ -88,7 +88,7 @@ impl<'a> Groups<'a> {
         let index = *self.by_name.entry(frame.to_string()).or_insert(next);
         if index == next {
             self.locations.push(Location {
-                frame,
+                frame: frame.clone(),
                 stack: id,
                 ..Location::default()
             });

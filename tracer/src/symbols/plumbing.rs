@@ -192,7 +192,7 @@ const FILES: &[&str] = &[
 /// name is no plumbing: who it is is not known, and whoever called it did not
 /// ask for the memory himself.
 #[must_use]
-pub fn location(frames: &[Frame]) -> &Frame {
+pub fn location<'a>(frames: &[&'a Frame]) -> &'a Frame {
     const NONE: &Frame = &Frame {
         function: None,
         file: None,
@@ -201,11 +201,11 @@ pub fn location(frames: &[Frame]) -> &Frame {
         offset: 0,
         inlined: false,
     };
-    let real = || frames.iter().filter(|frame| !is_end(frame));
+    let real = || frames.iter().copied().filter(|frame| !is_end(frame));
     let found = real().find(|frame| !is_plumbing(frame));
     found
         .or_else(|| real().next_back())
-        .or(frames.first())
+        .or(frames.first().copied())
         .unwrap_or(NONE)
 }
 
@@ -279,7 +279,7 @@ mod tests {
 
     fn location_of(names: &[&str]) -> String {
         let frames: Vec<_> = names.iter().map(|name| frame(name)).collect();
-        location(&frames).to_string()
+        location(&frames.iter().collect::<Vec<_>>()).to_string()
     }
 
     #[test]
@@ -370,7 +370,7 @@ mod tests {
             own.clone(),
             frame("main"),
         ];
-        assert_eq!(location(&frames), &own);
+        assert_eq!(location(&frames.each_ref()), &own);
     }
 
     #[test]
@@ -381,6 +381,6 @@ mod tests {
             ..Frame::default()
         };
         let frames = [frame("malloc"), stripped, frame("main")];
-        assert_eq!(location(&frames).to_string(), "libfoo.so+0x1234");
+        assert_eq!(location(&frames.each_ref()).to_string(), "libfoo.so+0x1234");
     }
 }

@@ -7,6 +7,7 @@ use crate::events::{Captured, Module};
 use crate::recording::Symbol;
 use crate::units::{Pid, StackId};
 use rustc_hash::FxHashMap;
+use std::sync::LazyLock;
 
 /// The frames of every stack, each different frame kept once.
 #[derive(Clone, Debug, Default)]
@@ -71,22 +72,23 @@ impl SymbolTable {
     /// Frames of a stack, innermost first; never empty: a stack that is not
     /// here is a frame that says why.
     #[must_use]
-    pub fn frames(&self, id: StackId) -> Vec<Frame> {
+    pub fn frames(&self, id: StackId) -> Vec<&Frame> {
+        static NONE: LazyLock<Frame> = LazyLock::new(|| Reason::NoStack.frame());
+        static LOST: LazyLock<Frame> = LazyLock::new(|| Reason::StackLost.frame());
         match self.stacks.get(&id) {
             Some(numbers) if !numbers.is_empty() => {
-                let frame = |&number: &u32| self.frames[number as usize].clone();
+                let frame = |&number: &u32| &self.frames[number as usize];
                 numbers.iter().map(frame).collect()
             }
-            _ if id == StackId(0) => vec![Reason::NoStack.frame()],
-            _ => vec![Reason::StackLost.frame()],
+            _ if id == StackId(0) => vec![&NONE],
+            _ => vec![&LOST],
         }
     }
 
     /// The frame that answers for what the stack did (see [`plumbing::location`]).
     #[must_use]
-    pub fn location(&self, id: StackId) -> Frame {
-        let frames = self.frames(id);
-        plumbing::location(&frames).clone()
+    pub fn location(&self, id: StackId) -> &Frame {
+        plumbing::location(&self.frames(id))
     }
 
     /// The process in which a stack was first seen.
@@ -228,8 +230,8 @@ mod tests {
     #[test]
     fn an_absent_stack_is_a_frame_with_a_reason() {
         let table = SymbolTable::default();
-        assert_eq!(table.frames(StackId(0)), [Reason::NoStack.frame()]);
-        assert_eq!(table.frames(StackId(1)), [Reason::StackLost.frame()]);
-        assert_eq!(table.location(StackId(1)), Reason::StackLost.frame());
+        assert_eq!(table.frames(StackId(0)), [&Reason::NoStack.frame()]);
+        assert_eq!(table.frames(StackId(1)), [&Reason::StackLost.frame()]);
+        assert_eq!(table.location(StackId(1)), &Reason::StackLost.frame());
     }
 }

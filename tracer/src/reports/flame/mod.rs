@@ -155,6 +155,6 @@ fn path(input: &Input<'_>, id: StackId) -> Vec<Step> {
         steps.push(Step::category(&format!("[{} {name}]", pid.0)));
     }
     let frames = input.symbols.frames(id);
-    steps.extend(frames.iter().rev().map(Step::of_frame));
+    steps.extend(frames.into_iter().rev().map(Step::of_frame));
     steps
 }
