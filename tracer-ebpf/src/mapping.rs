@@ -5,7 +5,7 @@
 //! then fails is taken back by [`Kind::Failed`].
 
 use crate::alloc::enclosing;
-use crate::kernel::in_compat_syscall;
+use crate::kernel::{in_compat_syscall, user_regs};
 use crate::ring;
 use crate::stack::{Regs, capture};
 use crate::state::{NO_SYSCALL, Syscall, Thread, current_ids, current_thread, known_thread};
@@ -61,16 +61,23 @@ static KIND_OF: [u8; 256] = {
 /// See [`KIND_OF`].
 const COMPAT: u8 = 0x80;
 
+/// What [`KIND_OF`] says of a system call number. Volatile, so that it stays a
+/// look-up.
+#[inline(always)]
+fn kind_of(nr: u64) -> u8 {
+    if nr >= KIND_OF.len() as u64 {
+        return 0;
+    }
+    // SAFETY: just checked.
+    unsafe { core::ptr::read_volatile(KIND_OF.as_ptr().add(nr as usize)) }
+}
+
 /// Every system call of every process enters here: the number is looked at
 /// first, since it comes in a register.
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let nr: u64 = ctx.arg(1);
-    if nr >= KIND_OF.len() as u64 {
-        return 0;
-    }
-    // SAFETY: just checked. Volatile, so that it stays a look-up.
-    let kind = unsafe { core::ptr::read_volatile(KIND_OF.as_ptr().add(nr as usize)) };
+    let kind = kind_of(nr);
     if kind == 0 {
         return 0;
     }
@@ -87,9 +94,13 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// And leaves here.
+/// And leaves here. Again the number is looked at first: a load from the saved
+/// registers costs less than a look-up of the thread.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) -> i32 {
+    if kind_of(user_regs().syscall as u64) == 0 {
+        return 0;
+    }
     let (_, tid) = current_ids();
     if let Some(thread) = known_thread(tid)
         && thread.syscall.number != NO_SYSCALL

@@ -220,7 +220,7 @@ impl Loaded {
             .take_map("EVENTS")
             .ok_or_else(|| missing("EVENTS"))?;
         let ring: RingBuf<MapData> = map.try_into().map_err(object_error)?;
-        Ok(Ring::new(ring))
+        Ring::new(ring).map_err(object_error)
     }
 
     /// The counters of what was lost. There is one: the second call fails.

@@ -3,19 +3,28 @@
 use super::decode::{Record, decode};
 use aya::maps::{MapData, RingBuf};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::os::fd::AsFd;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::time::Duration;
 
 /// The reading end of the ring buffer.
 pub struct Ring {
     ring: RingBuf<MapData>,
+    wakeups: Epoll,
     malformed: u64,
 }
 
 impl Ring {
-    pub(super) fn new(ring: RingBuf<MapData>) -> Self {
-        Self { ring, malformed: 0 }
+    pub(super) fn new(ring: RingBuf<MapData>) -> nix::Result<Self> {
+        let wakeups = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        // By edge: the buffer is readable as soon as one event is pending, but
+        // wakes its reader only when much is.
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        wakeups.add(&ring, EpollEvent::new(flags, 0))?;
+        Ok(Self {
+            ring,
+            wakeups,
+            malformed: 0,
+        })
     }
 
     /// Hands at most `limit` records to `sink`, in the order in which they were
@@ -36,16 +45,16 @@ impl Ring {
         taken
     }
 
-    /// Waits until the buffer is a quarter full or the time is over, whichever
-    /// is first. The programs don't announce every event: call
-    /// [`Self::drain`] in either case.
+    /// Waits until the programs announce that the buffer is a quarter full, or
+    /// the time is over, whichever is first. They don't announce every event:
+    /// call [`Self::drain`] in either case.
     ///
     /// # Errors
-    /// What poll(2) says; a signal that arrives is no error.
+    /// What epoll_wait(2) says; a signal that arrives is no error.
     pub fn wait(&self, at_most: Duration) -> nix::Result<()> {
-        let mut wanted = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
-        let at_most = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::MAX);
-        match poll(&mut wanted, at_most) {
+        let mut event = [EpollEvent::empty()];
+        let at_most = EpollTimeout::try_from(at_most).unwrap_or(EpollTimeout::MAX);
+        match self.wakeups.wait(&mut event, at_most) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error),
         }
