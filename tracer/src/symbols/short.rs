@@ -14,6 +14,14 @@ pub fn short_name(function: &str) -> String {
             rest = &rest[operator.len()..];
             continue;
         }
+        // The arrow of `fn() -> T` closes nothing.
+        if let Some(tail) = rest.strip_prefix("->") {
+            if depth == 0 {
+                out.push_str("->");
+            }
+            rest = tail;
+            continue;
+        }
         match c {
             // `<T as Trait>::f` begins with one: what stands in it is the name.
             '<' if out.is_empty() => out.push(c),
@@ -79,6 +87,7 @@ mod tests {
             ("a::operator<<(std::ostream&, int)", "a::operator<<"),
             ("workload::main::{{closure}}", "workload::main::{{closure}}"),
             ("[no stack]", "[no stack]"),
+            ("call_once<fn() -> core::Result<A, B>, C>", "call_once<…>"),
             ("f<", "f<…>"),
             (">>", ">>"),
             ("(", "("),
