@@ -63,6 +63,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) config: Vec<(String, String)>,
 
+    /// Print as well how much of the read passed inside libtiledb, as `submit took …`
+    #[arg(long)]
+    pub(crate) timings: bool,
+
     /// The libtiledb to load, instead of the first one found (see TILEDB_LIB)
     #[arg(long, value_name = "FILE")]
     pub(crate) libtiledb: Option<PathBuf>,

@@ -48,6 +48,9 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
             )
         })
     })?;
+    if cli.timings {
+        println!("submit took {}s", Seconds(table.submitting.as_secs_f64()));
+    }
     let whole = timed(&format!("{name}-df"), || Ok(table.materialize()?))?;
     drop((table, ctx));
 

@@ -1,4 +1,6 @@
-//! Measurements: what the tracer's parts cost.
+//! Measurements: what the parts cost.
+
+mod workload;
 
 use std::process::Command;
 
@@ -14,11 +16,19 @@ pub(crate) enum What {
         #[arg(default_value_t = 20_000_000)]
         events: u64,
     },
+    /// Fetch from full-size synthetic Censuses, beside Python's TileDB-SOMA
+    Workload(workload::Args),
 }
 
 /// Runs a benchmark.
 pub(crate) fn run(what: &What) -> Result<()> {
-    let What::Ledger { events } = what;
+    match what {
+        What::Ledger { events } => ledger(*events),
+        What::Workload(args) => workload::run(args),
+    }
+}
+
+fn ledger(events: u64) -> Result<()> {
     let status = Command::new(env!("CARGO"))
         .args(["bench", "--package", "tracer", "--bench", "ledger", "--"])
         .arg(events.to_string())

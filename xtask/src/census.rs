@@ -70,16 +70,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The default synthetic Census, written the first time.
 #[allow(dead_code, reason = "for `cargo xtask demo`")]
 pub(crate) fn ensure_default() -> Result<PathBuf> {
-    let out = default_directory()?;
+    ensure_at(DEFAULT, &Spec::default())
+}
+
+/// The Census of that name in the target directory, written the first time.
+pub(crate) fn ensure_at(name: &str, spec: &Spec) -> Result<PathBuf> {
+    let out = libtiledb::target_directory()?.join(name);
     if !out.join("__group").is_dir() {
-        write(&out, &Spec::default())?;
+        write(&out, spec)?;
     }
     Ok(out)
 }
 
+/// The name under which the workload looks for it.
+const DEFAULT: &str = "census";
+
 /// Where the workload looks for it.
 fn default_directory() -> Result<PathBuf> {
-    Ok(libtiledb::target_directory()?.join("census"))
+    Ok(libtiledb::target_directory()?.join(DEFAULT))
 }
 
 /// Threads of libtiledb's while it writes; each holds tiles of its own.

@@ -41,7 +41,7 @@ enum Command {
     },
     /// Run what CI runs: formatting, lints, docs, the eBPF object, every test
     Ci,
-    /// Measure what a part of the tracer costs
+    /// Measure what a part costs
     Bench {
         #[command(subcommand)]
         what: bench::What,
@@ -51,7 +51,7 @@ enum Command {
     /// Build the BPF programs into the committed object
     Ebpf(ebpf::Args),
     /// Fetch libtiledb into target/, and print where it is
-    Libtiledb,
+    Libtiledb(libtiledb::Args),
     /// Install the Python packages that the tests compare with into target/, and print where
     Python,
 }
@@ -75,7 +75,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { what } => bench::run(&what),
         Command::Census(args) => census::run(&args),
         Command::Ebpf(args) => ebpf::run(&args),
-        Command::Libtiledb => libtiledb::run(),
+        Command::Libtiledb(args) => libtiledb::run(&args),
         Command::Python => python::run(),
     }
 }

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema as ArrowSchema, SchemaRef};
@@ -137,6 +138,7 @@ impl DataFrame {
             schema,
             buffer_bytes: options.buffer_bytes,
             done: false,
+            submitting: Duration::ZERO,
         })
     }
 }
@@ -148,6 +150,7 @@ pub struct Batches {
     schema: SchemaRef,
     buffer_bytes: usize,
     done: bool,
+    submitting: Duration,
 }
 
 impl Batches {
@@ -157,11 +160,12 @@ impl Batches {
     }
 
     /// Reads to the end.
-    pub fn table(self) -> Result<Table> {
-        let schema = self.schema.clone();
+    pub fn table(mut self) -> Result<Table> {
+        let batches = self.by_ref().collect::<Result<_>>()?;
         Ok(Table {
-            schema,
-            batches: self.collect::<Result<_>>()?,
+            schema: self.schema,
+            batches,
+            submitting: self.submitting,
         })
     }
 
@@ -174,7 +178,9 @@ impl Batches {
             .map(|column| ColumnBuffer::alloc(&column.column, self.buffer_bytes))
             .collect::<Result<Vec<_>>>()?;
         let mut fields: Vec<Field<'_>> = buffers.iter_mut().map(ColumnBuffer::field).collect();
+        let start = Instant::now();
         let outcome = self.query.submit(&mut fields)?;
+        self.submitting += start.elapsed();
         let rows = buffers.first().map_or(0, ColumnBuffer::cells);
         match outcome {
             Outcome::Complete => self.done = true,

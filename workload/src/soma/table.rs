@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use arrow::array::{ArrayData, MutableArrayData, RecordBatch, RecordBatchOptions, make_array};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
@@ -9,6 +11,8 @@ pub struct Table {
     pub schema: SchemaRef,
     /// One or more, the first of which may have no rows.
     pub batches: Vec<RecordBatch>,
+    /// How much of the read's time passed inside libtiledb.
+    pub submitting: Duration,
 }
 
 impl Table {

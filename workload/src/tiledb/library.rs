@@ -20,7 +20,7 @@ impl Library {
     /// one, in this order: `../lib/tracer/` beside the executable (an installed copy),
     /// `$CONDA_PREFIX/lib`, `libtiledb.so` by the dynamic linker, `libtiledb/` under the `target`
     /// directory that the executable was built into (`cargo xtask libtiledb` puts it there), and
-    /// the `tiledb.libs` of the active Python's site-packages.
+    /// the wheels `tiledb` and `tiledbsoma` in the active Python's site-packages.
     pub fn find(explicit: Option<&Path>) -> Result<Arc<Self>> {
         let named = explicit.map(Path::to_owned).or_else(|| {
             env::var_os("TILEDB_LIB")
@@ -121,11 +121,12 @@ fn places() -> Vec<Place> {
             .into_iter()
             .map(|target| Place::directory(target.join("libtiledb"))),
     );
-    places.extend(
-        site_packages()
-            .into_iter()
-            .map(|path| Place::directory(path.join("tiledb.libs"))),
-    );
+    for packages in site_packages() {
+        // Where the wheels have put it over the years.
+        for wheel in ["tiledb.libs", "tiledbsoma.libs", "tiledb"] {
+            places.push(Place::directory(packages.join(wheel)));
+        }
+    }
     places
 }
 
@@ -172,7 +173,7 @@ fn library_in(directory: &Path) -> Option<PathBuf> {
                     name.contains(".so")
                         && name
                             .strip_prefix("libtiledb")
-                            .is_some_and(|rest| rest.starts_with(['-', '.']))
+                            .is_some_and(|rest| rest.starts_with(".so") || rest.starts_with('-'))
                 })
         })
         .max()

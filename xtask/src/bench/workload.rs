@@ -1,0 +1,181 @@
+//! The workload against Python's TileDB-SOMA, on synthetic Censuses of both shapes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use workload::census::{FULL_CELLS, Shape, Spec};
+
+use crate::{census, libtiledb, python};
+
+/// How much to measure.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Cells of each Census; the real one has as many as the default
+    #[arg(long, default_value_t = FULL_CELLS)]
+    cells: u64,
+    /// Runs of each fetch, one after the other in turn; the medians count
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+}
+
+/// `sm.mem.total_budget`, the same for both.
+const BUDGET: &str = "10737418240";
+/// The steps that both report.
+const STEPS: [&str; 4] = ["open", "query", "obs", "obs-df"];
+
+/// Seconds by step, with `submit` (the part of `obs` inside libtiledb) for the workload, and
+/// `resident`, the greatest resident set in bytes.
+type Figures = HashMap<String, f64>;
+
+/// `cargo xtask bench workload`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ensure!(args.runs > 0, "no runs, no medians");
+    let bench = Bench {
+        library: libtiledb::ensure()?,
+        python: python::ensure()?,
+        workload: libtiledb::target_directory()?.join("release/workload"),
+        scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/tests/python"),
+    };
+    let built = Command::new("cargo")
+        .args(["build", "--release", "--package", "workload"])
+        .status()?;
+    ensure!(built.success(), "the workload doesn't build");
+    println!(
+        "Medians of {} runs in turn, warm cache, {} cells, budget 10 GiB.",
+        args.runs, args.cells
+    );
+    println!("`obs` is the Arrow table over the read buffers in both. `obs-df` is one contiguous");
+    println!("Arrow table (workload), a pandas DataFrame (Python).\n");
+    println!("| fetch | | open | query | obs | of it in libtiledb | obs-df | VmHWM |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for (shape, name) in [
+        (Shape::Clustered, "clustered"),
+        (Shape::Scattered, "scattered"),
+    ] {
+        let spec = Spec {
+            cells: args.cells,
+            shape,
+            ..Spec::default()
+        };
+        let uri = census::ensure_at(&format!("census-{name}-{}", args.cells), &spec)?;
+        for tissue in ["ureter", "lung"] {
+            bench.compare(&uri, name, tissue, args.runs)?;
+        }
+    }
+    Ok(())
+}
+
+struct Bench {
+    library: PathBuf,
+    python: PathBuf,
+    workload: PathBuf,
+    scripts: PathBuf,
+}
+
+impl Bench {
+    /// Prints the medians of both, and their ratio.
+    fn compare(&self, uri: &Path, shape: &str, tissue: &str, runs: usize) -> Result<()> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        // One of each first, which warms the cache and doesn't count.
+        for run in 0..=runs {
+            let (our, their) = (self.ours(uri, tissue)?, self.theirs(uri, tissue)?);
+            if run > 0 {
+                ours.push(our);
+                theirs.push(their);
+            }
+        }
+        let (ours, theirs) = (medians(&ours), medians(&theirs));
+        println!("| {shape} {tissue} | workload | {} |", cells(&ours));
+        println!("| | Python | {} |", cells(&theirs));
+        let ratio = |key: &str| format!("{:.2}", ours[key] / theirs[key]);
+        let ratios: Vec<_> = STEPS.iter().map(|step| ratio(step)).collect();
+        let [open, query, obs, df] = &ratios[..] else {
+            return Ok(());
+        };
+        println!(
+            "| | ratio | {open} | {query} | {obs} | | {df} | {} |",
+            ratio("resident")
+        );
+        Ok(())
+    }
+
+    fn ours(&self, uri: &Path, tissue: &str) -> Result<Figures> {
+        let mut command = self.measured(&self.workload);
+        command
+            .arg("--timings")
+            .arg("--uri")
+            .arg(uri)
+            .args(["-t", tissue, "-b", BUDGET]);
+        let (said, mut figures) = answer(command.env("TILEDB_LIB", &self.library))?;
+        for line in said.lines() {
+            if let Some((step, seconds)) = line.split_once(" took ") {
+                figures.insert(step.to_owned(), seconds.trim_end_matches('s').parse()?);
+            }
+        }
+        Ok(figures)
+    }
+
+    fn theirs(&self, uri: &Path, tissue: &str) -> Result<Figures> {
+        let mut command = self.measured(&self.python);
+        command
+            .arg(self.scripts.join("bench.py"))
+            .arg(uri)
+            .args([tissue, BUDGET]);
+        let (said, mut figures) = answer(&mut command)?;
+        let steps: Figures = serde_json::from_str(&said).with_context(|| said.clone())?;
+        figures.extend(steps);
+        Ok(figures)
+    }
+
+    /// A command whose last line says how much memory it had resident.
+    fn measured(&self, program: &Path) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(self.scripts.join("measure.py")).arg(program);
+        command
+    }
+}
+
+/// What a measured command said, and its resident set.
+fn answer(command: &mut Command) -> Result<(String, Figures)> {
+    let output = command.output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{command:?} failed:\n{errors}");
+    let said = String::from_utf8(output.stdout)?;
+    let (said, resident) = said
+        .trim_end()
+        .rsplit_once('\n')
+        .context("nothing was said")?;
+    Ok((
+        said.to_owned(),
+        Figures::from([("resident".to_owned(), resident.parse()?)]),
+    ))
+}
+
+fn medians(runs: &[Figures]) -> Figures {
+    let Some(first) = runs.first() else {
+        return Figures::new();
+    };
+    let median = |key: &str| {
+        let mut values: Vec<f64> = runs
+            .iter()
+            .filter_map(|run| run.get(key).copied())
+            .collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    first.keys().map(|key| (key.clone(), median(key))).collect()
+}
+
+/// Seconds, and the resident set in megabytes.
+fn cells(figures: &Figures) -> String {
+    let seconds = |key: &str| {
+        figures
+            .get(key)
+            .map_or(String::new(), |s| format!("{s:.3} s"))
+    };
+    let [open, query, obs, submit, df] = ["open", "query", "obs", "submit", "obs-df"].map(seconds);
+    let resident = figures["resident"] / 1e6;
+    format!("{open} | {query} | {obs} | {submit} | {df} | {resident:.0} MB")
+}
