@@ -28,7 +28,7 @@ pub(crate) fn ensure() -> Result<PathBuf> {
     if fs::read_to_string(&done).is_ok_and(|installed| installed == REQUIREMENTS) {
         return Ok(interpreter);
     }
-    eprintln!("Installing TileDB-SOMA for the tests to compare with (some 1.5 GB, minutes) …");
+    eprintln!("Installing TileDB-SOMA for the tests to compare with (some 1.5 GB) …");
     call("python3", &["-m", "venv"], &directory)
         .context("no virtual environment (on Debian: apt-get install python3-venv)")?;
     let wanted = directory.join("wanted.txt");
@@ -39,6 +39,7 @@ pub(crate) fn ensure() -> Result<PathBuf> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
+        "--no-deps",
         "--requirement",
     ];
     call(&interpreter, &pip, &wanted)?;

@@ -10,6 +10,7 @@ pub(crate) fn test() -> Result<()> {
     let become_root = Root::find()?;
     let tiledb = libtiledb::ensure()?;
     census::ensure_default()?;
+    libtiledb::ensure_older()?;
     let python = python::ensure()?;
 
     run(cargo().args([
