@@ -26,6 +26,9 @@ Words:
 /// family, every mapping and every page that becomes resident, each with its call stack.
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    override_usage = "tracer [OPTIONS] [--] COMMAND [ARGS]...\n       tracer report RECORDING [-o DIR]"
+)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
     /// Another job than tracing a command.

@@ -24,7 +24,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("tracer: {error:#}");
+            eprintln!("tracer: {}", told_once(&error));
             ExitCode::from(
                 error
                     .downcast_ref::<Refused>()
@@ -32,6 +32,19 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
             )
         }
     }
+}
+
+/// The chain of causes in one line. Some errors quote their cause themselves: once is enough.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match text.is_empty() {
+            true => text = cause,
+            false if text.contains(&cause) => {}
+            false => text = format!("{text}: {cause}"),
+        }
+    }
+    text
 }
 
 /// An error with an exit status of its own: a command that can't be run.
