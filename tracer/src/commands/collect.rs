@@ -13,9 +13,8 @@ use tracer::probes::decode::Record;
 use tracer::probes::losses::Losses;
 use tracer::probes::modules::Watcher;
 use tracer::probes::ring::Ring;
-use tracer::recording::Writer;
+use tracer::recording::{Writer, monotonic};
 use tracer::symbols::Symbolizer;
-use tracer::units::Nanos;
 
 /// Records taken at once, before mapped files are looked at again.
 const BATCH: usize = 16_384;
@@ -125,7 +124,8 @@ impl Work {
             if stopping {
                 break;
             }
-            tell_failure(self.streams.writer.tick(now()));
+            // A target that idles must not keep its last batch from the disk.
+            tell_failure(self.streams.writer.tick(monotonic()));
             self.streams.ring.wait(PAUSE)?;
         }
         self.take_modules();
@@ -208,14 +208,6 @@ impl Work {
         }
         Ok(losses)
     }
-}
-
-/// Now, by the clock of the events: a target that idles must not keep its last batch from the disk.
-fn now() -> Nanos {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
-    now.map_or(Nanos(0), |now| {
-        Nanos(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
-    })
 }
 
 /// The writer says a failure once, and counts from then on.

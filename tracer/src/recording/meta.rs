@@ -125,7 +125,8 @@ impl Meta {
 }
 
 /// Now, by the clock of the events.
-fn monotonic() -> Nanos {
+#[must_use]
+pub fn monotonic() -> Nanos {
     let mut now = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

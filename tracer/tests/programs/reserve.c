@@ -3,12 +3,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "syscall.h"
+
 #define MIB (1ul << 20)
 #define SITE __attribute__((noinline)) static
 
 SITE char *map_256_touch_32(void) {
-    char *p = mmap(0, 256 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) abort();
+    char *p = raw_mmap(0, 256 * MIB, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     return p;
 }
 SITE char *malloc_512_touch_16(void) {
@@ -20,8 +21,7 @@ SITE void touch_32(char *p) { memset(p, 1, 32 * MIB); }
 SITE void touch_16(char *p) { memset(p + 100 * MIB, 1, 16 * MIB); }
 // Goes before the peaks: must be in neither.
 SITE void gone_before(void) {
-    char *p = mmap(0, 64 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) abort();
+    char *p = raw_mmap(0, 64 * MIB, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     memset(p, 1, 8 * MIB);
     munmap(p, 64 * MIB);
 }

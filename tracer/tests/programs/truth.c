@@ -22,6 +22,8 @@
 #define MIB (1ul << 20)
 #define PAGE 4096ul
 #define SITE __attribute__((noinline))
+
+#include "syscall.h"
 #define NEED(what) do { if (!(what)) { perror(#what); _exit(3); } } while (0)
 
 static char line[1 << 16];
@@ -32,10 +34,8 @@ static void say(const char *what, const char *site, size_t bytes) {
     used += snprintf(line + used, sizeof line - used, "%s %s %zu\n", what, site, bytes);
 }
 
-static void *map(size_t length, int flags) {
-    void *p = mmap(0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-    NEED(p != MAP_FAILED);
-    return p;
+INLINE void *map(size_t length, int flags) {
+    return raw_mmap(0, length, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
 }
 
 // Macros, so that the function that touches is the one that is named.
@@ -106,7 +106,7 @@ static void zero_reads(void) {
 }
 
 SITE static void touch_by_kernel(int fd, char *p, size_t length) {
-    for (size_t at = 0; at < length; at += MIB) NEED(read(fd, p + at, MIB) == (ssize_t)MIB);
+    for (size_t at = 0; at < length; at += MIB) NEED(raw(SYS_read, fd, (long)(p + at), MIB, 0, 0, 0) == (long)MIB);
 }
 
 static void kernel_read(void) {
@@ -126,7 +126,7 @@ static void populate(void) {
     say("touched", "site_a", 16 * MIB);
 }
 
-SITE static void touch_by_mlock(char *p, size_t length) { NEED(mlock(p, length) == 0); }
+SITE static void touch_by_mlock(char *p, size_t length) { NEED(raw(SYS_mlock, (long)p, length, 0, 0, 0, 0) == 0); }
 
 static void locked(void) {
     char *p = site_a(16 * MIB, 0);
@@ -171,8 +171,7 @@ static void huge_split(void) {
 }
 
 SITE static char *site_file(int fd, size_t length) {
-    char *p = mmap(0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-    NEED(p != MAP_FAILED);
+    char *p = raw_mmap(0, length, MAP_PRIVATE, fd);
     return p;
 }
 SITE static void touch_by_read(char *p, size_t length) { read_pages(p, length); }
@@ -186,8 +185,7 @@ static void private_file(void) {
 }
 
 static void shared(void) {
-    char *p = mmap(0, 16 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    NEED(p != MAP_FAILED);
+    char *p = raw_mmap(0, 16 * MIB, MAP_SHARED | MAP_ANONYMOUS, -1);
     touch_a(p + MIB, 4 * MIB);
     say("reserved", "shared", 16 * MIB);
     say("resident", "shared", 4 * MIB);
@@ -197,8 +195,7 @@ static void shared(void) {
 static void memfd(void) {
     int fd = memfd_create("truth", 0);
     NEED(fd >= 0 && ftruncate(fd, 16 * MIB) == 0);
-    char *p = mmap(0, 16 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    NEED(p != MAP_FAILED);
+    char *p = raw_mmap(0, 16 * MIB, MAP_SHARED, fd);
     touch_a(p + MIB, 4 * MIB);
     say("resident", "memfd", rss(p, 16 * MIB));
 }
@@ -260,8 +257,7 @@ static void freed_lazily(void) {
 }
 
 static void removed(void) {
-    char *p = mmap(0, 16 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    NEED(p != MAP_FAILED);
+    char *p = raw_mmap(0, 16 * MIB, MAP_SHARED | MAP_ANONYMOUS, -1);
     touch_a(p, 8 * MIB);
     NEED(madvise(p + 2 * MIB, 4 * MIB, MADV_REMOVE) == 0);
     touch_b(site_b(16 * MIB, 0), 12 * MIB);
@@ -281,7 +277,7 @@ static void unmapped_in_part(void) {
 }
 
 SITE static void site_fixed(char *p, size_t length) {
-    NEED(mmap(p, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p);
+    NEED(raw_mmap(p, length, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1) == p);
 }
 
 static void mapped_over(void) {
@@ -298,9 +294,9 @@ static void mapped_over(void) {
 }
 
 SITE static char *site_remap(char *p, size_t from, size_t to, int flags) {
-    char *q = mremap(p, from, to, flags);
-    NEED(q != MAP_FAILED);
-    return q;
+    long q = raw(SYS_mremap, (long)p, from, to, flags, 0, 0);
+    NEED(q > 0);
+    return (char *)q;
 }
 
 static void remapped(void) {
@@ -315,10 +311,10 @@ static void remapped(void) {
 }
 
 static void break_both_ways(void) {
-    char *p = sbrk(16 * MIB);
-    NEED(p != (void *)-1);
+    char *p = (char *)raw(SYS_brk, 0, 0, 0, 0, 0, 0);
+    NEED(raw(SYS_brk, (long)p + 16 * MIB, 0, 0, 0, 0, 0) == (long)p + (long)(16 * MIB));
     touch_a(p, 8 * MIB);
-    NEED(sbrk(-12 * (intptr_t)MIB) != (void *)-1);
+    NEED(raw(SYS_brk, (long)p + 4 * MIB, 0, 0, 0, 0, 0) == (long)p + (long)(4 * MIB));
     touch_b(site_b(32 * MIB, 0), 16 * MIB);
     say("reserved", "break_both_ways", 4 * MIB);
     say("resident", "break_both_ways", 4 * MIB);
