@@ -28,6 +28,20 @@ pub struct Tid(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StackId(pub u64);
 
+impl Nanos {
+    /// Now: the clock that `bpf_ktime_get_ns` and perf records use as well.
+    #[must_use]
+    pub fn now() -> Self {
+        let mut now = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the pointer is to a timespec of our own; the clock exists on every Linux.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+        Self(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+}
+
 impl Bytes {
     /// Nothing.
     pub const ZERO: Self = Self(0);

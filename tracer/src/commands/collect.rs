@@ -13,8 +13,9 @@ use tracer::probes::decode::Record;
 use tracer::probes::losses::Losses;
 use tracer::probes::modules::Watcher;
 use tracer::probes::ring::Ring;
-use tracer::recording::{Writer, monotonic};
+use tracer::recording::Writer;
 use tracer::symbols::Symbolizer;
+use tracer::units::Nanos;
 
 /// Records taken at once, before mapped files are looked at again.
 const BATCH: usize = 16_384;
@@ -125,7 +126,7 @@ impl Work {
                 break;
             }
             // A target that idles must not keep its last batch from the disk.
-            tell_failure(self.streams.writer.tick(monotonic()));
+            tell_failure(self.streams.writer.tick(Nanos::now()));
             self.streams.ring.wait(PAUSE)?;
         }
         self.take_modules();

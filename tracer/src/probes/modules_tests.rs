@@ -43,7 +43,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn exec_itself_and_the_dynamic_linker_are_seen() {
-    let before = maps::now();
+    let before = Nanos::now();
     let (modules, pid) = watch(&["/bin/true"]);
     let own = names(&modules, pid);
     assert_eq!(
@@ -60,7 +60,7 @@ fn exec_itself_and_the_dynamic_linker_are_seen() {
         );
         assert_eq!(module.build_id, expected.build_id);
         assert_eq!(module.build_id.len(), 40, "{}", module.path);
-        assert!((before..maps::now()).contains(&module.time));
+        assert!((before..Nanos::now()).contains(&module.time));
         assert_eq!(
             file_of(module).as_deref(),
             Some(path),

@@ -50,7 +50,7 @@ impl Meta {
             machine: name(|u| u.machine()),
             page_size: u64::try_from(page_size).unwrap_or(4096),
             cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
-            started: monotonic(),
+            started: Nanos::now(),
             started_unix_ns: unix.map_or(0, |t| t.as_nanos() as u64),
             mode: mode.to_owned(),
             command,
@@ -122,16 +122,4 @@ impl Meta {
             },
         })
     }
-}
-
-/// Now, by the clock of the events.
-#[must_use]
-pub fn monotonic() -> Nanos {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the pointer is to a timespec of our own; the clock exists on every Linux.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    Nanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
 }

@@ -33,7 +33,7 @@ mod tables;
 mod writer;
 
 pub use error::Error;
-pub use meta::{Meta, monotonic};
+pub use meta::Meta;
 pub use reader::{Events, Recording, Rows};
 pub use tables::{Place, Symbol};
 pub use writer::{BATCH_ROWS, BATCH_TIME, Finished, Writer};

@@ -58,6 +58,9 @@ fn without_malloc_probes_a_large_block_is_its_mapping() {
     // malloc adds its header and rounds up to pages.
     let mapped = number(&stats["reserved"]["mapping_bytes"]);
     let truth = 256 * MIB + 512 * MIB + 4096;
-    assert!((truth..truth + MIB).contains(&mapped), "{mapped}: the rest is the C runtime's");
+    assert!(
+        (truth..truth + MIB).contains(&mapped),
+        "{mapped}: the rest is the C runtime's"
+    );
     assert_eq!(stats["reserved"]["heap_bytes"], 0);
 }

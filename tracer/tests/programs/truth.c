@@ -34,9 +34,7 @@ static void say(const char *what, const char *site, size_t bytes) {
     used += snprintf(line + used, sizeof line - used, "%s %s %zu\n", what, site, bytes);
 }
 
-INLINE void *map(size_t length, int flags) {
-    return raw_mmap(0, length, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1);
-}
+#define map(length, flags) raw_mmap(0, length, MAP_PRIVATE | MAP_ANONYMOUS | (flags), -1)
 
 // Macros, so that the function that touches is the one that is named.
 #define write_pages(p, length) do { \
