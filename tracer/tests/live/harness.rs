@@ -31,19 +31,20 @@ pub(crate) fn build(compiler: &str, name: &str, flags: &[&str]) -> PathBuf {
         .join("tests/programs")
         .join(name)
         .with_extension("c");
-    let program =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}{}{compiler}", flags.concat()));
+    let program = build_dir().join(format!("{name}{}{compiler}", flags.concat()));
+    let fresh = program.with_extension("new");
     let mut command = Command::new(compiler);
-    command.args([
-        "-O1",
-        "-g",
-        "-fno-omit-frame-pointer",
-        "-fno-builtin",
-        "-pthread",
-    ]);
-    command.args(flags).arg("-o").arg(&program).arg(&source);
+    command.args(["-O1", "-g", "-fno-omit-frame-pointer", "-fno-builtin"]);
+    command
+        .args(["-pthread"])
+        .args(flags)
+        .arg("-o")
+        .arg(&fresh)
+        .arg(&source);
     let status = command.status().expect("a C compiler is needed");
     assert!(status.success(), "{command:?} failed");
+    // Another test may be running the old one.
+    std::fs::rename(&fresh, &program).expect("the program is in place");
     program
 }
 
