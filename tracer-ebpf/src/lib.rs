@@ -6,6 +6,8 @@
 //! All sizes are bytes, all times nanoseconds of `CLOCK_MONOTONIC`.
 #![no_std]
 
+pub mod tables;
+
 /// Frames a stack keeps at most; deeper ones keep the innermost and are marked
 /// [`StackEnd::Cut`].
 pub const MAX_FRAMES: usize = 256;
@@ -433,7 +435,8 @@ pub enum Loss {
     Unreadable = 4,
     /// The table of processes was full.
     ProcessesFull = 5,
-    /// Every scratch buffer of the CPU was taken: no stack could be walked.
+    /// No room for a stack: every scratch buffer of the CPU was taken, or there
+    /// was no memory for one more thread.
     NoScratch = 6,
 }
 

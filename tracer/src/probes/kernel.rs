@@ -5,6 +5,7 @@ use super::bpf;
 use super::btf::{Btf, BtfError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use tracer_ebpf::tables::KernelOffsets;
 use tracer_ebpf::{ABSENT, Config};
 
 /// Where the kernel shows its types.
@@ -177,6 +178,17 @@ impl Kernel {
             mm_xol_area: mm("uprobes_state.xol_area").unwrap_or(ABSENT),
             xol_area_vaddr: offset("xol_area", "vaddr").unwrap_or(ABSENT),
         })
+    }
+}
+
+impl Kernel {
+    /// What the unwinder has to know of this kernel.
+    ///
+    /// # Errors
+    /// [`KernelError::NoMember`] where a struct lacks what every kernel has.
+    pub fn unwind_offsets(&self) -> Result<KernelOffsets, KernelError> {
+        crate::unwind::kernel::offsets(&self.btf)
+            .map_err(|(structure, member)| KernelError::NoMember { structure, member })
     }
 }
 

@@ -107,6 +107,9 @@ pub enum Note {
 pub struct Found {
     /// Files to probe.
     pub objects: Vec<Object>,
+    /// Every file whose code will run, probed or not: what unwind tables are
+    /// prepared for.
+    pub files: Vec<PathBuf>,
     /// What to tell the user.
     pub notes: Vec<Note>,
 }
@@ -175,6 +178,7 @@ impl Finder {
         if !self.seen.insert(elf.identity) {
             return;
         }
+        found.files.push(elf.path.clone());
         match object(elf) {
             Ok(object) => {
                 if !object.indirect.is_empty() {

@@ -1,0 +1,65 @@
+//! Keeps the tables up with what the target maps.
+
+use super::load::{LoadError, Prepared, Tables};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Pause between two looks at what the programs met. Between mapping a library
+/// and calling it, the dynamic linker relocates it, which takes about as long.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A thread that prepares each file that the programs meet and do not know.
+pub struct Keeper {
+    /// None once it was joined.
+    thread: Option<JoinHandle<Result<Vec<Prepared>, LoadError>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Keeper {
+    /// Prepares the files that the target is known to load, and starts. Call it
+    /// before the target runs.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses a table, or the thread can't be started.
+    pub fn start(mut tables: Tables, files: &[PathBuf]) -> Result<Self, LoadError> {
+        let mut prepared = tables.add_files(files)?;
+        prepared.push(tables.add_vdso()?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name("unwind".into())
+            .spawn(move || {
+                while !stopped.load(Ordering::Acquire) {
+                    prepared.extend(tables.add_unknown()?);
+                    std::thread::sleep(PAUSE);
+                }
+                Ok(prepared)
+            });
+        let thread = Some(thread.map_err(LoadError::Thread)?);
+        Ok(Self { thread, stop })
+    }
+
+    /// Ends the thread. What was prepared, in order.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refused a table: later files had none.
+    pub fn finish(mut self) -> Result<Vec<Prepared>, LoadError> {
+        self.stop.store(true, Ordering::Release);
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}

@@ -1,0 +1,293 @@
+//! Gives tables to the BPF programs: those known before the target runs, and
+//! those of the files that they report as they meet them.
+
+use super::pack::{Packed, pack};
+use super::{Error, Table};
+use aya::Ebpf;
+use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
+use rustc_hash::FxHashMap;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use tracer_ebpf::tables::{Chunk, FileKey, FileTable, MAX_RULES, MAX_TABLES, Rule, Sighting, VDSO};
+
+/// A value that the kernel copies as it is.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Raw<T>(T);
+
+// SAFETY: these are plain integers without implicit padding; any bytes are a value.
+unsafe impl aya::Pod for Raw<Chunk> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Raw<Rule> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Raw<FileKey> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Raw<FileTable> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Raw<Sighting> {}
+
+/// Why a table could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The object lacks a map, or has another than expected.
+    #[error("the BPF object has no usable map {0}")]
+    Map(&'static str),
+    /// The kernel refused it.
+    #[error("an unwind table can't be loaded: {0}")]
+    Refused(#[from] MapError),
+    /// All tables are in use.
+    #[error("there are more than {MAX_TABLES} files with unwind tables")]
+    TooMany,
+    /// The thread that follows the target could not be started.
+    #[error("no thread can be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What was prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// The file.
+    pub path: PathBuf,
+    /// Rows of its table; 0 if it has none.
+    pub rows: u64,
+    /// Bytes that its table takes in the kernel.
+    pub bytes: u64,
+    /// Why it has no table, if that is not simply so.
+    pub problem: Option<String>,
+}
+
+/// The tables in the kernel.
+pub struct Tables {
+    tables: ArrayOfMaps<MapData, Array<MapData, Raw<Chunk>>>,
+    rules: Array<MapData, Raw<Rule>>,
+    files: HashMap<MapData, Raw<FileKey>, Raw<FileTable>>,
+    unknown: HashMap<MapData, Raw<FileKey>, Raw<Sighting>>,
+    numbers: FxHashMap<Rule, u32>,
+    known: FxHashMap<FileKey, FileTable>,
+    next: u32,
+    next_rule: u32,
+}
+
+impl Tables {
+    /// Takes the maps of the unwinder out of a loaded object.
+    ///
+    /// # Errors
+    ///
+    /// If it lacks one.
+    pub fn new(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        fn take<M: TryFrom<aya::maps::Map>>(
+            ebpf: &mut Ebpf,
+            name: &'static str,
+        ) -> Result<M, LoadError> {
+            let map = ebpf.take_map(name).ok_or(LoadError::Map(name))?;
+            M::try_from(map).map_err(|_| LoadError::Map(name))
+        }
+        Ok(Self {
+            tables: take(ebpf, "TABLES")?,
+            rules: take(ebpf, "RULES")?,
+            files: take(ebpf, "FILES")?,
+            unknown: take(ebpf, "UNKNOWN_FILES")?,
+            numbers: FxHashMap::default(),
+            known: FxHashMap::default(),
+            // Table 0 and rule 0 stand for none.
+            next: 1,
+            next_rule: 1,
+        })
+    }
+
+    /// Prepares files, on as many threads as there are CPUs.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses a table. A file without one is none.
+    pub fn add_files(&mut self, paths: &[PathBuf]) -> Result<Vec<Prepared>, LoadError> {
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let built = std::sync::Mutex::new(Vec::new());
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(paths.len());
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let Some(path) =
+                        paths.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                    {
+                        let result = build(path);
+                        if let Ok(mut built) = built.lock() {
+                            built.push((path, result));
+                        }
+                    }
+                });
+            }
+        });
+        let built = built.into_inner().unwrap_or_default();
+        built
+            .into_iter()
+            .map(|(path, result)| self.add(path, None, result))
+            .collect()
+    }
+
+    /// Prepares the vDSO.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses the table.
+    pub fn add_vdso(&mut self) -> Result<Prepared, LoadError> {
+        self.add(Path::new("[vdso]"), Some(VDSO), vdso())
+    }
+
+    /// Prepares the files that the programs met and did not know.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses a table.
+    pub fn add_unknown(&mut self) -> Result<Vec<Prepared>, LoadError> {
+        let met: Vec<_> = self.unknown.iter().filter_map(Result::ok).collect();
+        let mut prepared = Vec::with_capacity(met.len());
+        for (Raw(key), Raw(seen)) in met {
+            let (path, result) = if key == VDSO {
+                ("[vdso]".into(), vdso())
+            } else {
+                let path = PathBuf::from(format!(
+                    "/proc/{}/map_files/{:x}-{:x}",
+                    seen.pid, seen.start, seen.end
+                ));
+                let result = build(&path);
+                (path, result)
+            };
+            // A process that ended took the path with it: another may show the file.
+            let gone = matches!(&result, Err(Error::Io(_)));
+            if !gone {
+                prepared.push(self.add(&path, Some(key), result)?);
+            }
+            match self.unknown.remove(&Raw(key)) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// Loads what was built of a file, under `key` if the kernel has said it.
+    fn add(
+        &mut self,
+        path: &Path,
+        key: Option<FileKey>,
+        built: Result<(FileKey, Table), Error>,
+    ) -> Result<Prepared, LoadError> {
+        let path = std::fs::read_link(path).unwrap_or_else(|_| path.to_path_buf());
+        let mut prepared = Prepared {
+            path,
+            rows: 0,
+            bytes: 0,
+            problem: None,
+        };
+        let (own, table) = match built {
+            Ok(built) => built,
+            Err(error) => {
+                prepared.problem = Some(error.to_string());
+                if let Some(key) = key {
+                    self.files.insert(Raw(key), Raw(FileTable::default()), 0)?;
+                }
+                return Ok(prepared);
+            }
+        };
+        let entry = match self.known.get(&own) {
+            Some(&entry) => entry,
+            None => {
+                let numbers = self.number(&table.rules)?;
+                match pack(&table, &numbers) {
+                    Some(packed) => {
+                        prepared.rows = table.coverage.rows;
+                        prepared.bytes = size_of_val(packed.chunks.as_slice()) as u64;
+                        self.load(&packed)?
+                    }
+                    None => FileTable::default(),
+                }
+            }
+        };
+        self.known.insert(own, entry);
+        for key in [Some(own), key].into_iter().flatten() {
+            self.files.insert(Raw(key), Raw(entry), 0)?;
+        }
+        Ok(prepared)
+    }
+
+    /// The numbers of a table's rules; those for which there is no room become
+    /// "no unwind information".
+    fn number(&mut self, rules: &[Rule]) -> Result<Vec<u32>, LoadError> {
+        let mut numbers = Vec::with_capacity(rules.len());
+        for &rule in rules {
+            let number = match self.numbers.get(&rule) {
+                Some(&number) => number,
+                None if rule == Rule::default() || self.next_rule >= MAX_RULES => 0,
+                None => {
+                    let number = self.next_rule;
+                    self.rules.set(number, Raw(rule), 0)?;
+                    self.numbers.insert(rule, number);
+                    self.next_rule += 1;
+                    number
+                }
+            };
+            numbers.push(number);
+        }
+        Ok(numbers)
+    }
+
+    fn load(&mut self, packed: &Packed) -> Result<FileTable, LoadError> {
+        /// Tables differ in size (linux/bpf.h).
+        const BPF_F_INNER_MAP: u32 = 1 << 12;
+        if self.next >= MAX_TABLES {
+            return Err(LoadError::TooMany);
+        }
+        let count = packed.chunks.len() as u32;
+        let mut table = Array::create(count, BPF_F_INNER_MAP)?;
+        for (index, &chunk) in (0..).zip(&packed.chunks) {
+            table.set(index, Raw(chunk), 0)?;
+        }
+        let number = self.next;
+        self.tables.set(number, &table, 0)?;
+        self.next += 1;
+        Ok(packed.entry(number))
+    }
+}
+
+/// What the kernel knows a file by, as far as `stat(2)` tells.
+fn key(found: &Metadata) -> FileKey {
+    let device = found.dev();
+    FileKey {
+        inode: found.ino(),
+        size: found.size(),
+        device: libc::major(device) << 20 | libc::minor(device),
+        _pad: 0,
+    }
+}
+
+fn build(path: &Path) -> Result<(FileKey, Table), Error> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
+    }
+    Ok((key(&found), Table::of_file(file)?))
+}
+
+/// The table of the vDSO, which is the same for all processes: read from our own.
+fn vdso() -> Result<(FileKey, Table), Error> {
+    use std::os::unix::fs::FileExt as _;
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    let absent = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let line = maps
+        .lines()
+        .find(|line| line.ends_with("[vdso]"))
+        .ok_or_else(absent)?;
+    let (start, rest) = line.split_once('-').ok_or_else(absent)?;
+    let (end, _) = rest.split_once(' ').ok_or_else(absent)?;
+    let number = |text| u64::from_str_radix(text, 16).map_err(std::io::Error::other);
+    let (start, end) = (number(start)?, number(end)?);
+    let mut image = vec![0; usize::try_from(end - start).unwrap_or(0).min(1 << 20)];
+    File::open("/proc/self/mem")?.read_exact_at(&mut image, start)?;
+    let image = super::elf::Image::parse(image.as_slice())?;
+    Ok((VDSO, Table::build(&image)))
+}

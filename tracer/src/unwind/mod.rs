@@ -1,0 +1,50 @@
+//! Unwind tables: from a file's `.eh_frame` to the rows that the BPF programs
+//! search.
+//!
+//! - [`elf`] finds the sections, reading nothing else of the file;
+//! - [`rule`] turns one row of CFI into a rule that fits twenty bytes;
+//! - [`table`] sorts and merges a file's rows;
+//! - [`pack`] lays them out as [`tracer_ebpf::tables`] says;
+//! - [`load`] gives them to the programs, and [`keeper`] follows the target;
+//! - [`coverage`] says what of a file they cover;
+//! - [`kernel`] finds the members of the kernel's structs that the walk reads.
+
+pub mod coverage;
+pub mod elf;
+pub mod keeper;
+pub mod kernel;
+pub mod load;
+pub mod pack;
+pub mod rule;
+pub mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use coverage::Coverage;
+pub use keeper::Keeper;
+pub use table::Table;
+
+/// Why a file has no table.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be opened or read.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// It is not an ELF file that can be read.
+    #[error("not a readable ELF file: {0}")]
+    Elf(#[from] object::Error),
+    /// It is not for this machine.
+    #[error("not an x86-64 ELF file")]
+    Machine,
+    /// It is larger than any file's unwind information should be.
+    #[error("{what} has {size} bytes, more than {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+}

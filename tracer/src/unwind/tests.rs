@@ -1,0 +1,302 @@
+//! Tables made of hand-written `.eh_frame`.
+
+use super::elf::{Image, Section, Segment};
+use super::pack::{Packed, pack};
+use super::table::{Row, Table};
+use proptest::prelude::*;
+use std::borrow::Cow;
+use tracer_ebpf::tables::{
+    CHUNK_WORDS, NO_RULE, PAGE_SHIFT, PAGES_PER_CHUNK, RULE_BITS, Rule, bp, cfa, ra, row,
+};
+
+/// Where the code is loaded, and where it lies in the file.
+const CODE: u64 = 0x40_1000;
+const OFFSET: u64 = 0x1000;
+/// Where `.eh_frame` is loaded.
+const FRAMES: u64 = 0x50_0000;
+
+/// An image with 64 KiB of code and this `.eh_frame`.
+fn image(eh_frame: &[u8]) -> Image<'_> {
+    Image {
+        segments: vec![Segment {
+            address: CODE,
+            size: 0x1_0000,
+            offset: OFFSET,
+        }],
+        eh_frame: Section {
+            address: FRAMES,
+            data: Cow::Borrowed(eh_frame),
+        },
+        debug_frame: Section::default(),
+        text: CODE,
+        got: 0,
+        entry: 0,
+        build_id: Vec::new(),
+    }
+}
+
+/// An entry: its length, its id, its contents, padded with `DW_CFA_nop`.
+fn entry(section: &mut Vec<u8>, id: u32, contents: &[u8]) {
+    let padding = contents.len().next_multiple_of(4) - contents.len();
+    let length = 4 + contents.len() + padding;
+    section.extend((length as u32).to_le_bytes());
+    section.extend(id.to_le_bytes());
+    section.extend(contents);
+    section.extend(std::iter::repeat_n(0, padding));
+}
+
+/// What GCC writes: version 1, "zR", factors 1 and −8, return address 16,
+/// pointers relative and of four bytes; CFA is rsp + 8, the return address at −8.
+const CIE: [u8; 15] = [
+    1, b'z', b'R', 0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1, 0,
+];
+
+/// One CIE, and for each function an FDE with these instructions.
+fn frames(functions: &[(u64, u32, &[u8])]) -> Vec<u8> {
+    let mut section = Vec::new();
+    entry(&mut section, 0, &CIE);
+    for &(start, length, instructions) in functions {
+        let at = section.len() as u64;
+        let mut contents = Vec::new();
+        let distance = start.wrapping_sub(FRAMES + at + 8);
+        contents.extend((distance as u32).to_le_bytes());
+        contents.extend(length.to_le_bytes());
+        contents.push(0);
+        contents.extend(instructions);
+        entry(&mut section, at as u32 + 4, &contents);
+    }
+    section.extend([0; 4]);
+    section
+}
+
+fn rules(table: &Table) -> Vec<(u32, Rule)> {
+    table
+        .rows
+        .iter()
+        .map(|row| (row.offset, table.rules[row.rule as usize]))
+        .collect()
+}
+
+const AT_ENTRY: Rule = Rule {
+    cfa: cfa::SP,
+    ra: ra::NORMAL,
+    bp: bp::SAME,
+    signal: 0,
+    cfa_offset: 8,
+    cfa_add: 0,
+    ra_offset: 0,
+    bp_offset: 0,
+    bx_offset: 0,
+};
+
+#[test]
+fn a_prologue_gives_a_row_for_each_change() {
+    // push %rbp; mov %rsp, %rbp; …; push %rbx
+    let instructions = [
+        0x41, 0x0e, 16, 0x86, 2, // after 1 byte: CFA rsp + 16, rbp at −16
+        0x43, 0x0d, 6, // after 3 more: CFA rbp + 16
+        0x44, 0x83, 3, // after 4 more: rbx at −24
+    ];
+    let section = frames(&[(CODE + 0x10, 0x20, &instructions)]);
+    let table = Table::build(&image(&section));
+    let pushed = Rule {
+        cfa_offset: 16,
+        bp: bp::AT_CFA,
+        bp_offset: -16,
+        ..AT_ENTRY
+    };
+    let framed = Rule {
+        cfa: cfa::BP,
+        ..pushed
+    };
+    let saved = Rule {
+        bx_offset: -24,
+        ..framed
+    };
+    let expected = [
+        (0, Rule::default()),
+        (0x1010, AT_ENTRY),
+        (0x1011, pushed),
+        (0x1014, framed),
+        (0x1018, saved),
+        (0x1030, Rule::default()),
+    ];
+    assert_eq!(rules(&table), expected);
+    assert_eq!(table.coverage.functions, 1);
+    assert_eq!(table.coverage.covered_bytes, 0x20);
+}
+
+#[test]
+fn neighbours_with_the_same_rule_are_one_row_and_gaps_are_rows() {
+    let functions: [(u64, u32, &[u8]); 3] = [
+        (CODE + 0x40, 0x10, &[]),
+        (CODE, 0x10, &[]),
+        (CODE + 0x10, 0x20, &[]),
+    ];
+    let table = Table::build(&image(&frames(&functions)));
+    let none = Rule::default();
+    let expected = [
+        (0, none),
+        (0x1000, AT_ENTRY),
+        (0x1030, none),
+        (0x1040, AT_ENTRY),
+        (0x1050, none),
+    ];
+    assert_eq!(rules(&table), expected);
+}
+
+#[test]
+fn known_expressions_are_followed_and_others_are_counted() {
+    // The procedure linkage table's, then rbp − 8 dereferenced, then one of no use.
+    let plt = [
+        0x0f, 11, 0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22,
+    ];
+    let realigned = [0x0f, 3, 0x76, 0x78, 0x06];
+    let unknown = [0x0f, 2, 0x70, 0];
+    let functions: [(u64, u32, &[u8]); 3] = [
+        (CODE, 0x10, &plt),
+        (CODE + 0x10, 0x10, &realigned),
+        (CODE + 0x20, 0x10, &unknown),
+    ];
+    let table = Table::build(&image(&frames(&functions)));
+    let found = rules(&table);
+    assert_eq!(
+        found[1].1,
+        Rule {
+            cfa: cfa::PLT,
+            cfa_add: 11,
+            ..AT_ENTRY
+        }
+    );
+    assert_eq!(
+        found[2].1,
+        Rule {
+            cfa: cfa::AT_BP,
+            cfa_offset: -8,
+            ..AT_ENTRY
+        }
+    );
+    assert_eq!(found[3].1.cfa, cfa::UNSUPPORTED);
+    let unsupported: u64 = table.coverage.unsupported_bytes.values().sum();
+    assert_eq!(unsupported, 0x10);
+}
+
+#[test]
+fn an_undefined_return_address_is_the_end() {
+    let table = Table::build(&image(&frames(&[(CODE, 0x10, &[0x07, 16])])));
+    assert_eq!(rules(&table)[1].1.ra, ra::END);
+}
+
+#[test]
+fn functions_outside_of_code_or_over_another_are_left_out() {
+    let functions: [(u64, u32, &[u8]); 3] = [
+        (CODE, 0x20, &[]),
+        (CODE + 0x10, 0x20, &[0x0e, 64]),
+        (0x1234, 8, &[]),
+    ];
+    let table = Table::build(&image(&frames(&functions)));
+    assert_eq!(table.coverage.functions, 1);
+    assert_eq!(table.coverage.misplaced, 2);
+}
+
+#[test]
+fn a_cie_that_is_executed_again_and_again_is_stopped() {
+    let mut section = Vec::new();
+    let mut cie = CIE.to_vec();
+    cie.extend(std::iter::repeat_n([0x0e, 8], 1 << 19).flatten());
+    entry(&mut section, 0, &cie);
+    let mut functions = 0;
+    while functions < 400 {
+        let at = section.len() as u64;
+        let start = CODE + functions * 16;
+        let distance = start.wrapping_sub(FRAMES + at + 8) as u32;
+        let mut contents = distance.to_le_bytes().to_vec();
+        contents.extend([16, 0, 0, 0, 0]);
+        entry(&mut section, at as u32 + 4, &contents);
+        functions += 1;
+    }
+    let table = Table::build(&image(&section));
+    assert_eq!(table.coverage.functions + table.coverage.over_budget, 400);
+    assert!(table.coverage.over_budget > 100);
+}
+
+/// Finds a rule as the BPF program does.
+fn find(packed: &Packed, offset: u32) -> u32 {
+    let page = (u64::from(offset)).wrapping_sub(packed.offset) >> PAGE_SHIFT;
+    if page >= u64::from(packed.pages) {
+        return NO_RULE;
+    }
+    let page = page as u32;
+    let index = &packed.chunks[(page / PAGES_PER_CHUNK) as usize];
+    let slot = (page % PAGES_PER_CHUNK) as usize * 2;
+    let rows = &packed.chunks[index[slot] as usize];
+    let (mut at, mut left) = ((index[slot + 1] & 0xffff) as usize, index[slot + 1] >> 16);
+    if left == 0 {
+        return NO_RULE;
+    }
+    for _ in 0..CHUNK_WORDS.ilog2() {
+        let half = left / 2;
+        if half > 0 && rows[at + half as usize] <= row(offset, u32::MAX) {
+            at += half as usize;
+        }
+        left -= half;
+    }
+    rows[at] & ((1 << RULE_BITS) - 1)
+}
+
+proptest! {
+    #[test]
+    fn a_packed_table_says_what_the_table_says(
+        steps in prop::collection::vec((1u32..3000, 0u32..9), 1..4000),
+        probes in prop::collection::vec(0u32..2_000_000, 64),
+    ) {
+        let mut rows = vec![Row { offset: 0, rule: 0 }];
+        let mut offset = 0;
+        for (step, rule) in steps {
+            // Dense here and there, so that pages differ.
+            offset += if step % 3 == 0 { step } else { step % 7 + 1 };
+            if rows.last().is_some_and(|row| row.rule != rule) {
+                rows.push(Row { offset, rule });
+            }
+        }
+        rows.push(Row { offset: offset + 1, rule: 0 });
+        rows.dedup_by_key(|row| row.rule);
+        let table = Table { rows, rules: vec![Rule::default(); 9], ..Table::default() };
+        let numbers: Vec<u32> = (0..9).map(|rule| if rule == 0 { 0 } else { rule + 100 }).collect();
+        let Some(packed) = pack(&table, &numbers) else {
+            prop_assert!(table.rows.iter().all(|row| row.rule == 0));
+            return Ok(());
+        };
+        prop_assert_eq!(packed.crowded, 0);
+        let ends = table.rows.iter().flat_map(|row| [row.offset, row.offset.saturating_sub(1)]);
+        for probe in probes.into_iter().chain(ends) {
+            let at = table.rows.partition_point(|row| row.offset <= probe);
+            let rule = at.checked_sub(1).map_or(0, |at| table.rows[at].rule);
+            prop_assert_eq!(find(&packed, probe), numbers[rule as usize], "{}", probe);
+        }
+    }
+
+    #[test]
+    fn garbage_gives_a_table_in_order(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..12),
+    ) {
+        let instructions = [0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6, 0x0a, 0x44, 0x0b, 0x0f, 3, 0x76, 0x78, 6];
+        let mut section = frames(&[(CODE, 0x100, &instructions), (CODE + 0x100, 0x100, &instructions)]);
+        for (at, value) in changes {
+            let at = at.index(section.len());
+            section[at] = value;
+        }
+        let table = Table::build(&image(&section));
+        prop_assert!(table.rows.windows(2).all(|pair| pair[0].offset < pair[1].offset));
+        prop_assert!(table.rows.iter().all(|row| (row.rule as usize) < table.rules.len()));
+        let numbers: Vec<u32> = (0..table.rules.len() as u32).collect();
+        if let Some(packed) = pack(&table, &numbers) {
+            prop_assert!(packed.chunks.len() <= 64);
+        }
+    }
+
+    #[test]
+    fn garbage_is_no_elf_file(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+        prop_assert!(Image::parse(bytes.as_slice()).is_err());
+    }
+}
