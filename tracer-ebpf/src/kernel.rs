@@ -116,13 +116,6 @@ pub(crate) fn user_word(address: u64) -> Option<u64> {
     unsafe { bpf_probe_read_user(address as *const u64) }.ok()
 }
 
-/// Two words of the current process's memory, likewise.
-#[inline(always)]
-pub(crate) fn user_words(address: u64) -> Option<[u64; 2]> {
-    // SAFETY: bpf_probe_read_user takes any address and fails on a bad one.
-    unsafe { bpf_probe_read_user(address as *const [u64; 2]) }.ok()
-}
-
 /// Faults that the current thread has completed. It doesn't change while one is
 /// handled (mm/memory.c, `mm_account_fault`), so it tells whether a fault seen
 /// earlier is still the one being handled.

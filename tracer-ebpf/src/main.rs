@@ -6,6 +6,7 @@
 //! - `fault`: page faults and the kernel's counters of resident memory;
 //! - `process`: fork, exec and exit;
 //! - `stack`: the one place where a stack is captured;
+//! - `unwind`: the walk itself, by tables made of `.eh_frame`;
 //! - `state`, `ring`, `kernel`, `atomic`: the maps, the way out, how to read the
 //!   kernel, and the atomic operations that Rust's `core` lacks here.
 #![no_std]
@@ -22,6 +23,7 @@ mod process;
 mod ring;
 mod stack;
 mod state;
+mod unwind;
 
 /// Several helpers exist for programs that declare a GPL-compatible licence
 /// only; these are MIT or Apache-2.0, and may be used under the GPL as well.

@@ -9,11 +9,15 @@ use crate::kernel::{in_compat_syscall, user_regs};
 use crate::ring;
 use crate::stack::{Regs, capture};
 use crate::state::{NO_SYSCALL, Syscall, Thread, current_ids, current_thread, known_thread};
+use crate::unwind::note_executable_mapping;
 use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_ebpf::{Advise, Failed, Header, Kind, Loss, Map, Range, Remap};
+
+/// mmap's `PROT_EXEC` (mman-common.h).
+const PROT_EXEC: u64 = 4;
 
 /// x86-64 system call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 mod number {
@@ -257,6 +261,9 @@ fn mapped(thread: &mut Thread, tid: u32, call: &Syscall, address: u64) {
         _pad: 0,
     };
     ring::send(thread, Kind::Map, &event);
+    if prot & PROT_EXEC != 0 {
+        note_executable_mapping(address);
+    }
 }
 
 #[inline(always)]

@@ -2,6 +2,7 @@
 
 use crate::kernel::config;
 use crate::ring;
+use crate::unwind;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
@@ -204,6 +205,7 @@ fn new_thread(pid: u32, tid: u32, kind: u32) -> Option<&'static mut Thread> {
 pub(crate) fn remove_thread(tid: u32) {
     // It may never have been seen.
     let _ = THREADS.remove(tid);
+    unwind::forget_thread(tid);
 }
 
 /// A process's state, made if need be; `None` where the table is full.

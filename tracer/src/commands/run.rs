@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 use tracer::probes::modules::Watcher;
-use tracer::probes::objects::{Finder, Found};
+use tracer::probes::objects::Finder;
 use tracer::recording::{Meta, Writer};
 use tracer::reports::OutDir;
 use tracer::target::{Command, Ended, Environment, Launch, LaunchError, Signals, Target};
@@ -29,7 +29,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         Trace::Heap => finder
             .command(&command, &environment)
             .map_err(refused_program)?,
-        Trace::Pages => Found::default(),
+        // Only to know the files: nothing of them is probed.
+        Trace::Pages => finder.command(&command, &environment).unwrap_or_default(),
     };
     let name = args.command[0].to_string_lossy();
     // A path is left to exec, which knows why; a name that is nowhere need not make a folder.
@@ -67,7 +68,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     );
     line.clear();
     // Detached first: then whatever was sent is in the buffer.
-    drop(session);
+    if let Err(error) = session.finish() {
+        warn(format_args!("some stacks are incomplete: {error:#}"));
+    }
     // A disk that is full loses a part; what there is is reported all the same.
     let recorded = finish(collector, &out);
     conclude::conclude(&out_dir::recording(&out), &out, args.quiet)?;

@@ -9,11 +9,13 @@ use tracer::probes::kernel::Kernel;
 use tracer::probes::load::{Loaded, Options, TargetState};
 use tracer::probes::objects::{Finder, Found, Note};
 use tracer::units::{Bytes, Pid};
+use tracer::unwind::Keeper;
 
 /// Loaded programs and attached probes; dropping it detaches and unloads them all.
 pub(crate) struct Session {
     links: Vec<Link>,
     loaded: Loaded,
+    keeper: Option<Keeper>,
     finder: Finder,
     /// How uprobes are attached; none where only pages are traced.
     uprobes: Option<Mechanism>,
@@ -38,11 +40,16 @@ impl Session {
         };
         let options = Options { ring, uprobes };
         let mut loaded = Loaded::load(&kernel, options)?;
+        let tables = loaded.tables();
+        let keeper = tables
+            .map(|tables| Keeper::start(tables, &found.files))
+            .transpose()?;
         loaded.add_target(target, TargetState::Waiting)?;
         loaded.attach(&kernel)?;
         let mut session = Self {
             links: Vec::new(),
             loaded,
+            keeper,
             finder,
             uprobes,
             target,
@@ -54,6 +61,14 @@ impl Session {
     /// The loaded programs, for what is read from their maps.
     pub(crate) fn loaded(&mut self) -> &mut Loaded {
         &mut self.loaded
+    }
+
+    /// Detaches everything. Says why stacks may be short, if tables could not be loaded.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        let keeper = self.keeper.take();
+        drop(self);
+        keeper.map(Keeper::finish).transpose()?;
+        Ok(())
     }
 
     /// A file that the target has mapped since: it may bring an allocator of its own.

@@ -19,6 +19,11 @@ pub struct ProgramToLoad<'a> {
     pub license: &'a CStr,
     /// Its code, relocated.
     pub code: &'a [abi::bpf_insn],
+    /// Its types, see [`load_types`].
+    pub types: BorrowedFd<'a>,
+    /// Where its functions begin and what type they have: the verifier demands
+    /// it of functions that are called back.
+    pub functions: &'a [abi::bpf_func_info],
 }
 
 /// A program that the kernel refused.
@@ -73,6 +78,10 @@ fn try_load(program: &ProgramToLoad<'_>, log: &mut [u8]) -> io::Result<OwnedFd> 
     load.insns = program.code.as_ptr() as u64;
     load.insn_cnt = program.code.len() as u32;
     load.license = program.license.as_ptr() as u64;
+    load.prog_btf_fd = program.types.as_raw_fd() as u32;
+    load.func_info = program.functions.as_ptr() as u64;
+    load.func_info_cnt = program.functions.len() as u32;
+    load.func_info_rec_size = size_of::<abi::bpf_func_info>() as u32;
     let room = load.prog_name.len() - 1;
     for (to, from) in load.prog_name[..room].iter_mut().zip(program.name.bytes()) {
         *to = from as _;
@@ -83,6 +92,19 @@ fn try_load(program: &ProgramToLoad<'_>, log: &mut [u8]) -> io::Result<OwnedFd> 
         load.log_buf = log.as_mut_ptr() as u64;
     }
     bpf_fd(abi::bpf_cmd::BPF_PROG_LOAD, &mut attr)
+}
+
+/// Loads the types that programs refer to.
+///
+/// # Errors
+/// What BPF_BTF_LOAD says.
+pub fn load_types(btf: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: the union is zeroed, which every variant allows.
+    let load = unsafe { &mut attr.__bindgen_anon_7 };
+    load.btf = btf.as_ptr() as u64;
+    load.btf_size = btf.len() as u32;
+    bpf_fd(abi::bpf_cmd::BPF_BTF_LOAD, &mut attr)
 }
 
 /// How often the kernel skipped a program because one was already running on

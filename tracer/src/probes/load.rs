@@ -11,6 +11,7 @@ use super::losses::Losses;
 use super::ring::Ring;
 use super::table::Program as UprobeProgram;
 use crate::units::{Bytes, Pid};
+use crate::unwind::load::Tables;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
@@ -19,6 +20,7 @@ use aya_obj::generated::bpf_prog_type;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use tracer_ebpf::tables::KernelOffsets;
 use tracer_ebpf::{Config, target};
 
 /// The compiled programs, as `cargo xtask ebpf` left them.
@@ -88,6 +90,7 @@ pub struct Options {
 /// The loaded programs. Dropping it detaches the tracepoints and unloads all.
 pub struct Loaded {
     ebpf: Ebpf,
+    tables: Option<Tables>,
     uprobes: BTreeMap<UprobeProgram, OwnedFd>,
     rss_stat: Option<OwnedFd>,
     prepare_exec: bool,
@@ -113,12 +116,14 @@ impl Loaded {
         }
         let ring_bytes = ring_bytes(options.ring);
         let config = with_wakeups(kernel.config()?, ring_bytes);
+        let offsets = kernel.unwind_offsets()?;
         let mut loader = EbpfLoader::new();
         let mut ebpf = loader
             // The programs have no CO-RE relocations: their offsets come from us.
             .btf(None)
             .map_max_entries("EVENTS", ring_bytes)
-            .override_global("CONFIG", config_bytes(&config), true)
+            .override_global("CONFIG", bytes_of(&config), true)
+            .override_global("OFFSETS", bytes_of(&offsets), true)
             .load(OBJECT)
             .map_err(object_error)?;
         let prepare_exec = config.prepare_exec != 0;
@@ -127,8 +132,10 @@ impl Loaded {
             Some(mechanism) => load_uprobes(&ebpf, mechanism.expected_attach_type())?,
             None => BTreeMap::new(),
         };
+        let tables = Tables::new(&mut ebpf).map_err(object_error)?;
         Ok(Self {
             ebpf,
+            tables: Some(tables),
             uprobes,
             rss_stat: None,
             prepare_exec,
@@ -223,6 +230,11 @@ impl Loaded {
         Ring::new(ring).map_err(object_error)
     }
 
+    /// The unwind tables. There is one: the second call gives none.
+    pub fn tables(&mut self) -> Option<Tables> {
+        self.tables.take()
+    }
+
     /// The counters of what was lost. There is one: the second call fails.
     ///
     /// # Errors
@@ -311,14 +323,32 @@ fn load_uprobes(
         .relocate_maps(maps, &sections)
         .map_err(object_error)?;
     object.relocate_calls(&sections).map_err(object_error)?;
+    let types = load_types(&mut object)?;
     UprobeProgram::ALL
         .into_iter()
-        .map(|program| Ok((program, load_uprobe(&object, program.name(), attach_type)?)))
+        .map(|program| {
+            Ok((
+                program,
+                load_uprobe(&object, types.as_fd(), program.name(), attach_type)?,
+            ))
+        })
         .collect()
+}
+
+/// Loads the object's own types, as far as this kernel understands them.
+fn load_types(object: &mut Object) -> Result<OwnedFd, LoadError> {
+    let none = || LoadError::Object("it or this kernel has no BTF".into());
+    let features = aya::features().btf().ok_or_else(none)?;
+    let btf = object
+        .fixup_and_sanitize_btf(features)
+        .map_err(object_error)?;
+    let bytes = btf.ok_or_else(none)?.to_bytes();
+    bpf::load_types(&bytes).map_err(object_error)
 }
 
 fn load_uprobe(
     object: &Object,
+    types: BorrowedFd<'_>,
     name: &'static str,
     attach_type: u32,
 ) -> Result<OwnedFd, LoadError> {
@@ -331,6 +361,8 @@ fn load_uprobe(
         attach_type,
         license: &object.license,
         code: &function.instructions,
+        types,
+        functions: &function.func_info.func_info,
     })
     .map_err(|refused| LoadError::Refused {
         name,
@@ -344,6 +376,7 @@ fn map_fd(map: &aya::maps::Map) -> Option<BorrowedFd<'_>> {
     use aya::maps::Map;
     match map {
         Map::Array(data)
+        | Map::ArrayOfMaps(data)
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
@@ -369,11 +402,16 @@ fn with_wakeups(mut config: Config, ring_bytes: u32) -> Config {
     config
 }
 
-fn config_bytes(config: &Config) -> &[u8] {
-    let bytes = std::ptr::from_ref(config).cast::<u8>();
-    // SAFETY: plain integers without implicit padding (the ABI asserts its
-    // size), so that every byte is initialised.
-    unsafe { std::slice::from_raw_parts(bytes, size_of::<Config>()) }
+/// What the kernel copies as it is.
+trait Plain {}
+impl Plain for Config {}
+impl Plain for KernelOffsets {}
+
+fn bytes_of<T: Plain>(value: &T) -> &[u8] {
+    let bytes = std::ptr::from_ref(value).cast::<u8>();
+    // SAFETY: plain integers without implicit padding (the ABI asserts the
+    // sizes), so that every byte is initialised.
+    unsafe { std::slice::from_raw_parts(bytes, size_of::<T>()) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,346 @@
+//! Which file's code an address is in, asked of the kernel itself: right after
+//! exec, `dlopen` and fork, with nothing to keep up to date.
+
+use super::spine::mix;
+use super::thread::Walk;
+use crate::state::current_ids;
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST, task_struct};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap};
+use aya_ebpf::helpers::generated::{
+    bpf_find_vma, bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_loop, bpf_probe_read_kernel,
+};
+use aya_ebpf::macros::btf_map;
+use core::ffi::c_void;
+use tracer_ebpf::ABSENT;
+use tracer_ebpf::tables::{FileKey, FileTable, KernelOffsets, Sighting, VDSO};
+
+/// Set by the loader; the verifier sees its values as constants.
+#[unsafe(no_mangle)]
+static OFFSETS: KernelOffsets = KernelOffsets {
+    vma_start: ABSENT,
+    vma_end: ABSENT,
+    vma_flags: ABSENT,
+    vma_pgoff: ABSENT,
+    vma_file: ABSENT,
+    vma_mm: ABSENT,
+    file_inode: ABSENT,
+    inode_number: ABSENT,
+    inode_size: ABSENT,
+    inode_sb: ABSENT,
+    sb_device: ABSENT,
+    mm_vdso: ABSENT,
+    mm_xol: ABSENT,
+    xol_address: ABSENT,
+    task_mm: ABSENT,
+    task_utask: ABSENT,
+    utask_returns: ABSENT,
+    return_stack: ABSENT,
+    return_address: ABSENT,
+    return_next: ABSENT,
+};
+
+/// Where `offset!` reads.
+#[inline(always)]
+pub(super) fn offsets() -> &'static KernelOffsets {
+    &OFFSETS
+}
+
+/// The offset of a member of a kernel struct. Volatile, because the value that
+/// counts is written after this code was compiled.
+macro_rules! offset {
+    ($field:ident) => {
+        // SAFETY: a live static of the right type.
+        unsafe { core::ptr::read_volatile(&raw const $crate::unwind::mappings::offsets().$field) }
+    };
+}
+pub(super) use offset;
+
+/// Tables of files; user space fills it.
+#[btf_map]
+static FILES: HashMap<FileKey, FileTable, 65536, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// Files without an entry in `FILES`, for user space to prepare.
+#[btf_map]
+static UNKNOWN_FILES: HashMap<FileKey, Sighting, 1024> = HashMap::new();
+
+/// What the kernel said of an address, by space and 64 KiB of addresses.
+#[btf_map]
+static MAPPINGS: LruHashMap<Area, Mapping, 16384> = LruHashMap::new();
+
+/// When a process last mapped something executable, by the last bits of its pid:
+/// from then on, what `MAPPINGS` had for the process means nothing.
+#[btf_map]
+static GENERATIONS: Array<u64, 1024> = Array::new();
+
+/// log₂ of the bytes that an [`Area`] covers.
+const AREA_SHIFT: u32 = 16;
+
+/// Times that a busy mmap lock is tried.
+const LOCK_ATTEMPTS: u32 = 32;
+
+/// `VM_EXEC` (include/linux/mm.h).
+const VM_EXEC: u64 = 4;
+
+/// Key of `MAPPINGS`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Area {
+    /// See [`space`].
+    space: u64,
+    /// Address, shifted by [`AREA_SHIFT`].
+    area: u64,
+}
+
+/// A mapping.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Mapping {
+    /// Its first byte.
+    start: u64,
+    /// The byte after its last.
+    end: u64,
+    /// Where its table's first page would be mapped.
+    base: u64,
+    /// Its file's table, or 0.
+    table: u32,
+    /// Pages in the table's index.
+    pages: u32,
+    /// One of [`kind`].
+    kind: u32,
+    /// Zero.
+    _pad: u32,
+}
+
+/// What is known of a [`Mapping`].
+pub(super) mod kind {
+    /// Nothing, or that no code is there.
+    pub(in crate::unwind) const NOTHING: u32 = 0;
+    /// It has a table.
+    pub(in crate::unwind) const TABLE: u32 = 1;
+    /// It is code that has none.
+    pub(in crate::unwind) const NO_TABLE: u32 = 2;
+    /// It is code whose table is not loaded yet.
+    pub(in crate::unwind) const PENDING: u32 = 3;
+}
+
+/// What `bpf_find_vma` shows.
+#[repr(C)]
+struct Seen {
+    start: u64,
+    end: u64,
+    page: u64,
+    flags: u64,
+    key: FileKey,
+    file: u64,
+    vdso: u64,
+}
+
+/// Identity of an address space at a time: `image` tells processes and execs
+/// apart, the generation what was mapped since.
+#[inline(always)]
+pub(super) fn space(image: u64) -> u64 {
+    let (pid, _) = current_ids();
+    let generation = GENERATIONS.get(pid & 1023).copied().unwrap_or(0);
+    mix(image, generation)
+}
+
+/// Notes that the current process mapped something executable at `address`, so
+/// that user space prepares it before it is called.
+#[inline(always)]
+pub(crate) fn note_executable_mapping(address: u64) {
+    let (pid, _) = current_ids();
+    if let Some(generation) = GENERATIONS.get_ptr_mut(pid & 1023) {
+        // SAFETY: an element of an array. Several threads may write it; each
+        // writes a time that nobody wrote before.
+        unsafe { *generation = bpf_ktime_get_ns() };
+    }
+    let mut mapping = NOWHERE;
+    ask_kernel(address, &mut mapping);
+}
+
+const NOWHERE: Mapping = Mapping {
+    start: 0,
+    end: 0,
+    base: 0,
+    table: 0,
+    pages: 0,
+    kind: kind::NOTHING,
+    _pad: 0,
+};
+
+impl Mapping {
+    /// Whether an address lies in it.
+    #[inline(always)]
+    fn contains(&self, address: u64) -> bool {
+        self.start <= address && address < self.end
+    }
+
+    /// The table and the offset in it of an address.
+    #[inline(always)]
+    pub(super) fn place(&self, address: u64) -> (u32, u64, u32) {
+        (self.table, address.wrapping_sub(self.base), self.pages)
+    }
+
+    /// One of [`kind`].
+    #[inline(always)]
+    pub(super) fn kind(&self) -> u32 {
+        self.kind
+    }
+
+    /// Makes the next address be looked up anew.
+    #[inline(always)]
+    pub(super) fn clear(&mut self) {
+        *self = NOWHERE;
+    }
+}
+
+/// Makes `walk.mapping` the one that an address lies in.
+#[inline(never)]
+pub(super) fn locate(walk: &mut Walk, address: u64) {
+    if walk.mapping.contains(address) {
+        return;
+    }
+    let area = Area {
+        space: walk.space,
+        area: address >> AREA_SHIFT,
+    };
+    // SAFETY: a recycled element is another process's, whose addresses differ
+    // or whose mapping is checked against the address like any.
+    if let Some(known) = unsafe { MAPPINGS.get(&area) } {
+        if known.contains(address) {
+            walk.mapping = *known;
+            return;
+        }
+    }
+    let mut mapping = NOWHERE;
+    ask_kernel(address, &mut mapping);
+    walk.mapping = mapping;
+    if mapping.kind == kind::TABLE || mapping.kind == kind::NO_TABLE {
+        // A failure costs the next look-up some time.
+        let _ = MAPPINGS.insert(&area, &mapping, 0);
+    }
+}
+
+/// Fills in a mapping from the kernel's own structures.
+#[inline(always)]
+fn ask_kernel(address: u64, mapping: &mut Mapping) {
+    // SAFETY: every field is an integer, for which zero is a value.
+    let mut seen: Seen = unsafe { core::mem::zeroed() };
+    if !find(address, &mut seen) || seen.flags & VM_EXEC == 0 {
+        return;
+    }
+    mapping.start = seen.start;
+    mapping.end = seen.end;
+    mapping.kind = kind::NO_TABLE;
+    if seen.file == 0 {
+        if seen.vdso != seen.start {
+            return;
+        }
+        seen.key = VDSO;
+        seen.page = 0;
+    }
+    // SAFETY: user space adds elements and never removes any.
+    match unsafe { FILES.get(&seen.key) } {
+        Some(file) if file.table == 0 => {}
+        Some(file) => {
+            mapping.kind = kind::TABLE;
+            mapping.table = file.table;
+            mapping.pages = file.pages;
+            mapping.base = seen
+                .start
+                .wrapping_sub(seen.page << 12)
+                .wrapping_add(file.offset);
+        }
+        None => {
+            mapping.kind = kind::PENDING;
+            let (pid, _) = current_ids();
+            let sighting = Sighting {
+                start: seen.start,
+                end: seen.end,
+                pid,
+                _pad: 0,
+            };
+            // It may be known already.
+            let _ = UNKNOWN_FILES.insert(&seen.key, &sighting, u64::from(BPF_NOEXIST));
+        }
+    }
+}
+
+/// What an attempt to look an address up gets and gives.
+#[repr(C)]
+struct Attempt {
+    address: u64,
+    result: i64,
+    seen: *mut Seen,
+}
+
+/// Looks an address up in the kernel's list of mappings.
+#[inline(always)]
+fn find(address: u64, seen: &mut Seen) -> bool {
+    let mut context = Attempt {
+        address,
+        result: -EBUSY,
+        seen,
+    };
+    // SAFETY: the callback gets the context as it is given here, and only while
+    // this call lasts.
+    unsafe {
+        bpf_loop(
+            LOCK_ATTEMPTS,
+            attempt as *mut c_void,
+            (&raw mut context).cast(),
+            0,
+        );
+    }
+    context.result == 0
+}
+
+/// Tries once; 1 unless another thread is changing the list.
+unsafe extern "C" fn attempt(_index: u32, context: *mut Attempt) -> i64 {
+    // SAFETY: `find` gave this context.
+    let context = unsafe { &mut *context };
+    // SAFETY: the callback gets what `find` pointed to, and only while this
+    // call lasts.
+    context.result = unsafe {
+        bpf_find_vma(
+            bpf_get_current_task_btf(),
+            context.address,
+            on_vma as *mut c_void,
+            context.seen.cast(),
+            0,
+        )
+    };
+    i64::from(context.result != -EBUSY)
+}
+
+const EBUSY: i64 = 16;
+
+/// Copies what a `vm_area_struct` says.
+unsafe extern "C" fn on_vma(_task: *mut task_struct, vma: u64, seen: *mut Seen) -> i64 {
+    // SAFETY: `find` gave this context.
+    let seen = unsafe { &mut *seen };
+    seen.start = member(vma, offset!(vma_start));
+    seen.end = member(vma, offset!(vma_end));
+    seen.flags = member(vma, offset!(vma_flags));
+    seen.page = member(vma, offset!(vma_pgoff));
+    seen.file = member(vma, offset!(vma_file));
+    seen.vdso = member(member(vma, offset!(vma_mm)), offset!(mm_vdso));
+    let inode = member(seen.file, offset!(file_inode));
+    seen.key.inode = member(inode, offset!(inode_number));
+    seen.key.size = member(inode, offset!(inode_size));
+    seen.key.device = member(member(inode, offset!(inode_sb)), offset!(sb_device)) as u32;
+    0
+}
+
+/// A word of a kernel struct; 0 where there is none. Unlike `Kernel::read`, it
+/// has no branch for the verifier to follow: the helper zeroes what it can't read.
+#[inline(always)]
+pub(super) fn member(of: u64, offset: u32) -> u64 {
+    let mut word = 0u64;
+    if offset != ABSENT {
+        let address = of.wrapping_add(u64::from(offset)) as *const c_void;
+        // SAFETY: the helper takes any source address and fails on a bad one.
+        unsafe { bpf_probe_read_kernel((&raw mut word).cast(), 8, address) };
+    }
+    word
+}

@@ -1,0 +1,68 @@
+//! Full stacks without frame pointers: a walk by the tables that user space
+//! made of `.eh_frame` (see `tracer_ebpf::tables`).
+//!
+//! A thread's last stack is remembered as a *spine*. A new walk steps outwards
+//! by the tables (the `Step` mode) until it meets a frame that stands on the
+//! spine: same address, same stack pointer. From there on every step would only
+//! lead to the frames the spine has, provided that the words it was read from
+//! are still in place; comparing those (the `Follow` mode) costs a fraction.
+//! Where one differs, the walk goes on by the tables from the last frame that
+//! holds (after `Copy` has put the frames that did into the new part).
+
+mod mappings;
+mod spine;
+mod step;
+mod thread;
+mod words;
+
+pub(crate) use mappings::note_executable_mapping;
+pub(crate) use thread::{Walk, forget_thread};
+
+use crate::stack::Regs;
+use aya_ebpf::helpers::generated::bpf_loop;
+use core::ffi::c_void;
+use thread::{Walker, mode};
+use tracer_ebpf::MAX_FRAMES;
+
+/// Steps of a walk, of whatever mode: every frame followed, copied and stepped.
+const MAX_STEPS: u32 = 3 * MAX_FRAMES as u32;
+
+/// Walks the current thread's stack; `None` if there is no room for one more
+/// thread, or a program of this thread was interrupted while it walked.
+///
+/// `image` tells apart what the same addresses meant at other times: it changes
+/// with the process and with each exec.
+#[inline(never)]
+pub(crate) fn walk(tid: u32, image: u64, start: &Regs) -> Option<&'static mut Walk> {
+    let walk = thread::begin(tid, image, start)?;
+    let mut walker = Walker { walk };
+    // SAFETY: the callback gets the context as it is given here, and only while
+    // this call lasts.
+    unsafe {
+        bpf_loop(
+            MAX_STEPS,
+            advance as *mut c_void,
+            (&raw mut walker).cast(),
+            0,
+        );
+    }
+    spine::rebuild(walk);
+    walk.busy = 0;
+    Some(walk)
+}
+
+/// One iteration of a walk; 1 ends it.
+unsafe extern "C" fn advance(_index: u32, walker: *mut Walker) -> i64 {
+    // SAFETY: `walk` gave this context; the walk outlives it.
+    let walk = unsafe { &mut *(*walker).walk };
+    if walk.mode == mode::FOLLOW {
+        return i64::from(spine::follow(walk));
+    }
+    if walk.mode == mode::COPY {
+        return i64::from(!spine::copy(walk));
+    }
+    if walk.mode == mode::ARRIVE && !spine::arrive(walk) {
+        return i64::from(walk.end != 0);
+    }
+    i64::from(!step::step(walk))
+}
