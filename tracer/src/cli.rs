@@ -44,6 +44,8 @@ pub(crate) struct Cli {
 pub(crate) enum Job {
     /// Write every report again from a recording: offline, without root
     Report(ReportArgs),
+    /// Tell what this machine allows, and the remedy for what it lacks
+    Doctor(DoctorArgs),
 }
 
 /// Options of a trace.
@@ -93,6 +95,14 @@ pub(crate) struct ReportArgs {
     /// No summary: only files, warnings and errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// Options of `tracer doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Tell instead what of an ELF file's code the stack unwinder covers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) unwind: Option<PathBuf>,
 }
 
 /// Bytes from `4096`, `100K`, `100KiB`, `1.5G`, …: the letters mean powers of 1,024.

@@ -2,6 +2,7 @@
 
 mod collect;
 mod conclude;
+mod doctor;
 mod label;
 mod out_dir;
 mod progress;
@@ -19,6 +20,7 @@ pub(crate) const FAILED: u8 = 125;
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     let result = match cli.job {
         Some(Job::Report(args)) => report::report(&args),
+        Some(Job::Doctor(args)) => doctor::doctor(&args),
         None => run::run(&cli.run),
     };
     match result {

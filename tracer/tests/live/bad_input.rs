@@ -169,3 +169,29 @@ fn recordings_that_are_none() {
     refused(tracer().arg("report").arg(dir.path()), 125, &["recording"]);
     assert!(Path::new(dir.path()).exists());
 }
+
+#[test]
+fn a_doctor_that_is_asked_about_machines_and_files() {
+    need_root();
+    let tracer = || Command::new(env!("CARGO_BIN_EXE_tracer"));
+    let output = tracer().arg("doctor").output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("uprobes (allocations): ok"));
+    let output = tracer()
+        .args(["doctor", "--unwind"])
+        .arg(program("family", &[]))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("functions "));
+    refused(
+        tracer().args(["doctor", "--unwind", "/etc/passwd"]),
+        125,
+        &["/etc/passwd"],
+    );
+}
