@@ -219,8 +219,15 @@ mod tests {
     #[test]
     fn the_object_names_no_path_of_a_machine() {
         let object = std::fs::read(root().join(OBJECT)).unwrap();
+        // Not /usr/src: there Debian's own compiler was built, which is the same everywhere.
         for place in [
-            "/root/", "/home/", "/tmp/", "/work/", ".cargo/", "index.", "/usr/",
+            "/root/",
+            "/home/",
+            "/tmp/",
+            "/work/",
+            ".cargo/",
+            "registry/src/",
+            "/usr/local/",
         ] {
             let found = object
                 .windows(place.len())
