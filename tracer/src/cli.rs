@@ -8,7 +8,7 @@ const EXAMPLES: &str = "\
 Examples:
   sudo tracer -- workload -t ureter          trace a command
   sudo tracer -o out/py -- python3 app.py    name the folder for the results
-  sudo tracer --trace pages -- ./server      mappings and faults only: near-zero cost
+  sudo tracer --trace pages -- ./server      mappings and faults only, no malloc probes
   tracer report out/py/recording             every report again, offline, no root
 
 Exit status: the command's own (128+N when signal N ended it), 126 or 127 when it could not be
@@ -78,7 +78,7 @@ pub(crate) struct RunArgs {
 pub(crate) enum Trace {
     /// The malloc family, mappings and page faults
     Heap,
-    /// Mappings and page faults only: costs next to nothing; a large malloc shows as its mmap
+    /// Mappings and page faults only, no malloc probes; a large malloc shows as its mmap
     Pages,
 }
 
