@@ -187,7 +187,7 @@ impl Kernel {
     /// # Errors
     /// [`KernelError::NoMember`] where a struct lacks what every kernel has.
     pub fn unwind_offsets(&self) -> Result<KernelOffsets, KernelError> {
-        crate::unwind::kernel::offsets(&self.btf)
+        super::walk_offsets::offsets(&self.btf)
             .map_err(|(structure, member)| KernelError::NoMember { structure, member })
     }
 }

@@ -13,3 +13,4 @@ pub mod objects;
 pub mod placement;
 pub mod ring;
 pub mod table;
+mod walk_offsets;

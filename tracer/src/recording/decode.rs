@@ -4,10 +4,10 @@
 //! schema, and arrow-rs refuses nulls in columns that have none. What is left to
 //! check are columns that must have a value in rows of some kind.
 
+use super::Frame;
 use super::schema::{self, Stream, event};
 use super::tables::{Place, Symbol};
 use crate::events::{Body, Captured, Event, KernelCounts, Lost, Module};
-use crate::symbols::Frame;
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, ListArray, PrimitiveArray,

@@ -24,6 +24,7 @@
 mod decode;
 mod encode;
 mod error;
+mod frame;
 mod guard;
 mod meta;
 mod output;
@@ -33,6 +34,7 @@ mod tables;
 mod writer;
 
 pub use error::Error;
+pub use frame::Frame;
 pub use meta::Meta;
 pub use reader::{Events, Recording, Rows};
 pub use tables::{Place, Symbol};

@@ -1,9 +1,9 @@
 //! The streams beside the events: stacks, modules, symbols, losses.
 
+use super::Frame;
 use super::encode::{dictionary, named};
 use super::schema::{self, Stream};
 use crate::events::{Captured, Lost, Module};
-use crate::symbols::Frame;
 use crate::units::{Address, Pid};
 use arrow::array::{
     ArrayRef, BooleanArray, Int8Array, ListArray, RecordBatch, StringArray, StructArray,

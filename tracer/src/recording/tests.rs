@@ -5,7 +5,7 @@ use super::*;
 use crate::events::{
     Body, Captured, Cause, Event, Function, KernelCounts, Lost, Member, Module, StackEnd,
 };
-use crate::symbols::Frame;
+use crate::recording::Frame;
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use proptest::prelude::*;
 use std::fs;

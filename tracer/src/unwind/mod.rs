@@ -6,13 +6,11 @@
 //! - [`table`] sorts and merges a file's rows;
 //! - [`pack`] lays them out as [`tracer_ebpf::tables`] says;
 //! - [`load`] gives them to the programs, and [`keeper`] follows the target;
-//! - [`coverage`] says what of a file they cover;
-//! - [`kernel`] finds the members of the kernel's structs that the walk reads.
+//! - [`coverage`] says what of a file they cover.
 
 pub mod coverage;
 pub mod elf;
 pub mod keeper;
-pub mod kernel;
 pub mod load;
 pub mod pack;
 pub mod rule;

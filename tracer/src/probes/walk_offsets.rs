@@ -1,6 +1,6 @@
 //! Where the kernel's structs have what the walk reads.
 
-use crate::probes::btf::Btf;
+use super::btf::Btf;
 use tracer_ebpf::ABSENT;
 use tracer_ebpf::tables::KernelOffsets;
 
@@ -10,7 +10,7 @@ use tracer_ebpf::tables::KernelOffsets;
 /// # Errors
 ///
 /// The struct and the member that are missing.
-pub fn offsets(btf: &Btf) -> Result<KernelOffsets, (&'static str, &'static str)> {
+pub(super) fn offsets(btf: &Btf) -> Result<KernelOffsets, (&'static str, &'static str)> {
     let need = |of, member| btf.offset_of(of, member).ok_or((of, member));
     let may = |of, member| btf.offset_of(of, member).unwrap_or(ABSENT);
     let area = |member| need("vm_area_struct", member);
