@@ -1,0 +1,55 @@
+//! What user space tells the programs before it loads them.
+
+/// Values of [`Config`]'s offsets where this kernel has no such member.
+pub const ABSENT: u32 = u32::MAX;
+
+/// What user space tells the programs before it loads them (the read-only
+/// global `CONFIG`). Offsets are bytes from the start of the kernel's struct,
+/// looked up in its BTF, or [`ABSENT`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Pending bytes in the ring buffer from which its reader is woken.
+    pub wake_bytes: u64,
+    /// The pending bytes are looked at once in `wake_every` events of a thread
+    /// (a power of two).
+    pub wake_every: u64,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// 1 where `sched_prepare_exec` (Linux 6.9) says that an image ends.
+    pub prepare_exec: u32,
+    /// `task_struct.thread_info.status`
+    pub task_status: u32,
+    /// `task_struct.mm`
+    pub task_mm: u32,
+    /// `task_struct.pid`
+    pub task_pid: u32,
+    /// `task_struct.tgid`
+    pub task_tgid: u32,
+    /// `task_struct.signal`
+    pub task_signal: u32,
+    /// `task_struct.group_leader`
+    pub task_group_leader: u32,
+    /// `task_struct.exit_code`
+    pub task_exit_code: u32,
+    /// `task_struct.min_flt`
+    pub task_min_flt: u32,
+    /// `task_struct.maj_flt`
+    pub task_maj_flt: u32,
+    /// `signal_struct.live`
+    pub signal_live: u32,
+    /// `signal_struct.flags`
+    pub signal_flags: u32,
+    /// `signal_struct.group_exit_code`
+    pub signal_group_exit_code: u32,
+    /// `mm_struct.hiwater_rss`
+    pub mm_hiwater_rss: u32,
+    /// `mm_struct.hiwater_vm`
+    pub mm_hiwater_vm: u32,
+    /// `mm_struct.total_vm`
+    pub mm_total_vm: u32,
+    /// `mm_struct.uprobes_state.xol_area`
+    pub mm_xol_area: u32,
+    /// `xol_area.vaddr`
+    pub xol_area_vaddr: u32,
+}

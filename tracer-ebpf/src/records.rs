@@ -1,0 +1,221 @@
+//! The records that the ring buffer carries, each beginning with a [`Header`].
+
+#[cfg(doc)]
+use crate::{Cause, Function, Kind, Member, StackEnd};
+
+/// What every event begins with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Header {
+    /// A [`Kind`].
+    pub kind: u16,
+    /// Bits of [`flags`].
+    pub flags: u16,
+    /// Thread-group id, in the initial pid namespace.
+    pub pid: u32,
+    /// Thread id, likewise.
+    pub tid: u32,
+    /// Zero.
+    pub _pad: u32,
+    /// When the program ran.
+    pub time_ns: u64,
+    /// Stack that did it; 0 where none was taken.
+    pub stack: u64,
+}
+
+/// Bits of [`Header::flags`].
+pub mod flags {
+    /// Inside a call of the malloc family: the allocator's own doing.
+    pub const IN_ALLOCATOR: u16 = 1;
+    /// The stack was wanted but could not be sent (counted as a loss).
+    pub const STACK_LOST: u16 = 2;
+}
+
+/// A block handed out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Alloc {
+    /// Header.
+    pub header: Header,
+    /// The block, or 0 (only in [`Kind::ReallocExit`]).
+    pub address: u64,
+    /// Requested size (calloc, reallocarray: the product).
+    pub size: u64,
+    /// A [`Function`].
+    pub function: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// A block given back.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Free {
+    /// Header.
+    pub header: Header,
+    /// The block; never 0.
+    pub address: u64,
+}
+
+/// A block about to be resized.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Realloc {
+    /// Header.
+    pub header: Header,
+    /// The live block; never 0.
+    pub address: u64,
+    /// Requested size.
+    pub size: u64,
+}
+
+/// A new mapping.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Map {
+    /// Header.
+    pub header: Header,
+    /// Where it is.
+    pub address: u64,
+    /// Requested length, not rounded to pages.
+    pub length: u64,
+    /// Offset in the file.
+    pub offset: u64,
+    /// `PROT_*`
+    pub prot: u32,
+    /// `MAP_*`
+    pub flags: u32,
+    /// File descriptor or -1.
+    pub fd: i32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// An address range, or an address and a number; see [`Kind`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Range {
+    /// Header.
+    pub header: Header,
+    /// Where it begins.
+    pub address: u64,
+    /// How long it is, not rounded to pages.
+    pub length: u64,
+}
+
+/// A mapping about to move, grow or shrink.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Remap {
+    /// Header.
+    pub header: Header,
+    /// Old address.
+    pub address: u64,
+    /// Old length (0: duplicate a shared mapping).
+    pub length: u64,
+    /// New length.
+    pub new_length: u64,
+    /// `MREMAP_*`
+    pub flags: u64,
+}
+
+/// Advice about a range.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Advise {
+    /// Header.
+    pub header: Header,
+    /// Where it begins.
+    pub address: u64,
+    /// How long it is.
+    pub length: u64,
+    /// `MADV_*`
+    pub advice: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// A system call that changed nothing after all.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Failed {
+    /// Header.
+    pub header: Header,
+    /// The [`Kind`] to take back.
+    pub kind: u32,
+    /// errno.
+    pub errno: i32,
+}
+
+/// A counter changed (`kmem:rss_stat`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Resident {
+    /// Header; the stack is the toucher's where the cause is a fault.
+    pub header: Header,
+    /// Faulting address, or 0.
+    pub address: u64,
+    /// The kernel's count after the change, in bytes.
+    pub size: u64,
+    /// A [`Member`].
+    pub member: u16,
+    /// A [`Cause`].
+    pub cause: u16,
+    /// x86 page-fault error code (bit 1: a write).
+    pub error_code: u16,
+    /// Number of the system call that is under way, or `u16::MAX`.
+    pub syscall: u16,
+}
+
+/// A new process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fork {
+    /// Header; the parent's.
+    pub header: Header,
+    /// Its process id.
+    pub child: u32,
+    /// 1 where the child runs in the parent's memory until it executes or ends
+    /// (`CLONE_VM`: vfork, posix_spawn), 0 where it has a copy.
+    pub shares_memory: u32,
+}
+
+/// The kernel's own account of an address space, read at its end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounts {
+    /// VmHWM; 0 where this kernel does not let us read it.
+    pub resident_peak: u64,
+    /// VmPeak; likewise.
+    pub virtual_peak: u64,
+}
+
+/// An image or a process ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct End {
+    /// Header.
+    pub header: Header,
+    /// What the kernel had counted.
+    pub counts: KernelCounts,
+    /// Wait status, as `wait(2)` gives it (Exit only).
+    pub status: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// What a stack event begins with; `count` frames (u64, innermost first) follow.
+/// The header's `stack` is the id. Return addresses are as they stand on the
+/// stack; the first frame is the instruction pointer itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stack {
+    /// Header.
+    pub header: Header,
+    /// Number of frames that follow.
+    pub count: u32,
+    /// A [`StackEnd`].
+    pub end: u16,
+    /// Zero.
+    pub _pad: u16,
+}
