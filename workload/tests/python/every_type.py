@@ -42,17 +42,17 @@ def plain_types():
     return types
 
 
-def dictionary_columns():
+def dictionary_columns(rows):
     """Dictionaries with codes of every width, of values of several types."""
     columns = {}
     for width in ("int8", "int16", "int32", "uint8", "uint16", "uint32"):
         kind = pa.dictionary(getattr(pa, width)(), pa.string())
-        columns[f"dict_{width}"] = (kind, [f"word {row % 7}" for row in range(ROWS)])
+        columns[f"dict_{width}"] = (kind, [f"word {row % 7}" for row in range(rows)])
     ordered = pa.dictionary(pa.int8(), pa.string(), ordered=True)
-    columns["dict_ordered"] = (ordered, [["low", "mid", "high"][row % 3] for row in range(ROWS)])
-    columns["dict_int64"] = (pa.dictionary(pa.int8(), pa.int64()), [row % 5 * 10**12 for row in range(ROWS)])
-    columns["dict_double"] = (pa.dictionary(pa.int8(), pa.float64()), [row % 5 / 4 for row in range(ROWS)])
-    columns["dict_bool"] = (pa.dictionary(pa.int8(), pa.bool_()), [row % 2 == 0 for row in range(ROWS)])
+    columns["dict_ordered"] = (ordered, [["low", "mid", "high"][row % 3] for row in range(rows)])
+    columns["dict_int64"] = (pa.dictionary(pa.int8(), pa.int64()), [row % 5 * 10**12 for row in range(rows)])
+    columns["dict_double"] = (pa.dictionary(pa.int8(), pa.float64()), [row % 5 / 4 for row in range(rows)])
+    columns["dict_bool"] = (pa.dictionary(pa.int8(), pa.bool_()), [row % 2 == 0 for row in range(rows)])
     return columns
 
 
@@ -65,15 +65,15 @@ def encode(kind, column):
     return pa.array(column, kind)
 
 
-def table(nullable):
-    columns = {name: (kind, [values(name.split("_")[0] if name.startswith("timestamp") else name, row) for row in range(ROWS)])
+def table(nullable, rows=ROWS):
+    columns = {name: (kind, [values(name.split("_")[0] if name.startswith("timestamp") else name, row) for row in range(rows)])
                for name, kind in plain_types().items()}
-    columns.update(dictionary_columns())
+    columns.update(dictionary_columns(rows))
     if nullable:
         for at, (name, (kind, column)) in enumerate(columns.items()):
             columns[name] = (kind, [None if (row + at) % 4 == 1 else value for row, value in enumerate(column)])
     fields = [pa.field("soma_joinid", pa.int64(), nullable=False)]
-    arrays = [pa.array(range(ROWS), pa.int64())]
+    arrays = [pa.array(range(rows), pa.int64())]
     for name, (kind, column) in columns.items():
         fields.append(pa.field(name, kind, nullable=nullable))
         arrays.append(encode(kind, column))
@@ -82,23 +82,54 @@ def table(nullable):
 
 def write(directory):
     for nullable in (False, True):
-        data = table(nullable)
-        uri = f"{directory}/{'nullable' if nullable else 'full'}"
-        domain = [[0, ROWS - 1]]
-        with tiledbsoma.DataFrame.create(uri, schema=data.schema, domain=domain) as frame:
-            frame.write(data)
-    # A frame that is indexed by strings and timestamps, and has no rows at all.
+        create(f"{directory}/{'nullable' if nullable else 'full'}", table(nullable))
+    write_others(directory)
+    print(json.dumps(["full", "nullable", *OTHERS]))
+
+
+def create(uri, *parts):
+    """Writes one frame, in as many writes as there are tables."""
+    domain = [[0, sum(part.num_rows for part in parts) - 1]]
+    tiledbsoma.DataFrame.create(uri, schema=parts[0].schema, domain=domain).close()
+    for part in parts:
+        with tiledbsoma.open(uri, "w") as frame:
+            frame.write(part)
+
+
+OTHERS = ["keyed", "empty", "grown"]
+
+
+def grown():
+    """Two writes, the second with words that the first didn't have."""
+    kind = pa.dictionary(pa.int8(), pa.string())
+    schema = pa.schema([("soma_joinid", pa.int64()), ("word", kind), ("n", pa.int32())])
+
+    def part(joinids, words):
+        columns = [pa.array(joinids, pa.int64()), encode(kind, words), pa.array(joinids, pa.int32())]
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    return part([0, 1, 2], ["a", "b", "a"]), part([3, 4, 5], ["b", "c", "ä"])
+
+
+def keyed():
+    """Three rows, which an index by strings puts in another order."""
     schema = pa.schema([("soma_joinid", pa.int64()), ("key", pa.large_string()), ("n", pa.int32())])
-    keyed = pa.table({"soma_joinid": [2, 0, 1], "key": ["b", "c", ""], "n": [1, 2, 3]}, schema=schema)
+    return pa.table({"soma_joinid": [2, 0, 1], "key": ["b", "c", ""], "n": [1, 2, 3]}, schema=schema)
+
+
+def write_others(directory):
+    """Frames of other shapes than many columns: indexed by a string, without rows, grown."""
+    rows = keyed()
     with tiledbsoma.DataFrame.create(
-        f"{directory}/keyed", schema=schema, index_column_names=["key"], domain=[None]
+        f"{directory}/keyed", schema=rows.schema, index_column_names=["key"], domain=[None]
     ) as frame:
-        frame.write(keyed)
-    tiledbsoma.DataFrame.create(f"{directory}/empty", schema=schema, domain=[[0, 9]]).close()
-    print(json.dumps(["full", "nullable", "keyed", "empty"]))
+        frame.write(rows)
+    tiledbsoma.DataFrame.create(f"{directory}/empty", schema=rows.schema, domain=[[0, 9]]).close()
+    create(f"{directory}/grown", *grown())
 
 
 def compare(uri, feather):
+    """The workload's reading against TileDB-SOMA's; gives the former."""
     with tiledbsoma.open(uri) as frame:
         theirs = frame.read().concat()
     ours = pa.ipc.open_file(feather).read_all()
@@ -109,7 +140,7 @@ def compare(uri, feather):
             assert left.dictionary.equals(right.dictionary), f"dictionary of {name}"
             left, right = left.indices, right.indices
         assert left.equals(right), f"{name}:\n{left}\nis not\n{right}"
-    print(json.dumps({"rows": theirs.num_rows, "nulls": sum(c.null_count for c in theirs.columns)}))
+    return ours
 
 
 def main():
@@ -117,7 +148,9 @@ def main():
     if "write" in argument:
         write(argument["write"])
     else:
-        compare(argument["uri"], argument["feather"])
+        ours = compare(argument["uri"], argument["feather"])
+        print(json.dumps({"rows": ours.num_rows, "nulls": sum(c.null_count for c in ours.columns)}))
 
 
-main()
+if __name__ == "__main__":
+    main()
