@@ -8,7 +8,8 @@ use workload::size::Bytes;
 
 /// Fetches obs (or var) of a CELLxGENE Census query, as TileDB-SOMA does.
 ///
-/// Prints how long each step took and the shape and columns of the result:
+/// Prints which Census it is, what its `census_info/summary` says, how long each step took, and the
+/// shape and columns of the result:
 /// `open` opens the Census and the experiment; `query` opens the dataframe and prepares the
 /// query; `obs` reads all record batches, in the buffers that TileDB wrote them to; `obs-df`
 /// materialises them as one contiguous Arrow table in memory of exactly the needed size

@@ -12,6 +12,7 @@ use workload::size::Bytes;
 use workload::soma::{self, Batches, DataFrame, Filter, JOINID, ReadOptions, feather};
 use workload::tiledb::{Context, Library};
 
+use crate::about::About;
 use crate::cli::Cli;
 
 /// The column that `--tissue` asks about.
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
     let name = frame.name();
 
     let (ctx, census) = timed("open", || open(cli, &location))?;
+    println!("{}", About::of(&census, &cli.organism));
     let (data, filter) = timed("query", || prepare(cli, &census, frame))?;
     let buffer_bytes = buffer_bytes(cli)?;
     let columns = cli.columns.as_deref();
@@ -38,6 +40,7 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
         columns,
         filter: filter.as_ref(),
         buffer_bytes,
+        ..ReadOptions::default()
     };
     let table = timed(name, || {
         let table = data.read(&options).and_then(Batches::table);

@@ -1,5 +1,6 @@
 //! The `workload` command.
 
+mod about;
 mod cli;
 mod fetch;
 

@@ -6,7 +6,10 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 
-use arrow::buffer::Buffer;
+use arrow::array::{ArrayRef, DictionaryArray, PrimitiveArray};
+use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::datatypes::{ArrowDictionaryKeyType, ArrowNativeType};
+use arrow::error::ArrowError;
 
 /// A buffer of a fixed capacity whose bytes nobody has touched before TileDB writes results there:
 /// what `std::vector::reserve` is to TileDB-SOMA. The kernel gives pages only to what is written,
@@ -40,10 +43,21 @@ impl Reserved {
     /// What the allocator gives at no extra cost, and enough for every column type.
     const ALIGN: usize = 16;
 
-    /// Reserves `bytes` of address space. Every reservation of the workload is made here, so that
-    /// a profiler shows them at one place.
+    /// Reserves `bytes` of address space. Every reservation of a fetch is made here, so that a
+    /// profiler shows them at one place.
     #[inline(never)]
     pub fn with_capacity(bytes: usize) -> Result<Self, Refused> {
+        Self::reserve(bytes)
+    }
+
+    /// The same for what is read beside the fetch, so that a profiler shows it elsewhere.
+    #[inline(never)]
+    pub fn aside(bytes: usize) -> Result<Self, Refused> {
+        Self::reserve(bytes)
+    }
+
+    #[inline(always)]
+    fn reserve(bytes: usize) -> Result<Self, Refused> {
         let layout =
             Layout::from_size_align(bytes.max(1), Self::ALIGN).map_err(|_| Refused { bytes })?;
         // SAFETY: the layout's size is at least one byte.
@@ -139,6 +153,39 @@ impl Reserved {
         // SAFETY: the first `len` bytes are initialised; the owner frees them when it is dropped.
         unsafe { Buffer::from_custom_allocation(ptr, len, Arc::new(self)) }
     }
+
+    /// Hands the values to Arrow as codes of a dictionary, without a copy. Arrow's own check of the
+    /// codes takes them one by one, which was most of what a read cost outside libtiledb.
+    pub fn into_dictionary<K: ArrowDictionaryKeyType>(
+        self,
+        values: &ArrayRef,
+    ) -> Result<ArrayRef, ArrowError> {
+        let codes = ScalarBuffer::<K::Native>::from(self.into_arrow());
+        let has_values = all_below(&codes, values.len());
+        let keys = PrimitiveArray::<K>::new(codes, None);
+        Ok(Arc::new(if has_values {
+            // SAFETY: no code is a null, negative, or as great as the number of values.
+            unsafe { DictionaryArray::new_unchecked(keys, values.clone()) }
+        } else {
+            // Names the first code that has no value.
+            DictionaryArray::try_new(keys, values.clone())?
+        }))
+    }
+}
+
+/// Whether all codes are at least 0 and below `count`.
+fn all_below<T: ArrowNativeType>(codes: &[T], count: usize) -> bool {
+    let Some((first, rest)) = codes.split_first() else {
+        return true;
+    };
+    // Two plain comparisons a code, in its own width, become vector instructions.
+    let (low, high) = rest.iter().fold((*first, *first), |(low, high), code| {
+        (
+            if *code < low { *code } else { low },
+            if *code > high { *code } else { high },
+        )
+    });
+    low >= T::default() && high.as_usize() < count
 }
 
 impl Drop for Reserved {
@@ -150,6 +197,9 @@ impl Drop for Reserved {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{AsArray, StringArray};
+    use arrow::datatypes::Int8Type;
+
     use super::*;
 
     fn filled(bytes: &[u8], capacity: usize) -> Reserved {
@@ -188,6 +238,29 @@ mod tests {
         let arrow = buffer.into_arrow();
         assert_eq!(arrow.as_ptr().cast_mut(), address);
         assert_eq!(arrow.typed_data::<u64>(), [42]);
+    }
+
+    #[test]
+    fn codes_without_a_value_are_an_error() {
+        let values: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+        for (codes, is_right) in [
+            (&[0i8, 2, 1][..], true),
+            (&[], true),
+            (&[0, 3, 1], false),
+            (&[0, 1, -1], false),
+            (&[i8::MIN], false),
+            (&[i8::MAX], false),
+        ] {
+            let bytes: Vec<u8> = codes.iter().map(|code| *code as u8).collect();
+            let array = filled(&bytes, 16).into_dictionary::<Int8Type>(&values);
+            assert_eq!(array.is_ok(), is_right, "{codes:?}");
+            if let Ok(array) = array {
+                assert_eq!(
+                    array.as_dictionary::<Int8Type>().keys().values()[..],
+                    *codes
+                );
+            }
+        }
     }
 
     #[test]

@@ -32,10 +32,14 @@ fn the_output_is_that_of_the_original_report() {
     let (_directory, uri) = census(Shape::Clustered);
     let output = fetched(["--uri", text(&uri), "-t", "ureter", "-b", "2G"]);
     let lines: Vec<_> = output.lines().collect();
-    let [first, open, query, obs, df, shape] = lines[..] else {
+    let [first, open, summary, query, obs, df, shape] = lines[..] else {
         panic!("{output}")
     };
     assert_eq!(first, format!("census: {} (named by --uri)", uri.display()));
+    assert_eq!(
+        summary,
+        "summary: built 2024-07-01, schema 2.0.1; 120,000 cells, 100,000 of them homo_sapiens"
+    );
     for (line, step) in [
         (open, "open"),
         (query, "query"),
@@ -85,6 +89,15 @@ fn files_hold_the_table_and_its_joinids() {
     assert_eq!(values.len(), 2_390);
     let written = fs::read_dir(&out).expect("files").count();
     assert_eq!(written, 2, "something temporary is left");
+}
+
+#[test]
+fn a_census_without_a_summary_is_fetched_from_all_the_same() {
+    let (_directory, uri) = census(Shape::Clustered);
+    fs::remove_dir_all(uri.join("census_info")).expect("damage");
+    let output = fetched(["--uri", text(&uri), "-t", "ureter"]);
+    assert!(output.contains("\nsummary: none ("), "{output}");
+    assert!(output.contains("\nobs (2390, 28): "), "{output}");
 }
 
 #[test]

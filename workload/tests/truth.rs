@@ -70,6 +70,7 @@ fn read_back(shape: Shape, buffer_bytes: usize) {
         columns: None,
         filter: None,
         buffer_bytes,
+        ..ReadOptions::default()
     };
     let table = obs
         .read(&options)
@@ -117,6 +118,7 @@ fn incomplete_reads_come_in_batches_with_buffers_of_their_own() {
         columns: None,
         filter: Some(&ureter),
         buffer_bytes: 8_000,
+        ..ReadOptions::default()
     };
     let batches: Vec<RecordBatch> = obs
         .read(&options)

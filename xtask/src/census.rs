@@ -35,20 +35,33 @@ pub(crate) struct Args {
 }
 
 /// `--shape`.
-#[derive(Clone, Copy, ValueEnum)]
-enum ShapeArg {
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShapeArg {
     /// Dataset by dataset: a small query reads few tiles
     Clustered,
     /// Strewn over all tiles, as in the real Census: a small query reads much
     Scattered,
 }
 
+impl ShapeArg {
+    /// Its name, in files and in output.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Clustered => "clustered",
+            Self::Scattered => "scattered",
+        }
+    }
+
+    fn shape(self) -> Shape {
+        match self {
+            Self::Clustered => Shape::Clustered,
+            Self::Scattered => Shape::Scattered,
+        }
+    }
+}
+
 /// `cargo xtask census`.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let shape = match args.shape {
-        ShapeArg::Clustered => Shape::Clustered,
-        ShapeArg::Scattered => Shape::Scattered,
-    };
     let cells = if args.full { FULL_CELLS } else { args.cells };
     let out = match &args.out {
         Some(out) => out.clone(),
@@ -61,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         &out,
         &Spec {
             cells,
-            shape,
+            shape: args.shape.shape(),
             seed: args.seed,
         },
     )
@@ -73,8 +86,19 @@ pub(crate) fn ensure_default() -> Result<PathBuf> {
     ensure_at(DEFAULT, &Spec::default())
 }
 
+/// The Census of that many cells for measurements, in `target/census-SHAPE-CELLS`, written the
+/// first time.
+pub(crate) fn ensure_of(cells: u64, shape: ShapeArg) -> Result<PathBuf> {
+    let spec = Spec {
+        cells,
+        shape: shape.shape(),
+        ..Spec::default()
+    };
+    ensure_at(&format!("census-{}-{cells}", shape.name()), &spec)
+}
+
 /// The Census of that name in the target directory, written the first time.
-pub(crate) fn ensure_at(name: &str, spec: &Spec) -> Result<PathBuf> {
+fn ensure_at(name: &str, spec: &Spec) -> Result<PathBuf> {
     let out = libtiledb::target_directory()?.join(name);
     if !out.join("__group").is_dir() {
         write(&out, spec)?;

@@ -48,7 +48,8 @@ impl Census {
         }
     }
 
-    /// `census_info/summary`: labels and values, in its order. Read through small buffers.
+    /// `census_info/summary`: labels and values, in its order. Read beside the fetch, through small
+    /// buffers.
     pub fn summary(&self) -> Result<Vec<(String, String)>> {
         const BUFFER_BYTES: usize = 1 << 20;
         let frame = self.root.collection("census_info")?.dataframe("summary")?;
@@ -57,6 +58,7 @@ impl Census {
             columns: Some(&columns),
             filter: None,
             buffer_bytes: BUFFER_BYTES,
+            is_aside: true,
         };
         let table = frame
             .read(&options)?

@@ -1,8 +1,12 @@
 use arrow::array::{ArrayData, ArrayRef, make_array};
+use arrow::datatypes::{
+    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::error::ArrowError;
 
 use super::types::{ArrowColumn, damaged};
 use super::{Error, Result};
-use crate::reserved::Reserved;
+use crate::reserved::{Refused, Reserved};
 use crate::tiledb::{Column, Datatype, Field};
 
 /// The buffers that one column of one read goes to, reserved as `ColumnBuffer::alloc` of
@@ -22,6 +26,19 @@ impl ColumnBuffer {
     /// - validity, of a nullable column: one byte for each cell that can fit, which is
     ///   `bytes / 8` of variable length, else `bytes / size of a value`.
     pub fn alloc(column: &Column, bytes: usize) -> Result<Self> {
+        Self::alloc_by(Reserved::with_capacity, column, bytes)
+    }
+
+    /// The same, by [`Reserved::aside`].
+    pub(super) fn alloc_aside(column: &Column, bytes: usize) -> Result<Self> {
+        Self::alloc_by(Reserved::aside, column, bytes)
+    }
+
+    fn alloc_by(
+        reserved: fn(usize) -> std::result::Result<Reserved, Refused>,
+        column: &Column,
+        bytes: usize,
+    ) -> Result<Self> {
         let value_size = column.datatype.size();
         let cells = bytes
             / if column.is_variable {
@@ -30,7 +47,7 @@ impl ColumnBuffer {
                 value_size
             };
         let reserve = |bytes| {
-            Reserved::with_capacity(bytes).map_err(|source| Error::Refused {
+            reserved(bytes).map_err(|source| Error::Refused {
                 column: column.name.clone(),
                 source,
             })
@@ -71,9 +88,13 @@ impl ColumnBuffer {
     }
 
     /// The cells as an Arrow array in the same memory. Flags of one byte become bits in place;
-    /// nothing else is copied or changed. Arrow checks what it is given, down to UTF-8 and to
-    /// codes without a value.
+    /// nothing else is copied or changed. What is damaged is an error, down to UTF-8 and to codes
+    /// without a value.
     pub(super) fn into_array(mut self, column: &ArrowColumn) -> Result<ArrayRef> {
+        if let (Some(values), None) = (&column.dictionary, &self.validity) {
+            return dictionary(self.data, column.column.datatype, values)
+                .map_err(|source| damaged(&column.column, source));
+        }
         let cells = self.cells();
         let mut builder = ArrayData::builder(column.field.data_type().clone()).len(cells);
         if let Some(mut offsets) = self.offsets {
@@ -96,6 +117,25 @@ impl ColumnBuffer {
             .build()
             .map(make_array)
             .map_err(|source| damaged(&column.column, source))
+    }
+}
+
+/// Codes of a column without nulls, as most are, with their values.
+fn dictionary(
+    codes: Reserved,
+    datatype: Datatype,
+    values: &ArrayRef,
+) -> std::result::Result<ArrayRef, ArrowError> {
+    match datatype {
+        Datatype::Int8 => codes.into_dictionary::<Int8Type>(values),
+        Datatype::Int16 => codes.into_dictionary::<Int16Type>(values),
+        Datatype::Int32 => codes.into_dictionary::<Int32Type>(values),
+        Datatype::Int64 => codes.into_dictionary::<Int64Type>(values),
+        Datatype::UInt8 => codes.into_dictionary::<UInt8Type>(values),
+        Datatype::UInt16 => codes.into_dictionary::<UInt16Type>(values),
+        Datatype::UInt32 => codes.into_dictionary::<UInt32Type>(values),
+        Datatype::UInt64 => codes.into_dictionary::<UInt64Type>(values),
+        other => Err(ArrowError::SchemaError(format!("codes of type {other}"))),
     }
 }
 

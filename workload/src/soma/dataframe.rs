@@ -27,6 +27,8 @@ pub struct ReadOptions<'a> {
     pub filter: Option<&'a Filter>,
     /// `soma.init_buffer_bytes`: the bytes reserved for each column's data.
     pub buffer_bytes: usize,
+    /// Whether the buffers are [`Reserved::aside`](crate::reserved::Reserved::aside).
+    pub is_aside: bool,
 }
 
 impl DataFrame {
@@ -137,6 +139,10 @@ impl DataFrame {
             columns,
             schema,
             buffer_bytes: options.buffer_bytes,
+            alloc: match options.is_aside {
+                true => ColumnBuffer::alloc_aside,
+                false => ColumnBuffer::alloc,
+            },
             done: false,
             submitting: Duration::ZERO,
         })
@@ -149,6 +155,7 @@ pub struct Batches {
     columns: Vec<ArrowColumn>,
     schema: SchemaRef,
     buffer_bytes: usize,
+    alloc: fn(&Column, usize) -> Result<ColumnBuffer>,
     done: bool,
     submitting: Duration,
 }
@@ -175,7 +182,7 @@ impl Batches {
         let mut buffers = self
             .columns
             .iter()
-            .map(|column| ColumnBuffer::alloc(&column.column, self.buffer_bytes))
+            .map(|column| (self.alloc)(&column.column, self.buffer_bytes))
             .collect::<Result<Vec<_>>>()?;
         let mut fields: Vec<Field<'_>> = buffers.iter_mut().map(ColumnBuffer::field).collect();
         let start = Instant::now();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use workload::census::{FULL_CELLS, Shape, Spec};
+use workload::census::FULL_CELLS;
 
 use crate::{census, libtiledb, python};
 
@@ -18,7 +18,16 @@ pub(crate) struct Args {
     /// Runs of each fetch, one after the other in turn; the medians count
     #[arg(long, default_value_t = 5)]
     runs: usize,
+    /// One shape of Census alone
+    #[arg(long, value_enum)]
+    shape: Option<census::ShapeArg>,
+    /// One tissue alone
+    #[arg(long, value_parser = TISSUES)]
+    tissue: Option<String>,
 }
+
+/// A small fetch and a large one.
+const TISSUES: [&str; 2] = ["ureter", "lung"];
 
 /// `sm.mem.total_budget`, the same for both.
 const BUDGET: &str = "10737418240";
@@ -50,18 +59,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("Arrow table (workload), a pandas DataFrame (Python).\n");
     println!("| fetch | | open | query | obs | of it in libtiledb | obs-df | VmHWM |");
     println!("|---|---|---|---|---|---|---|---|");
-    for (shape, name) in [
-        (Shape::Clustered, "clustered"),
-        (Shape::Scattered, "scattered"),
-    ] {
-        let spec = Spec {
-            cells: args.cells,
-            shape,
-            ..Spec::default()
-        };
-        let uri = census::ensure_at(&format!("census-{name}-{}", args.cells), &spec)?;
-        for tissue in ["ureter", "lung"] {
-            bench.compare(&uri, name, tissue, args.runs)?;
+    let shapes = [census::ShapeArg::Clustered, census::ShapeArg::Scattered];
+    for shape in shapes {
+        if args.shape.is_some_and(|only| only != shape) {
+            continue;
+        }
+        let uri = census::ensure_of(args.cells, shape)?;
+        for tissue in TISSUES {
+            if args.tissue.as_ref().is_none_or(|only| only == tissue) {
+                bench.compare(&uri, shape.name(), tissue, args.runs)?;
+            }
         }
     }
     Ok(())
