@@ -18,6 +18,11 @@ pub struct Config {
     pub page_size: u64,
     /// 1 where `sched_prepare_exec` (Linux 6.9) says that an image ends.
     pub prepare_exec: u32,
+    /// 1: every stack is sent with a copy, not only those that can't be walked;
+    /// for checking one unwinder against another.
+    pub copy_all: u32,
+    /// Zero.
+    pub _pad: u32,
     /// `task_struct.thread_info.status`
     pub task_status: u32,
     /// `task_struct.mm`

@@ -3,7 +3,8 @@
 
 use aya_ebpf::bindings::{pt_regs, task_struct};
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+    bpf_get_current_task, bpf_get_current_task_btf,
+    bpf_probe_read_kernel as bpf_probe_read_kernel_into, bpf_task_pt_regs,
 };
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 use tracer_ebpf::{ABSENT, Config, KernelCounts};
@@ -15,6 +16,8 @@ static CONFIG: Config = Config {
     wake_every: 1,
     page_size: 4096,
     prepare_exec: 0,
+    copy_all: 0,
+    _pad: 0,
     task_status: ABSENT,
     task_mm: ABSENT,
     task_pid: ABSENT,
@@ -106,6 +109,17 @@ pub(crate) fn user_regs() -> UserRegs {
             bp: (*regs).rbp,
             syscall: (*regs).orig_rax as i64,
         }
+    }
+}
+
+/// Copies the registers of the current thread, from `r15` to `rdi`.
+#[inline(always)]
+pub(crate) fn copy_user_registers(to: &mut [u64; 15]) {
+    // SAFETY: for the current task both pointers are valid; the destination is
+    // the size that the helper is told.
+    unsafe {
+        let regs = bpf_task_pt_regs(bpf_get_current_task_btf());
+        bpf_probe_read_kernel_into(to.as_mut_ptr().cast(), 15 * 8, regs as *const _);
     }
 }
 

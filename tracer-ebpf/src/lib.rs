@@ -15,12 +15,18 @@ pub use config::{ABSENT, Config};
 pub use names::{Cause, Function, KINDS, Kind, LOSSES, Loss, Member, StackEnd};
 pub use records::{
     Advise, Alloc, End, Failed, Fork, Free, Header, KernelCounts, Map, Range, Realloc, Remap,
-    Resident, Stack, flags,
+    Resident, Stack, StackCopy, flags,
 };
 
 /// Frames a stack keeps at most; deeper ones keep the innermost and are marked
 /// [`StackEnd::Cut`].
 pub const MAX_FRAMES: usize = 256;
+
+/// Bytes of a stack that are copied at most.
+pub const MAX_COPY: usize = 64 << 10;
+
+/// A stack is copied by pages of so many bytes.
+pub const COPY_PAGE: usize = 4096;
 
 /// Processes that can be traced at a time.
 pub const MAX_PROCESSES: u32 = 8192;
@@ -58,7 +64,9 @@ const _: () = {
     assert!(size_of::<Fork>() == 40);
     assert!(size_of::<End>() == 56);
     assert!(size_of::<Stack>() == 40);
-    assert!(size_of::<Config>() == 96);
+    assert!(size_of::<Config>() == 104);
+    assert!(size_of::<StackCopy>() == 160);
+    assert!(MAX_COPY / COPY_PAGE <= 64 && MAX_COPY.is_power_of_two());
 };
 
 #[cfg(test)]

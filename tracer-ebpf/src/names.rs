@@ -126,6 +126,8 @@ pub enum StackEnd {
     Unsupported = 6,
     /// No frame at all.
     Empty = 7,
+    /// The stack goes on beyond what was copied of it.
+    CopyEnds = 8,
 }
 
 /// Why something is missing. Losses are counted in the map `LOSSES`, a per-CPU
@@ -235,7 +237,7 @@ impl Cause {
 
 impl StackEnd {
     /// Every one, by its number.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Complete,
         Self::Cut,
         Self::FramePointers,
@@ -243,6 +245,7 @@ impl StackEnd {
         Self::Unreadable,
         Self::Unsupported,
         Self::Empty,
+        Self::CopyEnds,
     ];
 
     /// The one of that number, if there is.

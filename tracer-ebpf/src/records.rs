@@ -207,6 +207,9 @@ pub struct End {
 /// What a stack event begins with; `count` frames (u64, innermost first) follow.
 /// The header's `stack` is the id. Return addresses are as they stand on the
 /// stack; the first frame is the instruction pointer itself.
+///
+/// Where `copied` is 1, room for [`MAX_FRAMES`](crate::MAX_FRAMES) frames follows
+/// whatever their count, then a [`StackCopy`] and the bytes of the stack.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stack {
@@ -216,6 +219,30 @@ pub struct Stack {
     pub count: u32,
     /// A [`StackEnd`].
     pub end: u16,
-    /// Zero.
-    pub _pad: u16,
+    /// 1: a copy of the stack follows.
+    pub copied: u16,
+}
+
+/// A copy of a stack that the programs could not walk, because a table was not
+/// ready: user space walks it. `size` bytes follow, a whole number of pages; the
+/// first is the one that `sp` lies in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StackCopy {
+    /// Stack pointer.
+    pub sp: u64,
+    /// rbp.
+    pub bp: u64,
+    /// Bytes that follow.
+    pub size: u32,
+    /// 1: the function has just been entered, and has pushed nothing yet.
+    pub at_entry: u32,
+    /// Bit by page: 1 where it could not be read, as it was never touched.
+    pub holes: u64,
+    /// What stands on the stack in place of return addresses that a uretprobe
+    /// replaced; 0 where none is pending.
+    pub trampoline: u64,
+    /// r15, r14, … rdi: as `struct pt_regs` has them
+    /// (arch/x86/include/asm/ptrace.h).
+    pub registers: [u64; 15],
 }

@@ -100,6 +100,12 @@ pub(crate) fn output(record: *const u8, size: u64, flags: u64, kind: Kind) -> bo
     sent == 0
 }
 
+/// Whether half of the buffer waits to be read (it is woken at a quarter).
+#[inline(always)]
+pub(crate) fn is_half_full() -> bool {
+    EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) / 2 >= config!(wake_bytes)
+}
+
 /// Flags for the next record: a wake-up if asked to look and much is pending.
 #[inline(always)]
 pub(crate) fn wake_flags(look: bool) -> u64 {

@@ -4,18 +4,26 @@
 //! the frames themselves only when no event has named that stack before.
 
 use crate::atomic;
+use crate::kernel::{config, copy_user_registers};
 use crate::ring;
 use crate::state::{Thread, current_ids};
 use crate::unwind::{self, Walk};
-use aya_ebpf::helpers::generated::bpf_loop;
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{LruHashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray};
 use core::ffi::c_void;
-use tracer_ebpf::{Kind, Loss, MAX_FRAMES, MAX_SENT_STACKS, Stack, flags};
+use core::mem::offset_of;
+use tracer_ebpf::{
+    COPY_PAGE, Kind, Loss, MAX_COPY, MAX_FRAMES, MAX_SENT_STACKS, Stack, StackCopy, flags,
+};
 
 /// Scratch buffers of a CPU. Uprobe programs can be preempted, so another
 /// thread's program may need one while this one's is in use.
 const SLOTS: u32 = 4;
+
+/// Buffers for copies, of all CPUs together: they are too large for a map of
+/// each CPU's own.
+const COPY_SLOTS: u32 = 8;
 
 /// A stack's record, as the ring buffer carries it.
 #[repr(C)]
@@ -24,15 +32,26 @@ struct Record {
     frames: [u64; MAX_FRAMES],
 }
 
+/// The record of a stack that is copied.
 #[repr(C)]
-struct Scratch {
+struct CopyRecord {
+    record: Record,
+    copy: StackCopy,
+    bytes: [u8; MAX_COPY],
+}
+
+#[repr(C)]
+struct Scratch<T> {
     /// 1: in use.
     taken: u64,
-    record: Record,
+    record: T,
 }
 
 #[map]
-static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SLOTS, 0);
+static SCRATCH: PerCpuArray<Scratch<Record>> = PerCpuArray::with_max_entries(SLOTS, 0);
+
+#[map]
+static COPIES: Array<Scratch<CopyRecord>> = Array::with_max_entries(COPY_SLOTS, 0);
 
 /// Stacks that were sent. Least recently used ones are forgotten when it is
 /// full, and sent again: nothing is lost by that but a little room.
@@ -80,6 +99,9 @@ pub(crate) fn capture(thread: &mut Thread, regs: Regs) -> Captured {
         ring::lose(Loss::NoScratch, Kind::Stack);
         return LOST;
     };
+    if walk.pending != 0 || config!(copy_all) != 0 {
+        return capture_copy(thread, walk, tid, &regs);
+    }
     let id = walk.id();
     if walk.sent == id {
         return Captured { id, flags: 0 };
@@ -96,6 +118,132 @@ pub(crate) fn capture(thread: &mut Thread, regs: Regs) -> Captured {
     Captured { id, flags: 0 }
 }
 
+/// [`capture`] of a stack that goes with a copy: user space walks what no table
+/// was ready for. Such a stack has an id of its own: what its bytes stand for is
+/// not known here.
+#[inline(never)]
+fn capture_copy(thread: &mut Thread, walk: &mut Walk, tid: u32, regs: &Regs) -> Captured {
+    let mut id = walk.id();
+    if walk.pending != 0 {
+        id = unwind::mix(id ^ u64::from(tid), ring::now()) | 1;
+    } else if SENT_STACKS.get_ptr(id).is_some() {
+        return Captured { id, flags: 0 };
+    }
+    let Some(scratch) = claim_copy() else {
+        ring::lose(Loss::NoScratch, Kind::Stack);
+        return LOST;
+    };
+    // SAFETY: the buffer is claimed: nobody else touches it until released.
+    let record = unsafe { &mut (*scratch).record };
+    fill(&mut record.record, thread, walk, tid, id);
+    thread.busy = 1;
+    let copied = copy(record, walk, regs);
+    thread.busy = 0;
+    let size = if copied == 0 {
+        bare_size(record.record.head.count)
+    } else {
+        record.record.head.copied = 1;
+        (offset_of!(CopyRecord, bytes) as u64) + (copied & COPY_MASK)
+    };
+    let flags = ring::wake_flags(thread.looks_at_ring());
+    let record = core::ptr::from_ref(record).cast();
+    let sent = ring::output(record, size, flags, Kind::Stack);
+    release(scratch);
+    if !sent {
+        return LOST;
+    }
+    if walk.pending == 0 {
+        // A failure to mark costs no more than a second copy.
+        let _ = SENT_STACKS.insert(id, 1, 0);
+    }
+    Captured { id, flags: 0 }
+}
+
+/// Sizes of copies are smaller than this, and the verifier sees it.
+const COPY_MASK: u64 = 2 * MAX_COPY as u64 - 1;
+
+/// Copies registers and stack into a record: the number of bytes, or 0 where the
+/// ring buffer has better uses for its room or no stack is there.
+#[inline(always)]
+fn copy(record: &mut CopyRecord, walk: &Walk, regs: &Regs) -> u64 {
+    let end = unwind::end_of_mapping(regs.sp);
+    let first = regs.sp & !(COPY_PAGE as u64 - 1);
+    let mut size = end.wrapping_sub(first);
+    if end == 0 || ring::is_half_full() {
+        return 0;
+    }
+    if size > MAX_COPY as u64 {
+        size = MAX_COPY as u64;
+    }
+    record.copy.sp = regs.sp;
+    record.copy.bp = regs.bp;
+    record.copy.size = size as u32;
+    record.copy.at_entry = u32::from(regs.at_entry);
+    record.copy.holes = 0;
+    record.copy.trampoline = walk.trampoline;
+    copy_user_registers(&mut record.copy.registers);
+    let pages = (size / COPY_PAGE as u64) as u32;
+    let mut copy = CopyPages { first, record };
+    // SAFETY: the callback gets the context as it is given here, and only while
+    // this call lasts.
+    unsafe { bpf_loop(pages, copy_page as *mut c_void, (&raw mut copy).cast(), 0) };
+    size
+}
+
+/// What [`copy_page`] works on.
+#[repr(C)]
+struct CopyPages {
+    first: u64,
+    record: *mut CopyRecord,
+}
+
+/// Copies one page of the stack.
+unsafe extern "C" fn copy_page(index: u32, copy: *mut CopyPages) -> i64 {
+    // SAFETY: `copy` gave this context; the record outlives it.
+    let (first, record) = unsafe { ((*copy).first, &mut *(*copy).record) };
+    let at = index as usize & (MAX_COPY / COPY_PAGE - 1);
+    let offset = at * COPY_PAGE;
+    // SAFETY: the helper takes any source address and fails on a bad one; the
+    // mask keeps the page in the array.
+    let failed = unsafe {
+        bpf_probe_read_user(
+            (&raw mut record.bytes).cast::<u8>().add(offset).cast(),
+            COPY_PAGE as u32,
+            first.wrapping_add(offset as u64) as *const c_void,
+        )
+    };
+    if failed != 0 {
+        record.copy.holes |= 1 << at;
+    }
+    0
+}
+
+/// Fills in what every record has.
+#[inline(always)]
+fn fill(record: &mut Record, thread: &Thread, walk: &mut Walk, tid: u32, id: u64) {
+    let count = walk.count();
+    record.head = Stack {
+        header: ring::header(Kind::Stack, thread.space, tid, 0, id),
+        count,
+        end: walk.end(),
+        copied: 0,
+    };
+    let mut copy = Copy { walk, record };
+    // SAFETY: the callback gets the context as it is given here, and only while
+    // this call lasts.
+    unsafe { bpf_loop(count, copy_frame as *mut c_void, (&raw mut copy).cast(), 0) };
+}
+
+/// Bytes of a record without a copy; a count that can't be is cut to size.
+#[inline(always)]
+fn bare_size(count: u32) -> u64 {
+    let count = if count <= MAX_FRAMES as u32 { count } else { 0 };
+    // Hidden from the compiler, which would multiply before it compares: the
+    // verifier would not see the bound.
+    let count = core::hint::black_box(count);
+    (size_of::<Stack>() as u64) + u64::from(count) * 8
+}
+
 /// Sends a stack's frames, or counts the loss.
 #[inline(always)]
 fn send(thread: &mut Thread, walk: &mut Walk, tid: u32, id: u64) -> bool {
@@ -105,34 +253,40 @@ fn send(thread: &mut Thread, walk: &mut Walk, tid: u32, id: u64) -> bool {
     };
     // SAFETY: the buffer is claimed: nobody else touches it until released.
     let record = unsafe { &mut (*scratch).record };
-    let count = walk.count();
-    record.head = Stack {
-        header: ring::header(Kind::Stack, thread.space, tid, 0, id),
-        count,
-        end: walk.end(),
-        _pad: 0,
-    };
-    let mut copy = Copy { walk, record };
-    // SAFETY: the callback gets the context as it is given here, and only while
-    // this call lasts.
-    unsafe { bpf_loop(count, copy_frame as *mut c_void, (&raw mut copy).cast(), 0) };
-    let sent = if count <= MAX_FRAMES as u32 {
-        let size = (size_of::<Stack>() as u64) + u64::from(count) * 8;
-        let flags = ring::wake_flags(thread.looks_at_ring());
-        ring::output(copy.record.cast_const().cast(), size, flags, Kind::Stack)
-    } else {
-        false
-    };
+    fill(record, thread, walk, tid, id);
+    let size = bare_size(record.head.count);
+    let flags = ring::wake_flags(thread.looks_at_ring());
+    let record = core::ptr::from_ref(record).cast();
+    let sent = ring::output(record, size, flags, Kind::Stack);
+    release(scratch);
+    sent
+}
+
+/// Gives a scratch buffer back.
+#[inline(always)]
+fn release<T>(scratch: *mut Scratch<T>) {
     // SAFETY: a live element of the map.
     unsafe { atomic::swap(&raw mut (*scratch).taken, 0) };
-    sent
 }
 
 /// Takes a free scratch buffer of this CPU.
 #[inline(always)]
-fn claim() -> Option<*mut Scratch> {
+fn claim() -> Option<*mut Scratch<Record>> {
     for slot in 0..SLOTS {
         let scratch = SCRATCH.get_ptr_mut(slot)?;
+        // SAFETY: a live element of the map.
+        if unsafe { atomic::swap(&raw mut (*scratch).taken, 1) } == 0 {
+            return Some(scratch);
+        }
+    }
+    None
+}
+
+/// Takes a free buffer for a copy, whichever CPU this is.
+#[inline(always)]
+fn claim_copy() -> Option<*mut Scratch<CopyRecord>> {
+    for slot in 0..COPY_SLOTS {
+        let scratch = COPIES.get_ptr_mut(slot)?;
         // SAFETY: a live element of the map.
         if unsafe { atomic::swap(&raw mut (*scratch).taken, 1) } == 0 {
             return Some(scratch);

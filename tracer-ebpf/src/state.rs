@@ -118,6 +118,39 @@ pub(crate) struct Thread {
     pub(crate) fault: Fault,
 }
 
+/// A thread of which nothing is known. Written out: zeroing it as a whole would
+/// be a loop over its bytes.
+const NO_THREAD: Thread = Thread {
+    space: 0,
+    busy: 0,
+    seed: 0,
+    trampoline: 0,
+    sent: 0,
+    call: Call {
+        sp: 0,
+        size: 0,
+        pointer: 0,
+        stack: 0,
+        function: 0,
+        flags: 0,
+    },
+    syscall: Syscall {
+        number: NO_SYSCALL,
+        flags: 0,
+        stack: 0,
+        args: [0; 6],
+    },
+    fault: Fault {
+        address: 0,
+        completed: 0,
+        stack: 0,
+        error_code: 0,
+        cause: 0,
+        flags: 0,
+        captured: 0,
+    },
+};
+
 /// [`Syscall::number`] where none is under way.
 pub(crate) const NO_SYSCALL: u32 = u32::MAX;
 
@@ -179,15 +212,13 @@ pub(crate) fn known_thread(tid: u32) -> Option<&'static mut Thread> {
 
 #[inline(never)]
 fn insert_thread(pid: u32, tid: u32) -> u64 {
-    // SAFETY: every field is an integer, for which zero is a value.
-    let mut new: Thread = unsafe { core::mem::zeroed() };
+    let mut new = NO_THREAD;
     let (space, image) = match process(pid) {
         Some(process) => (process.space, process.image),
         None => (pid, 0),
     };
     new.space = space;
     new.seed = (u64::from(space) << 32) ^ image;
-    new.syscall.number = NO_SYSCALL;
     u64::from(THREADS.insert(tid, new, 0).is_ok())
 }
 

@@ -56,6 +56,7 @@ fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
     let options = Options {
         ring,
         uprobes: Some(mechanism),
+        copy_all: false,
     };
     let mut loaded = Loaded::load(&kernel, options).unwrap_or_else(|error| panic!("{error}"));
     let (mut ring, losses) = (loaded.ring().unwrap(), loaded.losses().unwrap());
@@ -98,7 +99,7 @@ fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
 impl Run {
     fn take(&mut self, record: Record) {
         match record {
-            Record::Stack(stack) => self.stacks.push(stack.id),
+            Record::Stack(stack, _) => self.stacks.push(stack.id),
             Record::Event { event, stack_lost } => {
                 assert!(!stack_lost || event.stack == StackId(0));
                 self.events.push(event);

@@ -38,6 +38,7 @@ fn trace(words: &[&Path], others: &[PathBuf]) -> Run {
     let options = Options {
         ring: Bytes(16 << 20),
         uprobes: Some(mechanism),
+        copy_all: false,
     };
     let mut loaded = Loaded::load(&kernel, options).expect("the programs load");
     let tables = loaded.tables().expect("taken once");
@@ -69,7 +70,7 @@ fn trace(words: &[&Path], others: &[PathBuf]) -> Run {
                 ended |= matches!(event.body, Body::Exit { .. });
                 run.events.push(event);
             }
-            Record::Stack(stack) => {
+            Record::Stack(stack, _) => {
                 run.stacks.insert(stack.id, stack);
             }
         });

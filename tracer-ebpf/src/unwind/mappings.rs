@@ -135,6 +135,21 @@ struct Seen {
     vdso: u64,
 }
 
+const NOTHING_SEEN: Seen = Seen {
+    start: 0,
+    end: 0,
+    page: 0,
+    flags: 0,
+    key: FileKey {
+        inode: 0,
+        size: 0,
+        device: 0,
+        _pad: 0,
+    },
+    file: 0,
+    vdso: 0,
+};
+
 /// Identity of an address space at a time: `image` tells processes and execs
 /// apart, the generation what was mapped since.
 #[inline(always)]
@@ -224,8 +239,7 @@ pub(super) fn locate(walk: &mut Walk, address: u64) {
 /// Fills in a mapping from the kernel's own structures.
 #[inline(always)]
 fn ask_kernel(address: u64, mapping: &mut Mapping) {
-    // SAFETY: every field is an integer, for which zero is a value.
-    let mut seen: Seen = unsafe { core::mem::zeroed() };
+    let mut seen = NOTHING_SEEN;
     if !find(address, &mut seen) || seen.flags & VM_EXEC == 0 {
         return;
     }
@@ -263,6 +277,18 @@ fn ask_kernel(address: u64, mapping: &mut Mapping) {
             // It may be known already.
             let _ = UNKNOWN_FILES.insert(&seen.key, &sighting, u64::from(BPF_NOEXIST));
         }
+    }
+}
+
+/// The byte after the last of the mapping that an address lies in; 0 where there
+/// is none, or it can't be had.
+#[inline(never)]
+pub(crate) fn end_of_mapping(address: u64) -> u64 {
+    let mut seen = NOTHING_SEEN;
+    if find(address, &mut seen) {
+        seen.end
+    } else {
+        0
     }
 }
 

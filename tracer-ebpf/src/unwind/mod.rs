@@ -15,7 +15,8 @@ mod step;
 mod thread;
 mod words;
 
-pub(crate) use mappings::note_executable_mapping;
+pub(crate) use mappings::{end_of_mapping, note_executable_mapping};
+pub(crate) use spine::mix;
 pub(crate) use thread::{Walk, forget_thread};
 
 use crate::stack::Regs;

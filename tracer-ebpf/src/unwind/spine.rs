@@ -206,7 +206,7 @@ unsafe extern "C" fn lay(_index: u32, walker: *mut Walker) -> i64 {
 /// One round of a hash: multiply, and fold the high bits, which depend on all
 /// others, into the low ones.
 #[inline(always)]
-pub(super) fn mix(hash: u64, word: u64) -> u64 {
+pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let product = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ (product >> 29)
 }

@@ -64,7 +64,10 @@ pub(super) fn step(walk: &mut Walk) -> bool {
     match walk.mapping.kind() {
         kind::TABLE => {}
         kind::NOTHING => return stop(walk, StackEnd::NoTable),
-        kind::PENDING => return by_frame_pointer(walk, StackEnd::NoTable),
+        kind::PENDING => {
+            walk.pending = 1;
+            return stop(walk, StackEnd::NoTable);
+        }
         _ => return by_frame_pointer(walk, StackEnd::FramePointers),
     }
     let number = find_rule(walk, address);

@@ -106,12 +106,12 @@ pub(crate) struct Walk {
     pub(super) forget: u32,
     /// Why the walk that made the spine stopped.
     pub(super) spine_end: u32,
-    /// Zero.
-    pub(super) _pad: u32,
+    /// 1: the walk stopped at code whose table is not loaded yet.
+    pub(crate) pending: u32,
     /// Id of the last stack that was sent.
     pub(crate) sent: u64,
     /// Address of the kernel's uretprobe trampoline; 0: no call is pending.
-    pub(super) trampoline: u64,
+    pub(crate) trampoline: u64,
     /// `struct return_instance` of the innermost pending call.
     pub(super) returns: u64,
     /// The mapping of the last frame.
@@ -152,6 +152,7 @@ pub(super) fn begin(tid: u32, image: u64, start: &Regs) -> Option<&'static mut W
     };
     walk.end = 0;
     walk.doubt = 0;
+    walk.pending = 0;
     walk.fresh_count = 0;
     walk.met = 0;
     walk.window.clear();

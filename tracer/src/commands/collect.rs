@@ -1,5 +1,6 @@
 //! The thread that keeps up: from the ring buffer into the recording, while the target runs.
 
+use super::deferred::Deferred;
 use super::progress::Progress;
 use anyhow::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,7 @@ pub(crate) struct Streams {
     pub(crate) modules: Watcher,
     pub(crate) losses: Losses,
     pub(crate) writer: Writer,
+    pub(crate) deferred: Deferred,
 }
 
 /// What it leaves behind.
@@ -113,11 +115,13 @@ struct Work {
 
 impl Work {
     fn run(mut self) -> Result<Collected> {
+        hurry();
         loop {
             // Read before draining: what was sent before the stop is then in the buffer.
             let stopping = self.stop.load(Ordering::Acquire);
             self.take_modules();
             let taken = self.take_events();
+            self.take_deferred(false);
             self.show();
             if taken == BATCH {
                 continue;
@@ -130,6 +134,7 @@ impl Work {
             self.streams.ring.wait(PAUSE)?;
         }
         self.take_modules();
+        self.take_deferred(true);
         let losses = self.all_losses()?;
         Ok(Collected {
             losses,
@@ -141,7 +146,12 @@ impl Work {
     }
 
     fn take_events(&mut self) -> usize {
-        let Streams { ring, writer, .. } = &mut self.streams;
+        let Streams {
+            ring,
+            writer,
+            deferred,
+            ..
+        } = &mut self.streams;
         let (events, stacks, ledger) = (&mut self.events, &mut self.stacks, &mut self.ledger);
         ring.drain(BATCH, |record| {
             let written = match record {
@@ -152,7 +162,11 @@ impl Work {
                     }
                     writer.push(&event)
                 }
-                Record::Stack(stack) => {
+                Record::Stack(stack, Some(copy)) => {
+                    deferred.push(stack, copy);
+                    Ok(())
+                }
+                Record::Stack(stack, None) => {
                     let written = writer.push_stack(&stack);
                     stacks.push(stack);
                     written
@@ -160,6 +174,13 @@ impl Work {
             };
             tell_failure(written);
         })
+    }
+
+    fn take_deferred(&mut self, end: bool) {
+        for stack in self.streams.deferred.take(&self.modules, end) {
+            tell_failure(self.streams.writer.push_stack(&stack));
+            self.stacks.push(stack);
+        }
     }
 
     fn take_modules(&mut self) {
@@ -209,6 +230,13 @@ impl Work {
         }
         Ok(losses)
     }
+}
+
+/// Puts the current thread before others: it has little to do, and what it does not do in time
+/// costs the target room in the ring buffer.
+fn hurry() {
+    // SAFETY: plain numbers; 0 is the calling thread. Without the right to it, nothing changes.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
 }
 
 /// The writer says a failure once, and counts from then on.

@@ -2,6 +2,7 @@
 
 mod collect;
 mod conclude;
+mod deferred;
 mod doctor;
 mod label;
 mod out_dir;

@@ -1,6 +1,7 @@
 //! Tracing a command.
 
 use super::collect::{Collector, Streams};
+use super::deferred::Deferred;
 use super::progress::{self, Line};
 use super::session::Session;
 use super::{Refused, conclude, label, out_dir, warn};
@@ -102,12 +103,14 @@ fn start_collector(
     let modules = Watcher::new(launch.pid()).context("can't follow what the command maps")?;
     let ring = session.loaded().ring()?;
     let losses = session.loaded().losses()?;
+    let deferred = Deferred::new(session.known());
     Collector::start(
         Streams {
             ring,
             modules,
             losses,
             writer,
+            deferred,
         },
         live,
     )

@@ -9,13 +9,14 @@ use tracer::probes::kernel::Kernel;
 use tracer::probes::load::{Loaded, Options, TargetState};
 use tracer::probes::objects::{Finder, Found, Note};
 use tracer::units::{Bytes, Pid};
-use tracer::unwind::Keeper;
+use tracer::unwind::{Cache, Keeper, Known};
 
 /// Loaded programs and attached probes; dropping it detaches and unloads them all.
 pub(crate) struct Session {
     links: Vec<Link>,
     loaded: Loaded,
     keeper: Option<Keeper>,
+    known: Known,
     finder: Finder,
     /// How uprobes are attached; none where only pages are traced.
     uprobes: Option<Mechanism>,
@@ -38,24 +39,36 @@ impl Session {
             }
             Trace::Pages => None,
         };
-        let options = Options { ring, uprobes };
+        let options = Options {
+            ring,
+            uprobes,
+            copy_all: false,
+        };
         let mut loaded = Loaded::load(&kernel, options)?;
-        let tables = loaded.tables();
-        let keeper = tables
-            .map(|tables| Keeper::start(tables, &found.files))
-            .transpose()?;
+        let tables = loaded
+            .tables()
+            .context("the unwind tables were taken already")?
+            .with_cache(Cache::open());
+        let known = tables.known();
+        let keeper = Keeper::start(tables, &found.files)?;
         loaded.add_target(target, TargetState::Waiting)?;
         loaded.attach(&kernel)?;
         let mut session = Self {
             links: Vec::new(),
             loaded,
-            keeper,
+            keeper: Some(keeper),
+            known,
             finder,
             uprobes,
             target,
         };
         session.attach(found)?;
         Ok(session)
+    }
+
+    /// The unwind tables as they are made.
+    pub(crate) fn known(&self) -> Known {
+        self.known.clone()
     }
 
     /// The loaded programs, for what is read from their maps.

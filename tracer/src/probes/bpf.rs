@@ -37,8 +37,6 @@ pub struct Refused {
 
 /// Bytes of verifier log that are asked for when a program was refused.
 const LOG_BYTES: usize = 1 << 20;
-/// Of which so many, at the end, are kept.
-const LOG_KEPT: usize = 2000;
 
 /// Loads a program.
 ///
@@ -62,11 +60,15 @@ pub fn load(program: &ProgramToLoad<'_>) -> Result<OwnedFd, Refused> {
 }
 
 fn tail(log: &[u8]) -> String {
-    let text = CStr::from_bytes_until_nul(log)
-        .unwrap_or_default()
-        .to_bytes();
-    let start = text.len().saturating_sub(LOG_KEPT);
-    String::from_utf8_lossy(&text[start..]).trim().to_owned()
+    let text = CStr::from_bytes_until_nul(log).map_or("".into(), CStr::to_string_lossy);
+    end_of_log(&text)
+}
+
+/// The last lines of a verifier's log, which can have thousands.
+pub(super) fn end_of_log(log: &str) -> String {
+    const LINES: usize = 12;
+    let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 fn try_load(program: &ProgramToLoad<'_>, log: &mut [u8]) -> io::Result<OwnedFd> {

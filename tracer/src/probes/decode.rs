@@ -3,6 +3,7 @@
 
 use crate::events::{Body, Captured, Event};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
+use crate::unwind::StackCopy;
 use tracer_ebpf as abi;
 use tracer_ebpf::{Cause, Function, Header, Kind, MAX_FRAMES, Member, StackEnd, flags};
 
@@ -16,8 +17,8 @@ pub enum Record {
         /// Whether its stack was wanted and could not be had.
         stack_lost: bool,
     },
-    /// The frames of a stack.
-    Stack(Captured),
+    /// The frames of a stack, and its copy where they are not all.
+    Stack(Captured, Option<Box<StackCopy>>),
 }
 
 /// Types of the ABI: integers only, for which any bytes are a value.
@@ -33,7 +34,8 @@ macro_rules! plain {
     )*};
 }
 plain!(
-    Header, Alloc, Free, Realloc, Map, Range, Remap, Advise, Failed, Resident, Fork, End, Stack
+    Header, Alloc, Free, Realloc, Map, Range, Remap, Advise, Failed, Resident, Fork, End, Stack,
+    StackCopy
 );
 
 fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
@@ -50,7 +52,7 @@ pub fn decode(bytes: &[u8]) -> Option<Record> {
     let header: Header = read(bytes)?;
     let kind = Kind::from_number(header.kind)?;
     if kind == Kind::Stack {
-        return stack(bytes, &header).map(Record::Stack);
+        return stack(bytes, &header);
     }
     let event = Event {
         time: Nanos(header.time_ns),
@@ -64,7 +66,7 @@ pub fn decode(bytes: &[u8]) -> Option<Record> {
     Some(Record::Event { event, stack_lost })
 }
 
-fn stack(bytes: &[u8], header: &Header) -> Option<Captured> {
+fn stack(bytes: &[u8], header: &Header) -> Option<Record> {
     let head: abi::Stack = read(bytes)?;
     let count = head.count as usize;
     if count > MAX_FRAMES {
@@ -72,7 +74,7 @@ fn stack(bytes: &[u8], header: &Header) -> Option<Captured> {
     }
     let frames = bytes.get(size_of::<abi::Stack>()..)?.get(..count * 8)?;
     let frames = frames.as_chunks::<8>().0.iter();
-    Some(Captured {
+    let captured = Captured {
         id: StackId(header.stack),
         pid: Pid(header.pid),
         time: Nanos(header.time_ns),
@@ -80,6 +82,27 @@ fn stack(bytes: &[u8], header: &Header) -> Option<Captured> {
         frames: frames
             .map(|&word| Address(u64::from_ne_bytes(word)))
             .collect(),
+    };
+    let copy = match head.copied {
+        0 => None,
+        _ => Some(Box::new(copy(bytes)?)),
+    };
+    Some(Record::Stack(captured, copy))
+}
+
+/// The copy that follows the room for frames.
+fn copy(bytes: &[u8]) -> Option<StackCopy> {
+    let bytes = bytes.get(size_of::<abi::Stack>() + MAX_FRAMES * 8..)?;
+    let head: abi::StackCopy = read(bytes)?;
+    let bytes = bytes.get(size_of::<abi::StackCopy>()..)?;
+    Some(StackCopy {
+        sp: head.sp,
+        bp: head.bp,
+        at_entry: head.at_entry != 0,
+        holes: head.holes,
+        trampoline: head.trampoline,
+        registers: head.registers,
+        bytes: bytes.get(..head.size as usize)?.to_vec(),
     })
 }
 

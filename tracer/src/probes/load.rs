@@ -85,6 +85,9 @@ pub struct Options {
     pub ring: Bytes,
     /// How the uprobe programs will be attached; `None` loads none of them.
     pub uprobes: Option<Mechanism>,
+    /// Sends a copy of the stack with every stack, for checking one unwinder
+    /// against another.
+    pub copy_all: bool,
 }
 
 /// The loaded programs. Dropping it detaches the tracepoints and unloads all.
@@ -115,7 +118,8 @@ impl Loaded {
             kernel.check_uprobes()?;
         }
         let ring_bytes = ring_bytes(options.ring);
-        let config = with_wakeups(kernel.config()?, ring_bytes);
+        let mut config = with_wakeups(kernel.config()?, ring_bytes);
+        config.copy_all = u32::from(options.copy_all);
         let offsets = kernel.unwind_offsets()?;
         let mut loader = EbpfLoader::new();
         let mut ebpf = loader
@@ -286,7 +290,7 @@ fn refused(name: &'static str, error: aya::programs::ProgramError) -> LoadError 
         } => LoadError::Refused {
             name,
             error: io_error,
-            log: verifier_log.to_string(),
+            log: bpf::end_of_log(&verifier_log.to_string()),
         },
         other => LoadError::Attach {
             name,

@@ -278,7 +278,7 @@ pub(super) const CAUSES: [(&str, Cause); 5] = [
 ];
 
 /// Ends of a stack walk, from 1 on.
-pub(super) const STACK_ENDS: [(&str, StackEnd); 7] = [
+pub(super) const STACK_ENDS: [(&str, StackEnd); 8] = [
     ("complete", StackEnd::Complete),
     ("cut", StackEnd::Cut),
     ("frame_pointers", StackEnd::FramePointers),
@@ -286,6 +286,7 @@ pub(super) const STACK_ENDS: [(&str, StackEnd); 7] = [
     ("unreadable", StackEnd::Unreadable),
     ("unsupported", StackEnd::Unsupported),
     ("empty", StackEnd::Empty),
+    ("copy_ends", StackEnd::CopyEnds),
 ];
 
 #[cfg(test)]

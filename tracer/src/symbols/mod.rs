@@ -44,6 +44,7 @@ mod units;
 pub use crate::recording::Frame;
 pub(crate) use demangle::escape;
 pub use elf::build_id;
+pub use modules::AddressSpaces;
 pub use plumbing::location;
 pub use reason::Reason;
 pub use resolve::Symbolizer;

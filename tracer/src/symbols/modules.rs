@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 /// The executable mappings of every process, as they came.
 #[derive(Debug)]
-pub(crate) struct AddressSpaces<'a> {
+pub struct AddressSpaces<'a> {
     modules: &'a [Module],
     spaces: FxHashMap<Pid, Vec<Mapping>>,
 }
@@ -24,7 +24,8 @@ struct Mapping {
 
 impl<'a> AddressSpaces<'a> {
     /// Sorts the modules by process and address.
-    pub(crate) fn new(modules: &'a [Module]) -> Self {
+    #[must_use]
+    pub fn new(modules: &'a [Module]) -> Self {
         let mut spaces: FxHashMap<Pid, Vec<Mapping>> = FxHashMap::default();
         for (index, module) in modules.iter().enumerate() {
             let begin = module.address.0;
@@ -51,7 +52,8 @@ impl<'a> AddressSpaces<'a> {
     /// The module that held an address at a time: of all that were
     /// ever mapped there the last one mapped until then, and failing that the
     /// first one mapped after (it was noticed late).
-    pub(crate) fn find(&self, pid: Pid, time: Nanos, address: Address) -> Option<&'a Module> {
+    #[must_use]
+    pub fn find(&self, pid: Pid, time: Nanos, address: Address) -> Option<&'a Module> {
         let mappings = self.spaces.get(&pid)?;
         let after = mappings.partition_point(|m| m.begin <= address.0);
         let reaching = mappings[..after].iter().rev();

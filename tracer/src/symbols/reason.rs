@@ -32,6 +32,8 @@ pub enum Reason {
     Unsupported,
     /// The chain of frame pointers ended short of a thread's entry.
     FramePointersEnd,
+    /// More of the stack than was copied.
+    CopyEnds,
 }
 
 impl Reason {
@@ -52,6 +54,7 @@ impl Reason {
             Self::Unreadable => "[cut: stack is unreadable]",
             Self::Unsupported => "[cut: unsupported unwind rule]",
             Self::FramePointersEnd => "[cut: frame pointers end]",
+            Self::CopyEnds => "[cut: the copied part ends]",
         }
     }
 
@@ -70,6 +73,7 @@ impl Reason {
             StackEnd::Unreadable => Some(Self::Unreadable),
             StackEnd::Unsupported => Some(Self::Unsupported),
             StackEnd::Empty => Some(Self::NoStack),
+            StackEnd::CopyEnds => Some(Self::CopyEnds),
         }
     }
 
@@ -85,6 +89,7 @@ impl Reason {
                 | Self::Unreadable
                 | Self::Unsupported
                 | Self::FramePointersEnd
+                | Self::CopyEnds
         )
     }
 
@@ -98,7 +103,7 @@ impl Reason {
     }
 
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NoStack,
         Self::StackLost,
         Self::UnknownModule,
@@ -112,6 +117,7 @@ impl Reason {
         Self::Unreadable,
         Self::Unsupported,
         Self::FramePointersEnd,
+        Self::CopyEnds,
     ];
 }
 

@@ -1,14 +1,16 @@
 //! Gives tables to the BPF programs: those known before the target runs, and
 //! those of the files that they report as they meet them.
 
+use super::elf::Image;
 use super::pack::{Packed, pack};
-use super::{Error, Table};
+use super::{Cache, Error, FileId, Known, Table};
 use aya::Ebpf;
 use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
 use rustc_hash::FxHashMap;
-use std::fs::{File, Metadata};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{File, Metadata, OpenOptions};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tracer_ebpf::tables::{Chunk, FileKey, FileTable, MAX_RULES, MAX_TABLES, Rule, Sighting, VDSO};
 
 /// A value that the kernel copies as it is.
@@ -64,7 +66,9 @@ pub struct Tables {
     files: HashMap<MapData, Raw<FileKey>, Raw<FileTable>>,
     unknown: HashMap<MapData, Raw<FileKey>, Raw<Sighting>>,
     numbers: FxHashMap<Rule, u32>,
-    known: FxHashMap<FileKey, FileTable>,
+    entries: FxHashMap<FileKey, FileTable>,
+    known: Known,
+    cache: Option<Cache>,
     next: u32,
     next_rule: u32,
 }
@@ -89,11 +93,26 @@ impl Tables {
             files: take(ebpf, "FILES")?,
             unknown: take(ebpf, "UNKNOWN_FILES")?,
             numbers: FxHashMap::default(),
-            known: FxHashMap::default(),
+            entries: FxHashMap::default(),
+            known: Known::default(),
+            cache: None,
             // Table 0 and rule 0 stand for none.
             next: 1,
             next_rule: 1,
         })
+    }
+
+    /// Keeps tables on disk, and takes from there those of files seen before.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Option<Cache>) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// The tables in memory, for walks in user space.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        self.known.clone()
     }
 
     /// Prepares files, on as many threads as there are CPUs.
@@ -103,6 +122,7 @@ impl Tables {
     /// If the kernel refuses a table. A file without one is none.
     pub fn add_files(&mut self, paths: &[PathBuf]) -> Result<Vec<Prepared>, LoadError> {
         let next = std::sync::atomic::AtomicUsize::new(0);
+        let cache = self.cache.as_ref();
         let built = std::sync::Mutex::new(Vec::new());
         let threads = std::thread::available_parallelism()
             .map_or(1, usize::from)
@@ -113,7 +133,7 @@ impl Tables {
                     while let Some(path) =
                         paths.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                     {
-                        let result = build(path);
+                        let result = build(path, cache);
                         if let Ok(mut built) = built.lock() {
                             built.push((path, result));
                         }
@@ -153,7 +173,7 @@ impl Tables {
                     "/proc/{}/map_files/{:x}-{:x}",
                     seen.pid, seen.start, seen.end
                 ));
-                let result = build(&path);
+                let result = build(&path, self.cache.as_ref());
                 (path, result)
             };
             // A process that ended took the path with it: another may show the file.
@@ -188,27 +208,31 @@ impl Tables {
             Err(error) => {
                 prepared.problem = Some(error.to_string());
                 if let Some(key) = key {
+                    self.known.insert(FileId::of_key(&key), None);
                     self.files.insert(Raw(key), Raw(FileTable::default()), 0)?;
                 }
                 return Ok(prepared);
             }
         };
-        let entry = match self.known.get(&own) {
-            Some(&entry) => entry,
+        let (entry, packed) = match self.entries.get(&own) {
+            Some(&entry) => (entry, self.known.get(FileId::of_key(&own))),
             None => {
                 let numbers = self.number(&table.rules)?;
-                match pack(&table, &numbers) {
+                let packed = pack(&table, &numbers).map(Arc::new);
+                let entry = match &packed {
                     Some(packed) => {
                         prepared.rows = table.coverage.rows;
                         prepared.bytes = size_of_val(packed.chunks.as_slice()) as u64;
-                        self.load(&packed)?
+                        self.load(packed)?
                     }
                     None => FileTable::default(),
-                }
+                };
+                (entry, packed)
             }
         };
-        self.known.insert(own, entry);
+        self.entries.insert(own, entry);
         for key in [Some(own), key].into_iter().flatten() {
+            self.known.insert(FileId::of_key(&key), packed.clone());
             self.files.insert(Raw(key), Raw(entry), 0)?;
         }
         Ok(prepared)
@@ -225,6 +249,7 @@ impl Tables {
                 None => {
                     let number = self.next_rule;
                     self.rules.set(number, Raw(rule), 0)?;
+                    self.known.set_rule(number, rule);
                     self.numbers.insert(rule, number);
                     self.next_rule += 1;
                     number
@@ -264,13 +289,25 @@ fn key(found: &Metadata) -> FileKey {
     }
 }
 
-fn build(path: &Path) -> Result<(FileKey, Table), Error> {
-    let file = File::open(path)?;
+/// A file's table. Looks before it leaps: opening a pipe or a device can have
+/// effects or never return.
+fn build(path: &Path, cache: Option<&Cache>) -> Result<(FileKey, Table), Error> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
     }
-    Ok((key(&found), Table::of_file(file)?))
+    let Some(cache) = cache else {
+        return Ok((key(&found), Table::of_file(file)?));
+    };
+    let data = object::ReadCache::new(file);
+    Ok((key(&found), cache.table(&Image::parse(&data)?)))
 }
 
 /// The table of the vDSO, which is the same for all processes: read from our own.

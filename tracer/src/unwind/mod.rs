@@ -6,22 +6,31 @@
 //! - [`table`] sorts and merges a file's rows;
 //! - [`pack`] lays them out as [`tracer_ebpf::tables`] says;
 //! - [`load`] gives them to the programs, and [`keeper`] follows the target;
+//! - [`cache`] keeps tables on disk for the next run;
+//! - [`known`] keeps them in memory, and [`walk`] walks by them what came before
+//!   the programs had them;
 //! - [`coverage`] says what of a file they cover.
 
+pub mod cache;
 pub mod coverage;
 pub mod elf;
 pub mod keeper;
+pub mod known;
 pub mod load;
 pub mod pack;
 pub mod rule;
 pub mod table;
+pub mod walk;
 
 #[cfg(test)]
 mod tests;
 
+pub use cache::Cache;
 pub use coverage::Coverage;
 pub use keeper::Keeper;
+pub use known::{FileId, Found, Known};
 pub use table::Table;
+pub use walk::{StackCopy, walk};
 
 /// Why a file has no table.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use tracer_ebpf::tables::{MAX_RULES, NO_RULE, Rule, cfa, ra};
 
 /// Rows of a file at most (32 MiB in the kernel). Chromium has about 6 million.
-const MAX_ROWS: usize = 8 << 20;
+pub(super) const MAX_ROWS: usize = 8 << 20;
 
 /// Distinct rules of a file at most. libtiledb has some 600.
 const MAX_FILE_RULES: usize = MAX_RULES as usize / 4;

@@ -1,13 +1,12 @@
 //! Tables made of hand-written `.eh_frame`.
 
 use super::elf::{Image, Section, Segment};
-use super::pack::{Packed, pack};
+use super::known::find;
+use super::pack::pack;
 use super::table::{Row, Table};
 use proptest::prelude::*;
 use std::borrow::Cow;
-use tracer_ebpf::tables::{
-    CHUNK_WORDS, NO_RULE, PAGE_SHIFT, PAGES_PER_CHUNK, RULE_BITS, Rule, bp, cfa, ra, row,
-};
+use tracer_ebpf::tables::{Rule, bp, cfa, ra};
 
 /// Where the code is loaded, and where it lies in the file.
 const CODE: u64 = 0x40_1000;
@@ -220,30 +219,6 @@ fn a_cie_that_is_executed_again_and_again_is_stopped() {
     assert!(table.coverage.over_budget > 100);
 }
 
-/// Finds a rule as the BPF program does.
-fn find(packed: &Packed, offset: u32) -> u32 {
-    let page = (u64::from(offset)).wrapping_sub(packed.offset) >> PAGE_SHIFT;
-    if page >= u64::from(packed.pages) {
-        return NO_RULE;
-    }
-    let page = page as u32;
-    let index = &packed.chunks[(page / PAGES_PER_CHUNK) as usize];
-    let slot = (page % PAGES_PER_CHUNK) as usize * 2;
-    let rows = &packed.chunks[index[slot] as usize];
-    let (mut at, mut left) = ((index[slot + 1] & 0xffff) as usize, index[slot + 1] >> 16);
-    if left == 0 {
-        return NO_RULE;
-    }
-    for _ in 0..CHUNK_WORDS.ilog2() {
-        let half = left / 2;
-        if half > 0 && rows[at + half as usize] <= row(offset, u32::MAX) {
-            at += half as usize;
-        }
-        left -= half;
-    }
-    rows[at] & ((1 << RULE_BITS) - 1)
-}
-
 proptest! {
     #[test]
     fn a_packed_table_says_what_the_table_says(
@@ -272,7 +247,7 @@ proptest! {
         for probe in probes.into_iter().chain(ends) {
             let at = table.rows.partition_point(|row| row.offset <= probe);
             let rule = at.checked_sub(1).map_or(0, |at| table.rows[at].rule);
-            prop_assert_eq!(find(&packed, probe), numbers[rule as usize], "{}", probe);
+            prop_assert_eq!(find(&packed, u64::from(probe)), numbers[rule as usize], "{}", probe);
         }
     }
 

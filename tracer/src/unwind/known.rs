@@ -1,0 +1,120 @@
+//! The tables that the programs have, as user space keeps them: for the stacks
+//! that only it can walk.
+
+use super::pack::Packed;
+use rustc_hash::FxHashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tracer_ebpf::tables::{
+    CHUNK_WORDS, FileKey, NO_RULE, PAGE_SHIFT, PAGES_PER_CHUNK, RULE_BITS, Rule, VDSO, cfa, row,
+};
+
+/// A file, by device (as `makedev(3)` has it) and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// `major << 20 | minor`
+    device: u32,
+    inode: u64,
+}
+
+impl FileId {
+    /// The vDSO, which is no file.
+    pub const VDSO: Self = Self::of_key(&VDSO);
+
+    /// A file by what `stat(2)` says.
+    #[must_use]
+    pub fn new(device: u64, inode: u64) -> Self {
+        let device = libc::major(device) << 20 | libc::minor(device);
+        Self { device, inode }
+    }
+
+    /// A file by what the kernel says.
+    pub(super) const fn of_key(key: &FileKey) -> Self {
+        Self {
+            device: key.device,
+            inode: key.inode,
+        }
+    }
+}
+
+/// What is known of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// How to step from it.
+    Rule(Rule),
+    /// It is code without unwind information.
+    NoRule,
+    /// Its file's table is not made yet.
+    NotReady,
+}
+
+/// The tables of files, shared with the thread that makes them.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Arc<Mutex<Tables>>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    files: FxHashMap<FileId, Option<Arc<Packed>>>,
+    rules: Vec<Rule>,
+}
+
+impl Known {
+    /// The rule at an offset in a file.
+    #[must_use]
+    pub fn find(&self, file: FileId, offset: u64) -> Found {
+        let tables = self.lock();
+        let packed = match tables.files.get(&file) {
+            None => return Found::NotReady,
+            Some(None) => return Found::NoRule,
+            Some(Some(packed)) => packed,
+        };
+        match tables.rules.get(find(packed, offset) as usize) {
+            Some(rule) if rule.cfa != cfa::NONE => Found::Rule(*rule),
+            _ => Found::NoRule,
+        }
+    }
+
+    /// Keeps a file's table; `None`: it has none.
+    pub(super) fn insert(&self, file: FileId, table: Option<Arc<Packed>>) {
+        self.lock().files.insert(file, table);
+    }
+
+    /// The table of a file that was kept before.
+    pub(super) fn get(&self, file: FileId) -> Option<Arc<Packed>> {
+        self.lock().files.get(&file)?.clone()
+    }
+
+    /// Keeps a rule under its number.
+    pub(super) fn set_rule(&self, number: u32, rule: Rule) {
+        let rules = &mut self.lock().rules;
+        let number = number as usize;
+        if rules.len() <= number {
+            rules.resize(number + 1, Rule::default());
+        }
+        rules[number] = rule;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap_or_else(|broken| broken.into_inner())
+    }
+}
+
+/// The number of the rule at a file offset, as the BPF program finds it.
+#[must_use]
+pub fn find(packed: &Packed, offset: u64) -> u32 {
+    try_find(packed, offset).unwrap_or(NO_RULE)
+}
+
+fn try_find(packed: &Packed, offset: u64) -> Option<u32> {
+    let page = offset.checked_sub(packed.offset)? >> PAGE_SHIFT;
+    let page = u32::try_from(page).ok().filter(|&p| p < packed.pages)?;
+    let index = packed.chunks.get((page / PAGES_PER_CHUNK) as usize)?;
+    let slot = (page % PAGES_PER_CHUNK) as usize * 2;
+    let rows = packed.chunks.get(index[slot] as usize)?;
+    let (first, count) = (index[slot + 1] & 0xffff, index[slot + 1] >> 16);
+    let last = (first + count).min(CHUNK_WORDS as u32) as usize;
+    let rows = rows.get(first as usize..last)?;
+    let after = rows.partition_point(|&word| word <= row(offset as u32, u32::MAX));
+    // The page's first row stands at its first byte.
+    let word = rows.get(after.saturating_sub(1))?;
+    Some(word & ((1 << RULE_BITS) - 1))
+}
