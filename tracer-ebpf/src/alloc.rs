@@ -134,9 +134,9 @@ fn is_pending(thread: &mut Thread) -> bool {
     if thread.trampoline == 0 {
         thread.trampoline = return_trampoline();
     }
-    thread.busy = 1;
+    thread.set_busy(true);
     let returns_to = user_word(thread.call.sp);
-    thread.busy = 0;
+    thread.set_busy(false);
     returns_to == Some(thread.trampoline)
 }
 

@@ -226,7 +226,7 @@ const NO_FAULT: Fault = Fault {
 
 /// The current thread's stack and the flags that go with it.
 #[inline(always)]
-fn toucher(thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
+pub(crate) fn toucher(thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
     if let Some(known) = enclosing(thread, regs.sp) {
         return known;
     }

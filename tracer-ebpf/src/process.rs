@@ -1,10 +1,11 @@
 //! Processes: how they begin, change their image, and end.
 
-use crate::kernel::{Kernel, config, current, kernel_counts};
+use crate::fault::toucher;
+use crate::kernel::{Kernel, config, current, kernel_counts, user_regs};
 use crate::ring;
 use crate::state::{
-    TARGETS, add_process, current_ids, forget_space, is_active, known_process, known_thread,
-    process, remove_process, remove_thread,
+    TARGETS, add_process, current_ids, current_thread, forget_space, is_active, known_process,
+    known_thread, process, remove_process, remove_thread,
 };
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -43,11 +44,21 @@ fn forked(pid: u32, tid: u32, child: u32, shares_memory: bool) {
         child.image = image;
     }
     let event = Fork {
-        header: ring::header(Kind::Fork, pid, tid, 0, 0),
+        header: header(Kind::Fork, pid, tid),
         child,
         shares_memory: u32::from(shares_memory),
     };
     ring::send_rare(Kind::Fork, &event);
+}
+
+/// An event's header, with the stack that the current thread entered the kernel with.
+#[inline(always)]
+fn header(kind: Kind, pid: u32, tid: u32) -> Header {
+    let (stack, flags) = match current_thread(kind as u32) {
+        Some(thread) => toucher(thread, &user_regs()),
+        None => (0, 0),
+    };
+    ring::header(kind, pid, tid, flags, stack)
 }
 
 /// An exec has passed the point of no return: the old image is still there to
@@ -87,9 +98,14 @@ fn replace_image(tid: u32, old: Kernel) {
         ring::lose(Loss::ProcessesFull, Kind::Exec);
         return;
     }
+    // The old image's stack, where it still is there.
+    let header = if old.0 != 0 && state == target::ACTIVE {
+        header(Kind::Exec, pid, tid)
+    } else {
+        ring::header(Kind::Exec, pid, tid, 0, 0)
+    };
     remove_thread(tid);
     begin_image(pid, old);
-    let header = ring::header(Kind::Exec, pid, tid, 0, 0);
     send_end(Kind::Exec, header, counts, 0);
 }
 
@@ -129,8 +145,8 @@ fn send_end(kind: Kind, header: Header, counts: KernelCounts, status: u32) {
     ring::send_rare(kind, &event);
 }
 
-/// A thread ends. Up to Linux 6.15 its memory is gone by now, and the counts
-/// are 0.
+/// A thread ends. Up to Linux 6.15 its memory is gone by now: the counts are 0,
+/// and there is no stack.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn sched_process_exit(_: RawTracePointContext) -> i32 {
     let (pid, tid) = current_ids();
@@ -141,16 +157,22 @@ fn sched_process_exit(_: RawTracePointContext) -> i32 {
     let task = current();
     let signal = task.follow(config!(task_signal));
     let signal_flags: u32 = signal.read(config!(signal_flags)).unwrap_or(0);
-    end_thread(tid, signal_flags & SIGNAL_GROUP_EXIT != 0);
     let others: u32 = signal.read(config!(signal_live)).unwrap_or(0);
+    let mm = task.follow(config!(task_mm));
+    // Without its memory there is no stack to walk.
+    let header = if others == 0 && mm.0 != 0 {
+        header(Kind::Exit, pid, tid)
+    } else {
+        ring::header(Kind::Exit, pid, tid, 0, 0)
+    };
+    end_thread(tid, signal_flags & SIGNAL_GROUP_EXIT != 0);
     // Two threads may both see that none is left: the one that removes the
     // process reports it.
     if others != 0 || TARGETS.remove(pid).is_err() {
         return 0;
     }
     if state == target::ACTIVE {
-        let counts = own_counts(pid, task.follow(config!(task_mm)));
-        let header = ring::header(Kind::Exit, pid, tid, 0, 0);
+        let counts = own_counts(pid, mm);
         send_end(
             Kind::Exit,
             header,

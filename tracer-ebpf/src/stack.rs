@@ -92,9 +92,9 @@ const LOST: Captured = Captured {
 #[inline(always)]
 pub(crate) fn capture(thread: &mut Thread, regs: Regs) -> Captured {
     let (_, tid) = current_ids();
-    thread.busy = 1;
+    thread.set_busy(true);
     let walk = unwind::walk(tid, thread.seed, &regs);
-    thread.busy = 0;
+    thread.set_busy(false);
     let Some(walk) = walk else {
         ring::lose(Loss::NoScratch, Kind::Stack);
         return LOST;
@@ -136,9 +136,9 @@ fn capture_copy(thread: &mut Thread, walk: &mut Walk, tid: u32, regs: &Regs) -> 
     // SAFETY: the buffer is claimed: nobody else touches it until released.
     let record = unsafe { &mut (*scratch).record };
     fill(&mut record.record, thread, walk, tid, id);
-    thread.busy = 1;
+    thread.set_busy(true);
     let copied = copy(record, walk, regs);
-    thread.busy = 0;
+    thread.set_busy(false);
     let size = if copied == 0 {
         bare_size(record.record.head.count)
     } else {

@@ -307,4 +307,13 @@ impl Thread {
         self.sent = self.sent.wrapping_add(1);
         self.sent & (config!(wake_every) - 1) == 0
     }
+
+    /// Marks what follows as this program's own look at user memory: a fault in it
+    /// is not the thread's.
+    #[inline(always)]
+    pub(crate) fn set_busy(&mut self, busy: bool) {
+        // SAFETY: a live field. Volatile, because the reader is a program that nests
+        // in this one: as far as the compiler can see, nobody looks.
+        unsafe { core::ptr::write_volatile(&raw mut self.busy, u32::from(busy)) };
+    }
 }

@@ -223,10 +223,12 @@ impl Walk {
         at(self, depth.wrapping_sub(1)).hash | 1
     }
 
-    /// How it ended.
+    /// How it ended. Frame pointers that led to an entry are vouched for by that.
     #[inline(always)]
     pub(crate) fn end(&self) -> u16 {
-        (if self.doubt != 0 {
+        let proven =
+            self.end == StackEnd::Complete as u32 && self.doubt == StackEnd::FramePointers as u32;
+        (if self.doubt != 0 && !proven {
             self.doubt
         } else {
             self.end
