@@ -123,11 +123,12 @@ impl Reason {
 
 /// Functions at which every stack of their process or thread begins.
 pub(crate) fn is_entry(function: &str) -> bool {
-    const ENTRIES: [&str; 12] = [
+    const ENTRIES: [&str; 13] = [
         "_start",
         "__libc_start_main",
         "__libc_start_main_impl",
         "__libc_start_call_main",
+        "libc_start_main_stage2",
         "start_thread",
         "clone",
         "__clone",

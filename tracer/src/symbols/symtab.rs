@@ -98,12 +98,15 @@ impl Symbols {
         self.symbols = symbols;
     }
 
+    /// A symbol's name, without the version that linkers append in `.symtab`
+    /// (`malloc@@GLIBC_2.2.5`).
     fn bytes(&self, symbol: &Symbol) -> &[u8] {
-        bytes_at(
-            &self.strings[symbol.table as usize],
-            symbol.name.into(),
-            MAX_NAME,
-        )
+        let strings = &self.strings[symbol.table as usize];
+        let name = bytes_at(strings, symbol.name.into(), MAX_NAME);
+        match name.iter().position(|&byte| byte == b'@') {
+            Some(end) if end > 0 => &name[..end],
+            _ => name,
+        }
     }
 
     /// Number of the function that holds an address: the nearest one before it

@@ -15,6 +15,9 @@ const MAX_SECTION: u64 = 128 << 20;
 /// Executable segments that are looked at.
 const MAX_SEGMENTS: usize = 64;
 
+/// Sections called `.init` or `.fini` that are looked at.
+const MAX_PIECED: usize = 2;
+
 /// A section that was read.
 #[derive(Debug, Default)]
 pub struct Section<'a> {
@@ -53,6 +56,9 @@ pub struct Image<'a> {
     pub eh_frame: Section<'a>,
     /// `.debug_frame`, likewise.
     pub debug_frame: Section<'a>,
+    /// `.init` and `.fini`, as far as they are there: their code is put together
+    /// of pieces for which nobody writes unwind information.
+    pub pieced: Vec<Section<'a>>,
     /// `.text` begins here (for pointers relative to it).
     pub text: u64,
     /// `.got`, likewise.
@@ -79,6 +85,7 @@ impl<'a> Image<'a> {
             segments: Vec::new(),
             eh_frame: Section::default(),
             debug_frame: Section::default(),
+            pieced: Vec::new(),
             text: 0,
             got: 0,
             entry: header.e_entry.get(endian),
@@ -144,6 +151,9 @@ impl<'a> Image<'a> {
                 Ok(b".eh_frame") => self.eh_frame = read(endian, data, section, "its .eh_frame")?,
                 Ok(b".debug_frame") => {
                     self.debug_frame = read(endian, data, section, "its .debug_frame")?;
+                }
+                Ok(b".init" | b".fini") if self.pieced.len() < MAX_PIECED => {
+                    self.pieced.extend(read(endian, data, section, "its .init"));
                 }
                 Ok(b".text") => self.text = address,
                 Ok(b".got") => self.got = address,

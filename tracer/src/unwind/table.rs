@@ -78,6 +78,9 @@ impl Table {
             builder.read(&debug_frame, image.debug_frame.data.len());
         }
         builder.add_entry();
+        for section in &image.pieced {
+            builder.add_pieced(section);
+        }
         builder.finish()
     }
 
@@ -257,10 +260,7 @@ impl<'a> Builder<'a> {
         let Some(start) = self.image.file_offset(self.image.entry) else {
             return;
         };
-        let covered = self
-            .functions
-            .iter()
-            .any(|f| u64::from(f.start) <= start && start < u64::from(f.end));
+        let covered = self.covers(start);
         let next = self
             .functions
             .iter()
@@ -290,6 +290,42 @@ impl<'a> Builder<'a> {
             start,
             end,
             rows: first..first + 1,
+        });
+    }
+
+    fn covers(&self, offset: u64) -> bool {
+        let holds = |f: &Function| u64::from(f.start) <= offset && offset < u64::from(f.end);
+        self.functions.iter().any(holds)
+    }
+
+    /// `_init` or `_fini`: the C library's prologue, calls, its epilogue.
+    fn add_pieced(&mut self, section: &Section<'_>) {
+        let Some((from, to)) = pieces(&section.data) else {
+            return;
+        };
+        let length = section.data.len() as u64;
+        let Some((start, end)) = self.place(section.address, length) else {
+            return;
+        };
+        if self.covers(start.into()) {
+            return;
+        }
+        let first = self.rows.len();
+        for (offset, cfa_offset) in [(0, 8), (from, 16), (to, 8)] {
+            let rule = self.number(Rule {
+                cfa: cfa::SP,
+                cfa_offset,
+                ..Rule::default()
+            });
+            self.rows.push(Row {
+                offset: start + offset as u32,
+                rule,
+            });
+        }
+        self.functions.push(Function {
+            start,
+            end,
+            rows: first..self.rows.len(),
         });
     }
 
@@ -339,6 +375,26 @@ impl<'a> Builder<'a> {
             coverage: self.coverage,
         }
     }
+}
+
+/// Where, in a section put together of pieces, the stack is one word deeper than
+/// at its entry: glibc moves the stack pointer, musl pushes a register. `None`
+/// where the code is of no known shape.
+fn pieces(code: &[u8]) -> Option<(usize, usize)> {
+    const ENDBR64: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
+    /// `sub $8,%rsp` … `add $8,%rsp; ret`; `push %rax` … `pop %rax; ret`.
+    const SHAPES: [(&[u8], &[u8]); 2] = [
+        (&[0x48, 0x83, 0xec, 8], &[0x48, 0x83, 0xc4, 8, 0xc3]),
+        (&[0x50], &[0x58, 0xc3]),
+    ];
+    let entry = if code.starts_with(&ENDBR64) { 4 } else { 0 };
+    let whole = |(prologue, epilogue): (&[u8], &[u8])| {
+        let fits = code[entry..].starts_with(prologue) && code.ends_with(epilogue);
+        // The stack is as at the entry once the return remains.
+        (fits && code.len() > entry + prologue.len() + epilogue.len())
+            .then(|| (entry + prologue.len(), code.len() - 1))
+    };
+    SHAPES.into_iter().find_map(whole)
 }
 
 /// What stands for every rule that can't be followed.

@@ -27,6 +27,7 @@ fn image(eh_frame: &[u8]) -> Image<'_> {
             data: Cow::Borrowed(eh_frame),
         },
         debug_frame: Section::default(),
+        pieced: Vec::new(),
         text: CODE,
         got: 0,
         entry: 0,
@@ -273,5 +274,41 @@ proptest! {
     #[test]
     fn garbage_is_no_elf_file(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
         prop_assert!(Image::parse(bytes.as_slice()).is_err());
+    }
+}
+
+#[test]
+fn init_and_fini_have_the_shape_that_the_c_library_gives_them() {
+    let deeper = Rule {
+        cfa_offset: 16,
+        ..AT_ENTRY
+    };
+    let glibc: &[u8] = &[0x48, 0x83, 0xec, 8, 0xff, 0xd0, 0x48, 0x83, 0xc4, 8, 0xc3];
+    let with_endbr = [&[0xf3, 0x0f, 0x1e, 0xfa], glibc].concat();
+    let musl: &[u8] = &[0x50, 0xff, 0xd0, 0x58, 0xc3];
+    for (code, from) in [(glibc, 4), (&with_endbr, 8), (musl, 1)] {
+        let mut image = image(&[]);
+        image.pieced.push(Section {
+            address: CODE,
+            data: Cow::Borrowed(code),
+        });
+        let table = Table::build(&image);
+        let end = 0x1000 + code.len() as u32;
+        let expected = [
+            (0, Rule::default()),
+            (0x1000, AT_ENTRY),
+            (0x1000 + from, deeper),
+            (end - 1, AT_ENTRY),
+            (end, Rule::default()),
+        ];
+        assert_eq!(rules(&table), expected);
+    }
+    for code in [&glibc[..10], &glibc[1..], &[], &[0x50, 0x58, 0xc3], &[0xf3]] {
+        let mut image = image(&[]);
+        image.pieced.push(Section {
+            address: CODE,
+            data: Cow::Borrowed(code),
+        });
+        assert!(pack(&Table::build(&image), &[0; 8]).is_none(), "{code:?}");
     }
 }
