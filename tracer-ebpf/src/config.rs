@@ -21,8 +21,6 @@ pub struct Config {
     /// 1: every stack is sent with a copy, not only those that can't be walked;
     /// for checking one unwinder against another.
     pub copy_all: u32,
-    /// Zero.
-    pub _pad: u32,
     /// `task_struct.thread_info.status`
     pub task_status: u32,
     /// `task_struct.mm`
@@ -53,6 +51,8 @@ pub struct Config {
     pub mm_hiwater_vm: u32,
     /// `mm_struct.total_vm`
     pub mm_total_vm: u32,
+    /// `mm_struct.stack_vm`
+    pub mm_stack_vm: u32,
     /// `mm_struct.uprobes_state.xol_area`
     pub mm_xol_area: u32,
     /// `xol_area.vaddr`

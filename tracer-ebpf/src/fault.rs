@@ -5,7 +5,9 @@
 //! which memory becomes resident or stops being so. The two are joined here.
 
 use crate::alloc::enclosing;
-use crate::kernel::{UserRegs, completed_faults, config, current, user_regs};
+use crate::kernel::{
+    UserRegs, completed_faults, config, current, in_compat_syscall, user_regs, user_word,
+};
 use crate::ring;
 use crate::stack::{Regs, capture};
 use crate::state::{
@@ -40,6 +42,7 @@ fn remember(ctx: &RawTracePointContext, cause: Cause) {
     let (address, error_code): (u64, u64) = (ctx.arg(0), ctx.arg(2));
     let fault = &mut thread.fault;
     fault.address = address;
+    fault.began = ring::now();
     fault.error_code = error_code as u16;
     fault.cause = cause as u16;
     fault.completed = completed_faults();
@@ -89,6 +92,7 @@ fn changed_own(change: Change) {
     let Some(thread) = current_thread(Kind::Resident as u32) else {
         return;
     };
+    let now = ring::now();
     let (pid, tid) = current_ids();
     if in_old_image(pid) {
         return;
@@ -104,11 +108,12 @@ fn changed_own(change: Change) {
     }
     let grew = note(space, change);
     let regs = user_regs();
-    let touch = touch(thread, &regs, grew);
+    let touch = touch(thread, &regs, grew, now);
     let event = Resident {
         header: ring::header(Kind::Resident, thread.space, tid, touch.flags, touch.stack),
         address: touch.address,
         size: change.size,
+        took: touch.took,
         member: change.member as u16,
         cause: touch.cause,
         error_code: touch.error_code,
@@ -152,6 +157,7 @@ fn changed_remotely(change: Change) {
         header: ring::header(Kind::Resident, owner, tid, 0, 0),
         address: 0,
         size: change.size,
+        took: 0,
         member: change.member as u16,
         cause: Cause::Remote as u16,
         error_code: 0,
@@ -174,6 +180,7 @@ fn note(space: &mut Process, change: Change) -> bool {
 /// Who touched memory, where, and why the kernel had to do something.
 struct Touch {
     address: u64,
+    took: u64,
     stack: u64,
     flags: u16,
     cause: u16,
@@ -186,17 +193,24 @@ struct Touch {
 /// where it was released. One fault may change several counters (a page of a
 /// file becomes a private copy), and has one stack.
 #[inline(always)]
-fn touch(thread: &mut Thread, regs: &UserRegs, grew: bool) -> Touch {
+fn touch(thread: &mut Thread, regs: &UserRegs, grew: bool, now: u64) -> Touch {
     let faulting = thread.fault.cause != 0 && thread.fault.completed == completed_faults();
     if !faulting {
         thread.fault = NO_FAULT;
+        if grew {
+            thread.fault.address = buffer(regs);
+        }
     }
+    let mut took = 0;
     // One place for both cases: the verifier follows a capture twice otherwise.
     if if faulting {
         thread.fault.captured == 0
     } else {
         grew
     } {
+        if faulting {
+            took = now.saturating_sub(thread.fault.began);
+        }
         let (stack, flags) = toucher(thread, regs);
         thread.fault.stack = stack;
         thread.fault.flags = flags;
@@ -205,6 +219,7 @@ fn touch(thread: &mut Thread, regs: &UserRegs, grew: bool) -> Touch {
     let fault = &thread.fault;
     Touch {
         address: fault.address,
+        took,
         stack: fault.stack,
         flags: fault.flags,
         cause: fault.cause,
@@ -216,6 +231,7 @@ fn touch(thread: &mut Thread, regs: &UserRegs, grew: bool) -> Touch {
 /// change is the system call.
 const NO_FAULT: Fault = Fault {
     address: 0,
+    began: 0,
     completed: u64::MAX,
     stack: 0,
     error_code: 0,
@@ -244,4 +260,45 @@ pub(crate) fn toucher(thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
 #[inline(always)]
 fn syscall_number(regs: &UserRegs) -> u16 {
     u16::try_from(regs.syscall).unwrap_or(u16::MAX)
+}
+
+/// Where the memory is that a system call makes resident without a fault: `mlock`
+/// populates a range, direct I/O pins its buffer. 0 for other calls.
+#[inline(always)]
+fn buffer(regs: &UserRegs) -> u64 {
+    let [first, second] = regs.args;
+    let place = match place_of(regs.syscall) {
+        Place::First => first,
+        Place::Second => second,
+        Place::Vector => user_word(second).unwrap_or(0),
+        Place::Nowhere => 0,
+    };
+    if place == 0 || in_compat_syscall() {
+        return 0;
+    }
+    place
+}
+
+/// Which argument of a system call says where its memory is.
+#[derive(Clone, Copy)]
+enum Place {
+    Nowhere,
+    First,
+    Second,
+    /// The second points to an `iovec`: its first buffer.
+    Vector,
+}
+
+/// By x86-64 numbers (arch/x86/entry/syscalls/syscall_64.tbl).
+#[inline(always)]
+fn place_of(syscall: i64) -> Place {
+    match syscall {
+        // mlock, mlock2
+        149 | 325 => Place::First,
+        // read, write, pread64, pwrite64
+        0 | 1 | 17 | 18 => Place::Second,
+        // readv, writev, vmsplice, preadv, pwritev, preadv2, pwritev2
+        19 | 20 | 278 | 295 | 296 | 327 | 328 => Place::Vector,
+        _ => Place::Nowhere,
+    }
 }

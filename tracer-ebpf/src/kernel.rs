@@ -17,7 +17,6 @@ static CONFIG: Config = Config {
     page_size: 4096,
     prepare_exec: 0,
     copy_all: 0,
-    _pad: 0,
     task_status: ABSENT,
     task_mm: ABSENT,
     task_pid: ABSENT,
@@ -33,6 +32,7 @@ static CONFIG: Config = Config {
     mm_hiwater_rss: ABSENT,
     mm_hiwater_vm: ABSENT,
     mm_total_vm: ABSENT,
+    mm_stack_vm: ABSENT,
     mm_xol_area: ABSENT,
     xol_area_vaddr: ABSENT,
 };
@@ -91,6 +91,8 @@ pub(crate) struct UserRegs {
     pub(crate) sp: u64,
     /// Frame pointer, if the code keeps one.
     pub(crate) bp: u64,
+    /// First and second argument of the system call.
+    pub(crate) args: [u64; 2],
     /// Number of the system call, or negative where none is under way.
     pub(crate) syscall: i64,
 }
@@ -107,6 +109,7 @@ pub(crate) fn user_regs() -> UserRegs {
             ip: (*regs).rip,
             sp: (*regs).rsp,
             bp: (*regs).rbp,
+            args: [(*regs).rdi, (*regs).rsi],
             syscall: (*regs).orig_rax as i64,
         }
     }
@@ -163,15 +166,31 @@ pub(crate) fn in_compat_syscall() -> bool {
 /// `task_mem`), given the resident bytes of now.
 #[inline(always)]
 pub(crate) fn kernel_counts(mm: Kernel, resident: u64) -> KernelCounts {
-    let page = config!(page_size);
-    let pages = |offset| mm.read::<u64>(offset).unwrap_or(0).wrapping_mul(page);
     if mm.0 == 0 {
         return KernelCounts::default();
     }
+    let pages = |offset| counted(mm, offset);
     let highest_resident = pages(config!(mm_hiwater_rss));
     let (highest, total) = (pages(config!(mm_hiwater_vm)), pages(config!(mm_total_vm)));
     KernelCounts {
         resident_peak: highest_resident.max(resident),
         virtual_peak: highest.max(total),
+        stack: pages(config!(mm_stack_vm)),
     }
+}
+
+/// All mappings of an address space and those of its stack, in bytes.
+#[inline(always)]
+pub(crate) fn mapped(mm: Kernel) -> (u64, u64) {
+    (
+        counted(mm, config!(mm_total_vm)),
+        counted(mm, config!(mm_stack_vm)),
+    )
+}
+
+/// A count of pages, in bytes; 0 where there is none.
+#[inline(always)]
+fn counted(mm: Kernel, offset: u32) -> u64 {
+    let pages = mm.read::<u64>(offset).unwrap_or(0);
+    pages.wrapping_mul(config!(page_size))
 }

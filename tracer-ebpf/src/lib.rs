@@ -14,8 +14,8 @@ pub mod tables;
 pub use config::{ABSENT, Config};
 pub use names::{Cause, Function, KINDS, Kind, LOSSES, Loss, Member, StackEnd};
 pub use records::{
-    Advise, Alloc, End, Failed, Fork, Free, Header, KernelCounts, Map, Range, Realloc, Remap,
-    Resident, Stack, StackCopy, flags,
+    Advise, Alloc, Began, End, Fork, Free, Header, KernelCounts, Map, Range, Realloc, Remap,
+    Resident, Returned, Stack, StackCopy, flags,
 };
 
 /// Frames a stack keeps at most; deeper ones keep the innermost and are marked
@@ -59,10 +59,11 @@ const _: () = {
     assert!(size_of::<Range>() == 48);
     assert!(size_of::<Remap>() == 64);
     assert!(size_of::<Advise>() == 56);
-    assert!(size_of::<Failed>() == 40);
-    assert!(size_of::<Resident>() == 56);
+    assert!(size_of::<Returned>() == 48);
+    assert!(size_of::<Began>() == 48);
+    assert!(size_of::<Resident>() == 64);
     assert!(size_of::<Fork>() == 40);
-    assert!(size_of::<End>() == 56);
+    assert!(size_of::<End>() == 64);
     assert!(size_of::<Stack>() == 40);
     assert!(size_of::<Config>() == 104);
     assert!(size_of::<StackCopy>() == 160);

@@ -1,8 +1,8 @@
 //! System calls that make, move and release mappings.
 //!
 //! What releases addresses is sent when the call is entered, because another
-//! thread may be given them before the call returns to this one; a call that
-//! then fails is taken back by [`Kind::Failed`].
+//! thread may be given them before the call returns to this one. When a call has
+//! returned, [`Kind::Returned`] says how long it took, and takes back one that failed.
 
 use crate::alloc::enclosing;
 use crate::kernel::{in_compat_syscall, user_regs};
@@ -14,7 +14,7 @@ use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_ebpf::{Advise, Failed, Header, Kind, Loss, Map, Range, Remap};
+use tracer_ebpf::{Advise, Header, Kind, Loss, Map, Range, Remap, Returned};
 
 /// mmap's `PROT_EXEC` (mman-common.h).
 const PROT_EXEC: u64 = 4;
@@ -22,12 +22,19 @@ const PROT_EXEC: u64 = 4;
 /// x86-64 system call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
 mod number {
     pub(super) const MMAP: u32 = 9;
+    pub(super) const MPROTECT: u32 = 10;
     pub(super) const MUNMAP: u32 = 11;
     pub(super) const BRK: u32 = 12;
     pub(super) const MREMAP: u32 = 25;
     pub(super) const MADVISE: u32 = 28;
     pub(super) const SHMAT: u32 = 30;
     pub(super) const SHMDT: u32 = 67;
+    pub(super) const MLOCK: u32 = 149;
+    pub(super) const MUNLOCK: u32 = 150;
+    pub(super) const MLOCKALL: u32 = 151;
+    pub(super) const MUNLOCKALL: u32 = 152;
+    pub(super) const MLOCK2: u32 = 325;
+    pub(super) const PKEY_MPROTECT: u32 = 329;
 }
 
 /// i386 numbers (syscall_32.tbl).
@@ -44,8 +51,8 @@ mod compat {
 /// several), with [`COMPAT`] where that is so for the 32-bit ABI only; 0 for
 /// calls of no interest. A table, because the verifier would follow each branch
 /// of a `match` to the end.
-static KIND_OF: [u8; 256] = {
-    let mut table = [0; 256];
+static KIND_OF: [u8; 336] = {
+    let mut table = [0; 336];
     table[number::MMAP as usize] = Kind::Map as u8;
     table[number::MUNMAP as usize] = Kind::Unmap as u8;
     table[number::BRK as usize] = Kind::Break as u8;
@@ -53,6 +60,14 @@ static KIND_OF: [u8; 256] = {
     table[number::MADVISE as usize] = Kind::Advise as u8;
     table[number::SHMAT as usize] = Kind::ShmAttach as u8;
     table[number::SHMDT as usize] = Kind::ShmDetach as u8;
+    // Only how long they take is of interest.
+    table[number::MPROTECT as usize] = Kind::Returned as u8;
+    table[number::MLOCK as usize] = Kind::Returned as u8;
+    table[number::MUNLOCK as usize] = Kind::Returned as u8;
+    table[number::MLOCKALL as usize] = Kind::Returned as u8;
+    table[number::MUNLOCKALL as usize] = Kind::Returned as u8;
+    table[number::MLOCK2 as usize] = Kind::Returned as u8;
+    table[number::PKEY_MPROTECT as usize] = Kind::Returned as u8;
     table[compat::BRK] = Kind::Break as u8 | COMPAT;
     table[compat::MMAP] = Kind::Map as u8 | COMPAT;
     table[compat::MMAP2] = Kind::Map as u8 | COMPAT;
@@ -105,6 +120,7 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
     if kind_of(user_regs().syscall as u64) == 0 {
         return 0;
     }
+    let now = ring::now();
     let (_, tid) = current_ids();
     if let Some(thread) = known_thread(tid)
         && thread.syscall.number != NO_SYSCALL
@@ -113,6 +129,7 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
         let call = thread.syscall;
         thread.syscall.number = NO_SYSCALL;
         exit(thread, tid, &call, result);
+        returned(thread, tid, &call, result, now);
     }
     0
 }
@@ -142,10 +159,13 @@ fn enter(ctx: &RawTracePointContext, nr: u32, thread: &mut Thread) {
         number: nr,
         flags: u32::from(flags),
         stack,
+        began: 0,
         args: [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9],
     };
     let (_, tid) = current_ids();
     announce(thread, tid);
+    // Behind everything that tracing does here.
+    thread.syscall.began = ring::now();
 }
 
 /// Sends what has to be known before the call takes effect.
@@ -230,21 +250,21 @@ fn exit(thread: &mut Thread, tid: u32, call: &Syscall, result: i64) {
             let segment = u64::from(call.args[0] as u32);
             range(thread, tid, call, Kind::ShmAttach, result as u64, segment);
         }
-        number::MUNMAP | number::MADVISE | number::SHMDT if failed => {
-            let kind = match call.number {
-                number::MUNMAP => Kind::Unmap,
-                number::MADVISE => Kind::Advise,
-                _ => Kind::ShmDetach,
-            };
-            let event = Failed {
-                header: header(Kind::Failed, thread, tid, call),
-                kind: kind as u32,
-                errno: -result as i32,
-            };
-            ring::send(thread, Kind::Failed, &event);
-        }
         _ => {}
     }
+}
+
+/// Tells that a call is over.
+#[inline(always)]
+fn returned(thread: &mut Thread, tid: u32, call: &Syscall, result: i64, now: u64) {
+    let errno = if is_error(result) { -result as i32 } else { 0 };
+    let event = Returned {
+        header: header(Kind::Returned, thread, tid, call),
+        took: now.saturating_sub(call.began),
+        syscall: call.number,
+        errno,
+    };
+    ring::send(thread, Kind::Returned, &event);
 }
 
 #[inline(always)]

@@ -2,8 +2,8 @@
 
 #[cfg(doc)]
 use crate::{
-    Advise, Alloc, End, Failed, Fork, Free, Header, MAX_FRAMES, Map, Range, Realloc, Remap,
-    Resident, Stack,
+    Advise, Alloc, Began, End, Fork, Free, Header, MAX_FRAMES, Map, Range, Realloc, Remap,
+    Resident, Returned, Stack,
 };
 
 /// What an event says. The number is [`Header::kind`].
@@ -36,8 +36,9 @@ pub enum Kind {
     ShmAttach = 12,
     /// [`Range`]: `shmdt` was entered; length 0.
     ShmDetach = 13,
-    /// [`Failed`]: the thread's last `Unmap`, `Advise` or `ShmDetach` failed.
-    Failed = 14,
+    /// [`Returned`]: a memory system call returned; where it failed, the thread's last
+    /// `Unmap`, `Advise` or `ShmDetach` did not happen.
+    Returned = 14,
     /// [`Resident`]: a counter of the process's resident memory changed.
     Resident = 15,
     /// [`Fork`]: a new process.
@@ -47,10 +48,21 @@ pub enum Kind {
     Exec = 17,
     /// [`End`]: the process ended.
     Exit = 18,
+    /// [`Began`]: the image that an exec made is in place.
+    Began = 19,
+    /// User space began to read which pages of the process are present. This one and
+    /// those that follow are user space's own: no program sends them.
+    CheckBegin = 20,
+    /// It found a run of pages present.
+    Present = 21,
+    /// It has told all of them.
+    CheckEnd = 22,
+    /// What the command had used when it was waited for.
+    Usage = 23,
 }
 
 /// Number of event kinds, plus one: the width of a row of the loss table.
-pub const KINDS: u32 = 19;
+pub const KINDS: u32 = 24;
 
 /// Function of the malloc family that an [`Alloc`] came through.
 #[repr(u32)]
@@ -157,7 +169,7 @@ pub const LOSSES: u32 = 7;
 
 impl Kind {
     /// Every one, by its number.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Stack,
         Self::Alloc,
         Self::Free,
@@ -171,11 +183,16 @@ impl Kind {
         Self::Advise,
         Self::ShmAttach,
         Self::ShmDetach,
-        Self::Failed,
+        Self::Returned,
         Self::Resident,
         Self::Fork,
         Self::Exec,
         Self::Exit,
+        Self::Began,
+        Self::CheckBegin,
+        Self::Present,
+        Self::CheckEnd,
+        Self::Usage,
     ];
 
     /// The one of that number, if there is.

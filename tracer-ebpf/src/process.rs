@@ -1,7 +1,7 @@
 //! Processes: how they begin, change their image, and end.
 
 use crate::fault::toucher;
-use crate::kernel::{Kernel, config, current, kernel_counts, user_regs};
+use crate::kernel::{Kernel, config, current, kernel_counts, mapped, user_regs};
 use crate::ring;
 use crate::state::{
     TARGETS, add_process, current_ids, current_thread, forget_space, is_active, known_process,
@@ -9,7 +9,7 @@ use crate::state::{
 };
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_ebpf::{End, Fork, Header, KernelCounts, Kind, Loss, target};
+use tracer_ebpf::{Began, End, Fork, Header, KernelCounts, Kind, Loss, target};
 
 /// A thread or a process was made, and has not run yet.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
@@ -70,17 +70,27 @@ fn sched_prepare_exec(_: RawTracePointContext) -> i32 {
     0
 }
 
-/// An exec is done. Where there is no `sched_prepare_exec`, the image changes
+/// An exec is done: the new image's mappings can be counted. Where there is no `sched_prepare_exec`, the image changes
 /// here: the kernel has by then touched the new one's first pages, which only
 /// their counters' next change will tell.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
-    if config!(prepare_exec) != 0 {
-        return 0;
+    if config!(prepare_exec) == 0 {
+        // A thread that execs takes its leader's id.
+        let old_tid: u64 = ctx.arg(1);
+        replace_image(old_tid as u32, Kernel(0));
     }
-    // A thread that execs takes its leader's id.
-    let old_tid: u64 = ctx.arg(1);
-    replace_image(old_tid as u32, Kernel(0));
+    let (pid, tid) = current_ids();
+    if is_active(pid) {
+        let (mapped, stack) = mapped(current().follow(config!(task_mm)));
+        let header = ring::header(Kind::Began, pid, tid, 0, 0);
+        let event = Began {
+            header,
+            mapped,
+            stack,
+        };
+        ring::send_rare(Kind::Began, &event);
+    }
     0
 }
 

@@ -135,16 +135,30 @@ pub struct Advise {
     pub _pad: u32,
 }
 
-/// A system call that changed nothing after all.
+/// A memory system call that returned. Its stack is that of the call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Failed {
+pub struct Returned {
     /// Header.
     pub header: Header,
-    /// The [`Kind`] to take back.
-    pub kind: u32,
-    /// errno.
+    /// Nanoseconds between its entry and its return.
+    pub took: u64,
+    /// Its number.
+    pub syscall: u32,
+    /// errno, or 0 where it succeeded.
     pub errno: i32,
+}
+
+/// An image in place: what an exec mapped before the program's first instruction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Began {
+    /// Header.
+    pub header: Header,
+    /// Bytes of all mappings: program, dynamic linker, stack, vDSO.
+    pub mapped: u64,
+    /// Of them those of the stack.
+    pub stack: u64,
 }
 
 /// A counter changed (`kmem:rss_stat`).
@@ -153,10 +167,13 @@ pub struct Failed {
 pub struct Resident {
     /// Header; the stack is the toucher's where the cause is a fault.
     pub header: Header,
-    /// Faulting address, or 0.
+    /// Faulting address; without a fault that of the buffer that the system call works
+    /// on, where it is one that makes pages resident by itself (mlock, direct I/O); or 0.
     pub address: u64,
     /// The kernel's count after the change, in bytes.
     pub size: u64,
+    /// Nanoseconds between the fault and the first change that it caused; 0 elsewhere.
+    pub took: u64,
     /// A [`Member`].
     pub member: u16,
     /// A [`Cause`].
@@ -188,6 +205,8 @@ pub struct KernelCounts {
     pub resident_peak: u64,
     /// VmPeak; likewise.
     pub virtual_peak: u64,
+    /// VmStk: the first thread's stack; likewise.
+    pub stack: u64,
 }
 
 /// An image or a process ended.

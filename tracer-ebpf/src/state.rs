@@ -71,6 +71,8 @@ pub(crate) struct Syscall {
     pub(crate) flags: u32,
     /// Stack at the entry.
     pub(crate) stack: u64,
+    /// When it was entered.
+    pub(crate) began: u64,
     /// Its arguments.
     pub(crate) args: [u64; 6],
 }
@@ -81,6 +83,8 @@ pub(crate) struct Syscall {
 pub(crate) struct Fault {
     /// Faulting address.
     pub(crate) address: u64,
+    /// When it was taken.
+    pub(crate) began: u64,
     /// Faults completed before it; see `kernel::completed_faults`.
     pub(crate) completed: u64,
     /// Stack of the toucher, once captured.
@@ -135,12 +139,14 @@ const NO_THREAD: Thread = Thread {
         flags: 0,
     },
     syscall: Syscall {
+        began: 0,
         number: NO_SYSCALL,
         flags: 0,
         stack: 0,
         args: [0; 6],
     },
     fault: Fault {
+        began: 0,
         address: 0,
         completed: 0,
         stack: 0,

@@ -3,7 +3,8 @@
 //! This is the one type that flows: `probes` decodes it from the ring buffer,
 //! `recording` stores it and reads it back, `ledger` replays it. Its variants
 //! mirror [`tracer_ebpf::Kind`], whose documentation says when each is sent;
-//! only stacks go their own way ([`Captured`]).
+//! only stacks go their own way ([`Captured`]). A few are not the probes': the
+//! tracer itself writes what it read of the process (`CheckBegin` and after).
 
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 pub use tracer_ebpf::{Cause, Function, KernelCounts, Member, StackEnd};
@@ -127,10 +128,15 @@ pub enum Body {
         /// Where.
         address: Address,
     },
-    /// The thread's last `Unmap`, `Advise` or `ShmDetach` failed: take it back.
-    Failed {
-        /// errno.
+    /// The thread's memory system call returned. If it was an `Unmap`, `Advise` or
+    /// `ShmDetach` that failed: take it back.
+    Returned {
+        /// Its number.
+        syscall: u16,
+        /// errno, 0 where it succeeded.
         errno: i32,
+        /// Time between its entry and its return.
+        took: Nanos,
     },
     /// A counter of resident memory changed.
     Resident {
@@ -140,8 +146,11 @@ pub enum Body {
         size: Bytes,
         /// What the thread was doing.
         cause: Cause,
-        /// Faulting address; 0 where there was no fault.
+        /// Faulting address; without a fault that of the system call's buffer where
+        /// it is one that fills it, or 0.
         address: Address,
+        /// Time between the fault and its first change; 0 where there was none.
+        took: Nanos,
         /// x86 page-fault error code.
         error_code: u16,
         /// System call under way, `u16::MAX` for none.
@@ -167,6 +176,34 @@ pub enum Body {
         status: u32,
         /// The kernel's account of the last image.
         counts: KernelCounts,
+    },
+    /// The image that an exec made is in place.
+    Began {
+        /// All that is mapped: program, dynamic linker, stack, vDSO.
+        mapped: Bytes,
+        /// Of it the stack.
+        stack: Bytes,
+    },
+    /// The tracer begins to read which of the process's pages are present.
+    CheckBegin,
+    /// It found these present. All runs of a check follow each other, without events
+    /// of the process between them.
+    Present {
+        /// Where.
+        address: Address,
+        /// How long.
+        length: Bytes,
+        /// What counts them.
+        member: Member,
+    },
+    /// These were all.
+    CheckEnd,
+    /// What the command had used when it ended, its waited-for children included.
+    Usage {
+        /// Time in user mode.
+        user: Nanos,
+        /// Time in the kernel.
+        system: Nanos,
     },
 }
 

@@ -293,8 +293,10 @@ fn touched_pages_are_counted_where_they_are_touched() {
     let failed = |event: &Event| {
         matches!(
             event.body,
-            Body::Failed {
-                errno: libc::EINVAL
+            Body::Returned {
+                syscall: 11,
+                errno: libc::EINVAL,
+                ..
             }
         )
     };

@@ -10,12 +10,13 @@ use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use tracer::events::{Body, Event};
 use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
 use tracer::recording::{Meta, Writer};
 use tracer::reports::OutDir;
 use tracer::target::{Command, Ended, Environment, Launch, LaunchError, Signals, Target};
-use tracer::units::Bytes;
+use tracer::units::{Bytes, Nanos, Pid, StackId, Tid};
 
 /// How soon a file that the target maps is looked at for an allocator.
 const LOOK: Duration = Duration::from_millis(20);
@@ -47,8 +48,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     // Before any thread is started: they inherit the mask.
     let mut signals = Signals::take().context("can't take over signals")?;
     let launch = Launch::new(&command, &environment).context("can't start the command")?;
-    let ring = Bytes(args.ring_buffer);
-    let mut session = Session::start(launch.pid(), args.trace, ring, finder, &found)?;
+    let (ring, pid) = (Bytes(args.ring_buffer), launch.pid());
+    let mut session = Session::start(pid, args.trace, ring, finder, &found)?;
     let mut line = Line::new(args.quiet);
     let collector = start_collector(&mut session, &launch, args, &out, line.is_shown())?;
 
@@ -73,7 +74,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         warn(format_args!("some stacks are incomplete: {error:#}"));
     }
     // A disk that is full loses a part; what there is is reported all the same.
-    let recorded = finish(collector, &out);
+    let used = ended.as_ref().ok().map(|ended| usage(pid, ended));
+    let recorded = finish(collector, used.as_ref(), &out);
     conclude::conclude(&out_dir::recording(&out), &out, args.quiet)?;
     recorded?;
     let ended = ended?;
@@ -153,9 +155,28 @@ fn wait_for_either(target: &Target, signals: &Signals) {
     let _ = poll(&mut wanted, timeout);
 }
 
-/// Ends the recording: names for its addresses, then its losses.
-fn finish(collector: Collector, out: &OutDir) -> Result<()> {
+/// What the command had used, as an event of its own.
+fn usage(pid: Pid, ended: &Ended) -> Event {
+    let nanos = |time: Duration| Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    Event {
+        time: Nanos::now(),
+        pid,
+        tid: Tid(pid.0),
+        stack: StackId(0),
+        in_allocator: false,
+        body: Body::Usage {
+            user: nanos(ended.user),
+            system: nanos(ended.system),
+        },
+    }
+}
+
+/// Ends the recording: what was used, names for its addresses, then its losses.
+fn finish(collector: Collector, used: Option<&Event>, out: &OutDir) -> Result<()> {
     let mut collected = collector.finish()?;
+    if let Some(used) = used {
+        collected.writer.push(used)?;
+    }
     let symbols = collected
         .symbolizer
         .resolve(&collected.stacks, &collected.modules);

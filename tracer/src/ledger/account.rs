@@ -81,11 +81,93 @@ pub struct StackTotals {
     /// Their bytes, summed over the run.
     pub bytes: Bytes,
     /// Pages that became resident at its touch, over the run.
+    pub pages: u64,
+    /// Page faults of its that moved a counter of resident memory.
     pub faults: u64,
+    /// From the exception to that move, summed.
+    pub fault_time: Nanos,
+    /// Memory system calls that it made and that returned.
+    pub mapping_calls: u64,
+    /// From entry to return, summed.
+    pub mapping_time: Nanos,
     /// Its blocks still live at the end of the process: bytes.
     pub leaked: Bytes,
     /// Likewise: how many.
     pub leaked_allocs: u64,
+}
+
+/// Memory system calls of one kind, over the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallTotals {
+    /// How many returned.
+    pub calls: u64,
+    /// How many of them failed.
+    pub failed: u64,
+    /// From entry to return, summed over threads.
+    pub time: Nanos,
+}
+
+/// Page faults that moved a counter of resident memory, over the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultTotals {
+    /// In user mode.
+    pub user: u64,
+    /// In kernel mode: `read` into fresh memory, say.
+    pub kernel: u64,
+    /// From the exception to the move of the counter, summed over threads.
+    pub time: Nanos,
+}
+
+/// Processor time of the command and of the children that it waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In user mode.
+    pub user: Nanos,
+    /// In the kernel, what the probes take there included.
+    pub system: Nanos,
+}
+
+/// The address space of a process at its widest, in whole pages, by what it was for.
+/// `kernel = heap + allocator + direct + stacks + files + libraries + program + unseen`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// VmPeak.
+    pub kernel: Bytes,
+    /// Live blocks at their requested size.
+    pub heap: Bytes,
+    /// What the allocator had mapped beyond them; negative where blocks lie in mappings
+    /// that are not known to be the allocator's.
+    pub allocator: i64,
+    /// Direct mappings but for stacks.
+    pub direct: Bytes,
+    /// Stacks: the first thread's, and mappings made with `MAP_STACK`.
+    pub stacks: Bytes,
+    /// Private mappings of files.
+    pub files: Bytes,
+    /// What the dynamic linker mapped.
+    pub libraries: Bytes,
+    /// What exec mapped but for the stack: program, dynamic linker, vDSO.
+    pub program: Bytes,
+    /// What the kernel counted beside; negative where less.
+    pub unseen: i64,
+}
+
+impl Space {
+    /// Part by part; of several processes each at its own widest.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            kernel: self.kernel + other.kernel,
+            heap: self.heap + other.heap,
+            allocator: self.allocator.saturating_add(other.allocator),
+            direct: self.direct + other.direct,
+            stacks: self.stacks + other.stacks,
+            files: self.files + other.files,
+            libraries: self.libraries + other.libraries,
+            program: self.program + other.program,
+            unseen: self.unseen.saturating_add(other.unseen),
+        }
+    }
 }
 
 /// One process.
@@ -107,6 +189,8 @@ pub struct ProcessAccount {
     pub mapped_peak: Bytes,
     /// The kernel's account: the largest over its images.
     pub kernel: KernelCounts,
+    /// The same by what it was for, where the end of the process was seen.
+    pub space: Space,
     /// Wait status, when it ended within the recording.
     pub status: Option<u32>,
 }
@@ -157,12 +241,27 @@ pub struct Account {
     pub alloc_bytes: Bytes,
     /// Blocks freed and mappings unmapped.
     pub frees: u64,
+    /// Memory system calls by number.
+    pub calls: Vec<(u16, CallTotals)>,
+    /// Page faults.
+    pub faults: FaultTotals,
+    /// What the command used, where it was waited for.
+    pub usage: Option<Usage>,
     /// Processes, in the order of their appearance.
     pub processes: Vec<ProcessAccount>,
     /// At most a few thousand points, peaks included.
     pub timeline: Vec<Point>,
     /// Contradictions.
     pub oddities: Oddities,
+}
+
+impl Account {
+    /// The address spaces of all processes, each at its widest.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        let spaces = self.processes.iter().map(|process| process.space);
+        spaces.fold(Space::default(), Space::plus)
+    }
 }
 
 impl Snapshot {

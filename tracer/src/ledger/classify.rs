@@ -1,4 +1,4 @@
-//! What the flags of system calls say about a mapping.
+//! What the numbers and flags of system calls say about a mapping.
 
 use super::image::Image;
 use super::mappings::Purpose;
@@ -52,6 +52,8 @@ pub(super) fn purpose(
         Purpose::Image
     } else if private && of_file {
         Purpose::File
+    } else if private && has(libc::MAP_STACK) {
+        Purpose::Stack
     } else {
         Purpose::Direct
     }
@@ -84,4 +86,10 @@ pub(super) fn advice(advice: u32) -> Advice {
             _ => Advice::Neither,
         },
     }
+}
+
+/// System calls that are told of before they take anything away (`munmap`, `madvise`,
+/// `shmdt`): their return says whether they did.
+pub(super) fn takes_away(syscall: u16) -> bool {
+    matches!(syscall, 11 | 28 | 67)
 }

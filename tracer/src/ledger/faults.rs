@@ -9,7 +9,11 @@
 //! | anon, file, shmem | about a huge page | the 512 aligned pages around the address |
 //! | file, shmem | fewer | the page and others of its 64 KiB window (`do_fault_around`), or of one as large as that |
 //! | file, shmem, down, at a write to a present page | | none: it is being copied, and the anon counter follows |
-//! | any, in a system call without a fault | n | the next n pages of the range that the call works on |
+//! | any, in a system call without a fault | n | the first n that are not resident, from where the call works on |
+//!
+//! Calls without a fault are `mmap` (where its pages are is known when it returns), `madvise`
+//! with a range to populate, `mlock`, and whatever pins its buffer (direct I/O); the probes say
+//! where they work. Of others (`mlockall`, `io_uring`) only the number of pages is known.
 //!
 //! A counter is summed over CPUs while others move it, so its jumps are trusted
 //! only as far as a fault can bring pages. A read of untouched anonymous memory
@@ -58,11 +62,31 @@ pub(super) struct Threads {
     filling: Map<Tid, Filling>,
 }
 
+/// A range and how far it is known to be resident.
 #[derive(Clone, Copy, Debug)]
 struct Filling {
     start: u64,
     next: u64,
     end: u64,
+}
+
+impl Threads {
+    /// The thread's memory system call has returned.
+    pub(super) fn end_call(&mut self, thread: Tid) {
+        if !self.filling.is_empty() {
+            self.filling.remove(&thread);
+        }
+        if !self.populated.is_empty() {
+            self.populated.remove(&thread);
+        }
+    }
+
+    /// Pages leave: what was filled may have a gap.
+    pub(super) fn pages_leave(&mut self) {
+        for filling in self.filling.values_mut() {
+            filling.next = filling.start;
+        }
+    }
 }
 
 impl Image {

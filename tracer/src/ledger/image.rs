@@ -4,10 +4,12 @@
 //! away is remembered until it is known whether it succeeded.
 
 use super::account::Oddities;
+use super::classify;
 use super::heap::{Block, Heap};
 use super::history::{Moment, Now};
 use super::mappings::{Mappings, PAGE, Piece, Purpose, page_range};
 use super::residency::{Departed, Pages};
+use super::space::Widest;
 use super::stacks::StackIndex;
 use super::totals::Sums;
 use crate::units::Tid;
@@ -66,6 +68,7 @@ pub(super) struct Image {
     /// What the kernel counts, by `Member`, in bytes.
     pub(super) counts: [u64; 4],
     pub(super) threads: super::faults::Threads,
+    pub(super) widest: Widest,
     moving: Vec<(Tid, Moving)>,
     undoable: VecDeque<Taken>,
     program_break: Option<u64>,
@@ -80,6 +83,7 @@ impl Image {
             pages: Pages::default(),
             counts: [0; 4],
             threads: super::faults::Threads::default(),
+            widest: Widest::default(),
             moving: Vec::new(),
             undoable: VecDeque::new(),
             program_break: None,
@@ -95,6 +99,7 @@ impl Image {
             mappings: self.mappings.fork(),
             pages: self.pages.fork(),
             program_break: self.program_break,
+            widest: self.widest.fork(),
             ..Self::new(now.moment)
         };
         child.counts[anon] = self.counts[anon];
@@ -124,7 +129,7 @@ impl Image {
         let [file, anon, _, shmem] = self.counts;
         Sums {
             heap: self.heap.bytes(),
-            mappings: mapped(Purpose::Direct),
+            mappings: mapped(Purpose::Direct).wrapping_add(mapped(Purpose::Stack)),
             arenas: mapped(Purpose::Arena),
             files: mapped(Purpose::File),
             anon,
@@ -213,7 +218,7 @@ impl Image {
         self.mappings.insert(piece);
         let touched = self.populated(now, who, piece.slots());
         Effect {
-            reserved: (purpose == Purpose::Direct).then_some(length),
+            reserved: purpose.is_reserved().then_some(length),
             freed: false,
             touched,
         }
@@ -222,7 +227,7 @@ impl Image {
     /// `M' = M without range`, `P' = P without range`, until it is known to have failed.
     pub(super) fn unmap(&mut self, now: &Now, who: Actor, range: &Range<u64>) -> Effect {
         let taken = self.clear(now, range);
-        let freed = taken.0.iter().any(|piece| piece.purpose == Purpose::Direct);
+        let freed = taken.0.iter().any(|piece| piece.purpose.is_reserved());
         self.remember(who.thread, taken);
         Effect {
             freed,
@@ -232,6 +237,7 @@ impl Image {
 
     /// `P' = P without range`, `M' = M`, likewise (`MADV_DONTNEED`, `MADV_REMOVE`).
     pub(super) fn discard(&mut self, now: &Now, who: Actor, range: &Range<u64>) {
+        self.threads.pages_leave();
         let mut pages = self
             .pages
             .remove(now, &(range.start / PAGE..range.end / PAGE));
@@ -247,6 +253,7 @@ impl Image {
     }
 
     fn clear(&mut self, now: &Now, range: &Range<u64>) -> (Vec<Piece>, Vec<Departed>) {
+        self.threads.pages_leave();
         let pieces = self.mappings.take(range);
         let mut pages = self
             .pages
@@ -270,18 +277,29 @@ impl Image {
         });
     }
 
-    /// The thread's last call failed: what it took away never left. Of `madvise`, ENOMEM says
-    /// only that part of the range was not mapped; the rest was done.
-    pub(super) fn failed(&mut self, now: &Now, who: Actor, errno: i32, odd: &mut Oddities) {
+    /// The thread's call has returned. If it failed, what it took away never left. Of
+    /// `madvise`, ENOMEM says only that part of the range was not mapped; the rest was done.
+    pub(super) fn returned(
+        &mut self,
+        now: &Now,
+        who: Actor,
+        syscall: u16,
+        errno: i32,
+        odd: &mut Oddities,
+    ) {
+        self.threads.end_call(who.thread);
+        if !classify::takes_away(syscall) {
+            return;
+        }
         let at = self
             .undoable
             .iter()
             .position(|taken| taken.thread == who.thread);
         let Some(taken) = at.and_then(|at| self.undoable.remove(at)) else {
-            odd.misplaced += 1;
+            odd.misplaced += u64::from(errno != 0);
             return;
         };
-        if errno == libc::ENOMEM && taken.pieces.is_empty() {
+        if errno == 0 || errno == libc::ENOMEM && taken.pieces.is_empty() {
             return;
         }
         for piece in &taken.pieces {
@@ -326,7 +344,7 @@ impl Image {
             }
             std::cmp::Ordering::Greater => {
                 let (pieces, _) = self.clear(now, &(to..from));
-                let freed = pieces.iter().any(|piece| piece.purpose == Purpose::Direct);
+                let freed = pieces.iter().any(|piece| piece.purpose.is_reserved());
                 Effect {
                     freed,
                     ..Effect::default()

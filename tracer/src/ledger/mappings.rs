@@ -28,12 +28,24 @@ const FIRST_SLOT: u64 = ADDRESSES / PAGE;
 pub(super) enum Purpose {
     /// Memory that the program asked the kernel for: reserved.
     Direct,
+    /// The same, for the stack of a thread.
+    Stack,
     /// The allocator's, backing blocks.
     Arena,
     /// A private view of a file.
     File,
     /// The program's and its libraries' segments.
     Image,
+}
+
+impl Purpose {
+    /// How many there are.
+    pub(super) const COUNT: usize = 5;
+
+    /// Whether it counts as reserved.
+    pub(super) fn is_reserved(self) -> bool {
+        matches!(self, Self::Direct | Self::Stack)
+    }
 }
 
 /// A mapping, or what is left of one.
@@ -90,8 +102,8 @@ pub(super) fn page_range(address: u64, length: u64) -> Option<Range<u64>> {
 #[derive(Clone, Debug)]
 pub(super) struct Mappings {
     pieces: BTreeMap<u64, Piece>,
-    lengths: [u64; 4],
-    pages: u64,
+    lengths: [u64; Purpose::COUNT],
+    pages: [u64; Purpose::COUNT],
     next_slot: u64,
     ended: Ended<Piece>,
 }
@@ -101,8 +113,8 @@ impl Default for Mappings {
         let next_slot = FIRST_SLOT;
         Self {
             pieces: BTreeMap::new(),
-            lengths: [0; 4],
-            pages: 0,
+            lengths: [0; Purpose::COUNT],
+            pages: [0; Purpose::COUNT],
             next_slot,
             ended: Ended::default(),
         }
@@ -117,7 +129,13 @@ impl Mappings {
 
     /// Σ whole pages over all pieces, in bytes.
     pub(super) fn virtual_bytes(&self) -> u64 {
-        self.pages * PAGE
+        let pages = self.pages.iter();
+        pages.fold(0, |sum: u64, pages| sum.wrapping_add(*pages)) * PAGE
+    }
+
+    /// The same by purpose.
+    pub(super) fn pages_by_purpose(&self) -> [u64; Purpose::COUNT] {
+        self.pages.map(|pages| pages * PAGE)
     }
 
     /// Slots that no piece has had. When 2^64 are used up they begin anew: after half a
@@ -171,7 +189,8 @@ impl Mappings {
     fn count(&mut self, piece: &Piece, add: fn(u64, u64) -> u64) {
         let length = &mut self.lengths[piece.purpose as usize];
         *length = add(*length, piece.length());
-        self.pages = add(self.pages, piece.length().div_ceil(PAGE));
+        let pages = &mut self.pages[piece.purpose as usize];
+        *pages = add(*pages, piece.length().div_ceil(PAGE));
     }
 
     /// A piece that was taken out will not come back.

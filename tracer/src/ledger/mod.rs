@@ -6,6 +6,8 @@
 //! residency    resident pages with their touchers
 //! image        one process image: events become transitions of the three
 //! faults       which pages a change of the kernel's counters made resident
+//! calls        where the kernel's time went
+//! space        the address space at its widest
 //! history      how the state at a past peak is kept
 //! peak         the two maxima and their snapshots
 //! reconcile    resident bytes by reserver and toucher, against the kernel's count
@@ -25,6 +27,7 @@
 //!   kernel; a vforked one has nothing until it executes.
 
 pub mod account;
+mod calls;
 mod classify;
 mod faults;
 mod hash;
@@ -36,6 +39,7 @@ mod peak;
 mod process;
 mod reconcile;
 mod residency;
+mod space;
 mod stacks;
 mod timeline;
 mod totals;
@@ -47,7 +51,8 @@ pub use totals::Totals;
 
 use crate::events::{Body, Event, KernelCounts};
 use crate::units::{Bytes, Nanos, Pid};
-use account::{Account, Oddities};
+use account::{Account, Oddities, Usage};
+use calls::Calls;
 use faults::Change;
 use hash::Map;
 use history::{Moment, Now, Which};
@@ -78,6 +83,8 @@ pub struct Ledger {
     allocs: u64,
     alloc_bytes: Bytes,
     frees: u64,
+    calls: Calls,
+    usage: Option<Usage>,
     oddities: Oddities,
     /// Processes that have not ended.
     alive: usize,
@@ -108,6 +115,8 @@ impl Ledger {
             allocs: 0,
             alloc_bytes: Bytes::ZERO,
             frees: 0,
+            calls: Calls::default(),
+            usage: None,
             oddities: Oddities::default(),
             alive: 0,
         }
@@ -123,6 +132,10 @@ impl Ledger {
         self.timeline.before(event.time, self.ended, &self.sums);
         // Events of different CPUs may be a little out of order.
         self.ended = self.ended.max(event.time);
+        if let Body::Usage { user, system } = event.body {
+            self.usage = Some(Usage { user, system });
+            return;
+        }
         let process = self.process(event.pid);
         match event.body {
             Body::Fork {
@@ -155,16 +168,22 @@ impl Ledger {
     #[must_use]
     pub fn finish(self) -> Account {
         let [reserved, resident] = self.peaks;
+        let snapshots = [Which::Reserved, Which::Resident].map(|which| self.snapshot(which));
+        let [reserved_peak, resident_peak] = snapshots;
         let now = timeline::point(self.ended, &self.sums);
+        let (calls, faults) = self.calls.finish();
         Account {
             began: self.began,
             ended: self.ended,
-            reserved_peak: self.snapshot(Which::Reserved),
-            resident_peak: self.snapshot(Which::Resident),
+            reserved_peak,
+            resident_peak,
             stacks: self.stacks.into_totals(),
             allocs: self.allocs,
             alloc_bytes: self.alloc_bytes,
             frees: self.frees,
+            calls,
+            faults,
+            usage: self.usage,
             processes: self
                 .processes
                 .into_iter()
@@ -241,6 +260,7 @@ impl Ledger {
             Body::Free { .. } => StackIndex(0),
             _ => self.stacks.index(event.stack),
         };
+        self.calls.count(&event.body, self.stacks.totals(stack));
         let who = Actor {
             thread: event.tid,
             stack,
@@ -253,6 +273,7 @@ impl Ledger {
         };
         let before = image.sums();
         let effect = transition(image, &now, who, &event.body, &mut self.oddities);
+        image.widen();
         let (after, mapped) = (image.sums(), Bytes(image.mappings.virtual_bytes()));
         self.sums.replace(&before, &after);
         self.processes[owner].raise(&after, mapped);
@@ -262,7 +283,7 @@ impl Ledger {
     fn account(&mut self, process: usize, stack: StackIndex, effect: Effect) {
         self.frees += u64::from(effect.freed);
         if effect.touched > 0 {
-            self.stacks.totals(stack).faults += effect.touched;
+            self.stacks.totals(stack).pages += effect.touched;
         }
         if let Some(bytes) = effect.reserved {
             self.allocs += 1;
@@ -301,8 +322,8 @@ impl Ledger {
 
     /// `image' = ∅`: every block and mapping ended.
     fn exec(&mut self, process: usize, counts: KernelCounts) {
-        self.end_image(process);
         self.processes[process].kernel_said(counts);
+        self.end_image(process);
         self.processes[process].memory = Memory::Own(Box::new(Image::new(self.moment)));
         self.alive += 1;
     }
@@ -321,9 +342,9 @@ impl Ledger {
                 totals.leaked_allocs += 1;
             }
         }
+        self.processes[process].kernel_said(counts);
         self.end_image(process);
         let ended = &mut self.processes[process];
-        ended.kernel_said(counts);
         ended.account.status = Some(status);
     }
 
@@ -412,8 +433,8 @@ fn transition(image: &mut Image, now: &Now, who: Actor, body: &Body, odd: &mut O
             image.no_effect(who);
             none
         }
-        Body::Failed { errno } => {
-            image.failed(now, who, errno, odd);
+        Body::Returned { syscall, errno, .. } => {
+            image.returned(now, who, syscall, errno, odd);
             none
         }
         Body::Resident {
@@ -423,6 +444,7 @@ fn transition(image: &mut Image, now: &Now, who: Actor, body: &Body, odd: &mut O
             address,
             error_code,
             syscall,
+            ..
         } => {
             let (size, address) = (size.0, address.0);
             let change = Change {
@@ -438,8 +460,13 @@ fn transition(image: &mut Image, now: &Now, who: Actor, body: &Body, odd: &mut O
                 ..none
             }
         }
+        Body::Began { mapped, stack } => {
+            image.widest.begin(mapped, stack);
+            none
+        }
+        Body::CheckBegin | Body::Present { .. } | Body::CheckEnd => none,
         // Of processes, not of an image.
-        Body::Fork { .. } | Body::Exec { .. } | Body::Exit { .. } => none,
+        Body::Fork { .. } | Body::Exec { .. } | Body::Exit { .. } | Body::Usage { .. } => none,
     }
 }
 

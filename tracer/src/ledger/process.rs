@@ -46,7 +46,13 @@ impl Process {
 
     /// The kernel's account of an image that ended: of several, the largest counts.
     pub(super) fn kernel_said(&mut self, counts: KernelCounts) {
+        if let Memory::Own(image) = &self.memory
+            && counts.virtual_peak > self.account.kernel.virtual_peak
+        {
+            self.account.space = image.space(counts);
+        }
         let kernel = &mut self.account.kernel;
+        kernel.stack = kernel.stack.max(counts.stack);
         kernel.resident_peak = kernel.resident_peak.max(counts.resident_peak);
         kernel.virtual_peak = kernel.virtual_peak.max(counts.virtual_peak);
     }

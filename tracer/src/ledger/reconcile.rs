@@ -72,9 +72,7 @@ impl Sheet {
         blocks
             .iter()
             .for_each(|(_, block)| reserve(block.stack, block.size));
-        let direct = pieces
-            .iter()
-            .filter(|piece| piece.purpose == Purpose::Direct);
+        let direct = pieces.iter().filter(|piece| piece.purpose.is_reserved());
         direct.for_each(|piece| reserve(piece.stack, piece.length()));
         let extents = extents(blocks.iter().map(|&(start, block)| Extent {
             start,
@@ -181,7 +179,7 @@ impl Owner {
     /// Of what no block covers in a piece.
     fn of(piece: &Piece) -> Self {
         match piece.purpose {
-            Purpose::Direct | Purpose::File => Self::Stack(piece.stack),
+            Purpose::Direct | Purpose::Stack | Purpose::File => Self::Stack(piece.stack),
             Purpose::Arena => Self::Slack(piece.stack),
             Purpose::Image => Self::Image,
         }

@@ -14,6 +14,7 @@ use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 const PAGE: u64 = 4096;
 const PROT_RW: u32 = 3;
 const ANON: u32 = 0x22;
+const STACK: u32 = 0x2_0022;
 const SHARED: u32 = 0x01;
 const PRIVATE: u32 = 0x02;
 const FIXED: u32 = 0x10;
@@ -183,6 +184,7 @@ impl Story {
                 size,
                 cause,
                 address,
+                took: Nanos(1),
                 error_code,
                 syscall,
             },
@@ -211,6 +213,7 @@ impl Story {
         let counts = KernelCounts {
             resident_peak: 1,
             virtual_peak: 2,
+            stack: 7,
         };
         self.event(By(pid, pid, 0), false, Body::Exit { status: 0, counts });
     }

@@ -34,8 +34,8 @@ macro_rules! plain {
     )*};
 }
 plain!(
-    Header, Alloc, Free, Realloc, Map, Range, Remap, Advise, Failed, Resident, Fork, End, Stack,
-    StackCopy
+    Header, Alloc, Free, Realloc, Map, Range, Remap, Advise, Returned, Resident, Fork, End, Began,
+    Stack, StackCopy
 );
 
 fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
@@ -108,6 +108,8 @@ fn copy(bytes: &[u8]) -> Option<StackCopy> {
 
 fn body(kind: Kind, bytes: &[u8]) -> Option<Body> {
     Some(match kind {
+        // User space's own.
+        Kind::CheckBegin | Kind::Present | Kind::CheckEnd | Kind::Usage => return None,
         Kind::Stack => return None,
         Kind::Alloc | Kind::Free | Kind::ReallocEnter | Kind::ReallocExit => heap(kind, bytes)?,
         Kind::Map
@@ -118,13 +120,22 @@ fn body(kind: Kind, bytes: &[u8]) -> Option<Body> {
         | Kind::Advise
         | Kind::ShmAttach
         | Kind::ShmDetach => mapping(kind, bytes)?,
-        Kind::Failed => {
-            let failed: abi::Failed = read(bytes)?;
-            Body::Failed {
-                errno: failed.errno,
+        Kind::Returned => {
+            let returned: abi::Returned = read(bytes)?;
+            Body::Returned {
+                syscall: u16::try_from(returned.syscall).ok()?,
+                errno: returned.errno,
+                took: Nanos(returned.took),
             }
         }
         Kind::Resident => resident(bytes)?,
+        Kind::Began => {
+            let began: abi::Began = read(bytes)?;
+            Body::Began {
+                mapped: Bytes(began.mapped),
+                stack: Bytes(began.stack),
+            }
+        }
         Kind::Fork => {
             let fork: abi::Fork = read(bytes)?;
             Body::Fork {
@@ -240,6 +251,7 @@ fn resident(bytes: &[u8]) -> Option<Body> {
         size: Bytes(resident.size),
         cause: Cause::from_number(resident.cause)?,
         address: Address(resident.address),
+        took: Nanos(resident.took),
         error_code: resident.error_code,
         syscall: resident.syscall,
     })

@@ -91,10 +91,15 @@ pub const fn kind_name(kind: Kind) -> &'static str {
         Kind::Advise => "advise",
         Kind::ShmAttach => "shm_attach",
         Kind::ShmDetach => "shm_detach",
-        Kind::Failed => "failed",
+        Kind::Returned => "returned",
         Kind::Resident => "resident",
         Kind::Fork => "fork",
         Kind::Exec => "exec",
         Kind::Exit => "exit",
+        Kind::Began => "began",
+        Kind::CheckBegin => "check_begin",
+        Kind::Present => "present",
+        Kind::CheckEnd => "check_end",
+        Kind::Usage => "usage",
     }
 }

@@ -69,10 +69,13 @@ impl<'a, T: ArrowPrimitiveType> Numbers<'a, T> {
     }
 
     fn get(&self, row: usize) -> Result<T::Native, String> {
-        match self.array {
-            Some(array) if array.is_valid(row) => Ok(array.value(row)),
-            _ => Err(missing(&self.name)),
-        }
+        self.find(row).ok_or_else(|| missing(&self.name))
+    }
+
+    /// The value, where the row has one.
+    fn find(&self, row: usize) -> Option<T::Native> {
+        let array = self.array.filter(|array| array.is_valid(row));
+        array.map(|array| array.value(row))
     }
 }
 
@@ -162,6 +165,10 @@ struct Columns<'a> {
     status: Numbers<'a, UInt32Type>,
     resident_peak: Numbers<'a, UInt64Type>,
     virtual_peak: Numbers<'a, UInt64Type>,
+    stack_size: Numbers<'a, UInt64Type>,
+    took: Numbers<'a, UInt64Type>,
+    user: Numbers<'a, UInt64Type>,
+    system: Numbers<'a, UInt64Type>,
 }
 
 impl<'a> Columns<'a> {
@@ -193,6 +200,10 @@ impl<'a> Columns<'a> {
             status: Numbers::new(batch, event::STATUS)?,
             resident_peak: Numbers::new(batch, event::RESIDENT_PEAK)?,
             virtual_peak: Numbers::new(batch, event::VIRTUAL_PEAK)?,
+            stack_size: Numbers::new(batch, event::STACK_SIZE)?,
+            took: Numbers::new(batch, event::TOOK)?,
+            user: Numbers::new(batch, event::USER)?,
+            system: Numbers::new(batch, event::SYSTEM)?,
         })
     }
 
@@ -266,14 +277,18 @@ impl<'a> Columns<'a> {
             Kind::ShmDetach => Body::ShmDetach {
                 address: address()?,
             },
-            Kind::Failed => Body::Failed {
+            Kind::Returned => Body::Returned {
+                syscall: self.syscall.get(row)?,
                 errno: self.errno.get(row)?,
+                took: Nanos(self.took.get(row)?),
             },
             Kind::Resident => Body::Resident {
                 member: self.member.get(row)?,
                 size: size()?,
                 cause: self.cause.get(row)?,
                 address: address()?,
+                // Only faults have one.
+                took: Nanos(self.took.find(row).unwrap_or(0)),
                 error_code: self.error_code.get(row)?,
                 syscall: self.syscall.get(row)?,
             },
@@ -290,6 +305,21 @@ impl<'a> Columns<'a> {
                 status: self.status.get(row)?,
                 counts: self.counts(row)?,
             },
+            Kind::Began => Body::Began {
+                mapped: size()?,
+                stack: Bytes(self.stack_size.get(row)?),
+            },
+            Kind::CheckBegin => Body::CheckBegin,
+            Kind::Present => Body::Present {
+                address: address()?,
+                length: size()?,
+                member: self.member.get(row)?,
+            },
+            Kind::CheckEnd => Body::CheckEnd,
+            Kind::Usage => Body::Usage {
+                user: Nanos(self.user.get(row)?),
+                system: Nanos(self.system.get(row)?),
+            },
             Kind::Stack => return Err("a stack among the events".to_owned()),
         })
     }
@@ -298,6 +328,7 @@ impl<'a> Columns<'a> {
         Ok(KernelCounts {
             resident_peak: self.resident_peak.get(row)?,
             virtual_peak: self.virtual_peak.get(row)?,
+            stack: self.stack_size.get(row)?,
         })
     }
 }

@@ -115,6 +115,10 @@ pub(super) struct Encoder {
     status: Sparse<UInt32Type>,
     resident_peak: Sparse<UInt64Type>,
     virtual_peak: Sparse<UInt64Type>,
+    stack_size: Sparse<UInt64Type>,
+    took: Sparse<UInt64Type>,
+    user: Sparse<UInt64Type>,
+    system: Sparse<UInt64Type>,
 }
 
 impl Encoder {
@@ -148,6 +152,10 @@ impl Encoder {
             status: Sparse::new(),
             resident_peak: Sparse::new(),
             virtual_peak: Sparse::new(),
+            stack_size: Sparse::new(),
+            took: Sparse::new(),
+            user: Sparse::new(),
+            system: Sparse::new(),
         }
     }
 
@@ -209,6 +217,7 @@ impl Encoder {
                 size,
                 cause,
                 address,
+                took,
                 error_code,
                 syscall,
             } => {
@@ -217,6 +226,9 @@ impl Encoder {
                 self.range(row, address.0, size.0);
                 self.error_code.set(row, error_code);
                 self.syscall.set(row, syscall);
+                if took.0 > 0 {
+                    self.took.set(row, took.0);
+                }
                 Kind::Resident
             }
             Body::Map {
@@ -275,9 +287,15 @@ impl Encoder {
                 self.address.set(row, address.0);
                 Kind::ShmDetach
             }
-            Body::Failed { errno } => {
+            Body::Returned {
+                syscall,
+                errno,
+                took,
+            } => {
+                self.syscall.set(row, syscall);
                 self.errno.set(row, errno);
-                Kind::Failed
+                self.took.set(row, took.0);
+                Kind::Returned
             }
             Body::Fork {
                 child,
@@ -297,6 +315,27 @@ impl Encoder {
                 self.status.set(row, status);
                 Kind::Exit
             }
+            Body::Began { mapped, stack } => {
+                self.size.set(row, mapped.0);
+                self.stack_size.set(row, stack.0);
+                Kind::Began
+            }
+            Body::CheckBegin => Kind::CheckBegin,
+            Body::Present {
+                address,
+                length,
+                member,
+            } => {
+                self.range(row, address.0, length.0);
+                self.member.keys.set(row, member as i8);
+                Kind::Present
+            }
+            Body::CheckEnd => Kind::CheckEnd,
+            Body::Usage { user, system } => {
+                self.user.set(row, user.0);
+                self.system.set(row, system.0);
+                Kind::Usage
+            }
         }
     }
 
@@ -308,6 +347,7 @@ impl Encoder {
     fn counts(&mut self, row: usize, counts: crate::events::KernelCounts) {
         self.resident_peak.set(row, counts.resident_peak);
         self.virtual_peak.set(row, counts.virtual_peak);
+        self.stack_size.set(row, counts.stack);
     }
 
     /// The rows as a batch; none are left.
@@ -357,6 +397,10 @@ impl Encoder {
         columns[event::STATUS] = Arc::new(self.status.take(rows));
         columns[event::RESIDENT_PEAK] = Arc::new(self.resident_peak.take(rows));
         columns[event::VIRTUAL_PEAK] = Arc::new(self.virtual_peak.take(rows));
+        columns[event::STACK_SIZE] = Arc::new(self.stack_size.take(rows));
+        columns[event::TOOK] = Arc::new(self.took.take(rows));
+        columns[event::USER] = Arc::new(self.user.take(rows));
+        columns[event::SYSTEM] = Arc::new(self.system.take(rows));
         RecordBatch::try_new(Arc::clone(&self.schema), columns).expect("columns match the schema")
     }
 }

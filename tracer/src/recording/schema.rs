@@ -8,7 +8,7 @@ use tracer_ebpf::Kind;
 use super::Meta;
 
 /// Version of what stands in this file. Readers refuse another one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Clock of every `time_ns`.
 pub const CLOCK: &str = "CLOCK_MONOTONIC";
@@ -126,6 +126,10 @@ pub(super) mod event {
     pub(in super::super) const STATUS: usize = 23;
     pub(in super::super) const RESIDENT_PEAK: usize = 24;
     pub(in super::super) const VIRTUAL_PEAK: usize = 25;
+    pub(in super::super) const STACK_SIZE: usize = 26;
+    pub(in super::super) const TOOK: usize = 27;
+    pub(in super::super) const USER: usize = 28;
+    pub(in super::super) const SYSTEM: usize = 29;
 }
 
 /// Events. A column that an event has no use for is null in its row; `size` is
@@ -159,6 +163,10 @@ fn events() -> Fields {
         optional("status", UInt32),
         optional("resident_peak", UInt64),
         optional("virtual_peak", UInt64),
+        optional("stack_size", UInt64),
+        optional("took_ns", UInt64),
+        optional("user_ns", UInt64),
+        optional("system_ns", UInt64),
     ])
 }
 
@@ -226,7 +234,7 @@ fn losses() -> Fields {
 }
 
 /// Kinds of events by name, in the order of their numbers from [`Kind::Alloc`] on.
-pub const KINDS: [(&str, Kind); 17] = [
+pub const KINDS: [(&str, Kind); 22] = [
     ("alloc", Kind::Alloc),
     ("free", Kind::Free),
     ("realloc_enter", Kind::ReallocEnter),
@@ -239,11 +247,16 @@ pub const KINDS: [(&str, Kind); 17] = [
     ("advise", Kind::Advise),
     ("shm_attach", Kind::ShmAttach),
     ("shm_detach", Kind::ShmDetach),
-    ("failed", Kind::Failed),
+    ("returned", Kind::Returned),
     ("resident", Kind::Resident),
     ("fork", Kind::Fork),
     ("exec", Kind::Exec),
     ("exit", Kind::Exit),
+    ("began", Kind::Began),
+    ("check_begin", Kind::CheckBegin),
+    ("present", Kind::Present),
+    ("check_end", Kind::CheckEnd),
+    ("usage", Kind::Usage),
 ];
 
 /// Functions of the malloc family, in the order of their numbers from 1 on.
@@ -339,6 +352,8 @@ mod tests {
         assert_eq!(at(event::MEMBER), "member");
         assert_eq!(at(event::SYSCALL), "syscall");
         assert_eq!(at(event::VIRTUAL_PEAK), "virtual_peak");
-        assert_eq!(fields.len(), event::VIRTUAL_PEAK + 1);
+        assert_eq!(at(event::STACK_SIZE), "stack_size");
+        assert_eq!(at(event::SYSTEM), "system_ns");
+        assert_eq!(fields.len(), event::SYSTEM + 1);
     }
 }

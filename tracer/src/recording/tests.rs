@@ -32,6 +32,7 @@ fn every_kind() -> Vec<Event> {
     let counts = KernelCounts {
         resident_peak: 31,
         virtual_peak: 32,
+        stack: 7,
     };
     let (address, size, length) = (Address(u64::MAX), Bytes(2), Bytes(3));
     let bodies = [
@@ -74,12 +75,17 @@ fn every_kind() -> Vec<Event> {
             segment: 8,
         },
         Body::ShmDetach { address },
-        Body::Failed { errno: -9 },
+        Body::Returned {
+            syscall: 11,
+            errno: -9,
+            took: Nanos(13),
+        },
         Body::Resident {
             member: Member::File,
             size,
             cause: Cause::End,
             address,
+            took: Nanos(14),
             error_code: 10,
             syscall: u16::MAX,
         },
@@ -89,6 +95,21 @@ fn every_kind() -> Vec<Event> {
         },
         Body::Exec { counts },
         Body::Exit { status: 12, counts },
+        Body::Began {
+            mapped: size,
+            stack: Bytes(15),
+        },
+        Body::CheckBegin,
+        Body::Present {
+            address,
+            length,
+            member: Member::Shmem,
+        },
+        Body::CheckEnd,
+        Body::Usage {
+            user: Nanos(16),
+            system: Nanos(17),
+        },
     ];
     assert_eq!(bodies.len(), schema::KINDS.len());
     (0..).zip(bodies).map(|(n, body)| event(n, body)).collect()
@@ -184,7 +205,7 @@ fn everything_comes_back() {
     assert_eq!(
         finished,
         Finished {
-            events: 17,
+            events: 22,
             not_written: 0,
             bytes: sizes.sum()
         }
@@ -345,8 +366,8 @@ fn a_recording_of_the_future_is_refused_by_version() {
         .windows(key.len())
         .position(|window| window == key)
         .unwrap();
-    // Key and value stand near each other; the value is the only string "1" of length 1.
-    let value = [1, 0, 0, 0, b'1', 0];
+    // Key and value stand near each other; the value is the only string "2" of length 1.
+    let value = [1, 0, 0, 0, b'2', 0];
     let near = at.saturating_sub(64);
     let at = near
         + bytes[near..at + 64]

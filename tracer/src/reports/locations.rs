@@ -1,9 +1,10 @@
 //! Stacks grouped by location: what tables and `stats.json` list.
 
 use super::Input;
+use super::text::percent;
 use crate::ledger::account::{Reserver, Snapshot};
 use crate::symbols::Frame;
-use crate::units::{Bytes, StackId};
+use crate::units::{Bytes, Nanos, StackId};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 
@@ -20,14 +21,30 @@ pub(super) struct Location {
     pub reserved: Bytes,
     /// Resident at the resident peak, as reserver.
     pub resident: Bytes,
+    /// Reserved at the resident peak: what `resident` is a part of.
+    pub reserved_then: Bytes,
     /// Resident at the resident peak, as toucher.
     pub touched: Bytes,
     /// Never given back.
     pub leaked: Bytes,
+    /// Memory system calls, over the run, and how long they took.
+    pub mapping_calls: u64,
+    /// See `mapping_calls`.
+    pub mapping_time: Nanos,
+    /// Page faults, over the run, and how long they took.
+    pub faults: u64,
+    /// See `faults`.
+    pub fault_time: Nanos,
     /// Its largest stack.
     pub stack: StackId,
     /// Who touched what it reserved, at the resident peak; the largest first.
     pub touchers: Vec<(String, Bytes)>,
+}
+
+/// What part of what was reserved is resident, at one moment (the resident peak). A page may
+/// hold more than was asked for of it: no more than all of it is touched.
+pub(super) fn touched(resident: Bytes, reserved_then: Bytes) -> String {
+    percent(resident.0.min(reserved_then.0), reserved_then.0)
 }
 
 /// Every location, the largest reserved at the peak first; then by resident
@@ -40,9 +57,20 @@ pub(super) fn locations(input: &Input<'_>) -> Vec<Location> {
         location.calls += totals.calls;
         location.size += totals.bytes;
         location.leaked += totals.leaked;
+        location.mapping_calls += totals.mapping_calls;
+        location.faults += totals.faults;
+        for (sum, more) in [
+            (&mut location.mapping_time, totals.mapping_time),
+            (&mut location.fault_time, totals.fault_time),
+        ] {
+            sum.0 = sum.0.saturating_add(more.0);
+        }
     }
     for &(id, bytes) in &account.reserved_peak.by_reserver {
         groups.of(id).reserved += bytes;
+    }
+    for &(id, bytes) in &account.resident_peak.by_reserver {
+        groups.of(id).reserved_then += bytes;
     }
     for &(reserver, bytes) in &account.resident_peak.resident_by_reserver {
         if let Reserver::Stack(id) = reserver {

@@ -2,6 +2,7 @@
 //! same [`Input`].
 
 mod flame;
+mod kernel_time;
 mod locations;
 mod output;
 mod owner;

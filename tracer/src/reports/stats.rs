@@ -1,6 +1,7 @@
 //! `stats.json`: every figure, for scripts. `docs/stats.md` says what each field
 //! means; fields are added, never renamed.
 
+use super::kernel_time::{KernelTime, kernel_time};
 use super::locations::{Location, locations};
 use super::{Exit, Input, Report};
 use crate::ledger::account::{Account, ProcessAccount};
@@ -54,9 +55,11 @@ struct Document<'a> {
     total_allocs: u64,
     total_frames: usize,
     reserved: Reserved,
+    address_space: AddressSpace,
     resident: Resident,
     leaked: Leaked,
     top_touchers: Vec<TopToucher>,
+    kernel_time: KernelTime,
     oddities: Oddities,
     processes: Vec<Process<'a>>,
 }
@@ -96,6 +99,19 @@ struct Reserved {
     kernel_peak_bytes: u64,
     arena_bytes: u64,
     file_mapping_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct AddressSpace {
+    kernel_peak_bytes: u64,
+    heap_bytes: u64,
+    allocator_bytes: i64,
+    mapping_bytes: u64,
+    stack_bytes: u64,
+    file_mapping_bytes: u64,
+    library_bytes: u64,
+    program_bytes: u64,
+    unseen_bytes: i64,
 }
 
 #[derive(Serialize)]
@@ -169,6 +185,7 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
         total_allocs: account.allocs + account.frees,
         total_frames: input.symbols.distinct_frames(),
         reserved: reserved(account),
+        address_space: address_space(account),
         resident: resident(account),
         leaked: Leaked {
             bytes: account
@@ -180,6 +197,7 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
             allocs: account.stacks.iter().map(|(_, s)| s.leaked_allocs).sum(),
         },
         top_touchers: top_touchers(&locations),
+        kernel_time: kernel_time(input, &locations),
         oddities: Oddities {
             unknown_frees: account.oddities.unknown_frees,
             overlapping_allocs: account.oddities.overlapping_allocs,
@@ -207,6 +225,21 @@ fn reserved(account: &Account) -> Reserved {
             .sum(),
         arena_bytes: peak.arenas.0,
         file_mapping_bytes: peak.files.0,
+    }
+}
+
+fn address_space(account: &Account) -> AddressSpace {
+    let space = account.space();
+    AddressSpace {
+        kernel_peak_bytes: space.kernel.0,
+        heap_bytes: space.heap.0,
+        allocator_bytes: space.allocator,
+        mapping_bytes: space.direct.0,
+        stack_bytes: space.stacks.0,
+        file_mapping_bytes: space.files.0,
+        library_bytes: space.libraries.0,
+        program_bytes: space.program.0,
+        unseen_bytes: space.unseen,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The summary on the terminal.
 
 use super::Input;
-use super::locations::{Location, locations};
-use super::text::{count, left, percent, printable, right, width};
+use super::locations::{Location, locations, touched};
+use super::text::{count, left, printable, right, width};
 use super::totals::{Line, ending, is_alarming, totals, warnings};
 use crate::symbols::{Frame, short_name};
 use crate::units::Bytes;
@@ -133,7 +133,7 @@ fn table(out: &mut String, rows: &[&Location], style: Style) {
         [
             l.reserved.to_string(),
             l.resident.to_string(),
-            percent(l.resident.0, l.reserved.0),
+            touched(l.resident, l.reserved_then),
             count(l.calls),
         ]
     };
@@ -166,7 +166,7 @@ fn table(out: &mut String, rows: &[&Location], style: Style) {
         let sum = |of: fn(&Location) -> Bytes| rest.iter().map(|l| of(l)).sum::<Bytes>();
         let calls = rest.iter().map(|l| l.calls).sum();
         let (reserved, resident) = (sum(|l| l.reserved), sum(|l| l.resident));
-        let part = percent(resident.0, reserved.0);
+        let part = touched(resident, sum(|l| l.reserved_then));
         let cells = [
             reserved.to_string(),
             resident.to_string(),

@@ -3,7 +3,9 @@
 
 use super::*;
 use crate::events::KernelCounts;
-use crate::ledger::account::{Point, ProcessAccount, Reserver, Snapshot, StackTotals};
+use crate::ledger::account::{
+    CallTotals, FaultTotals, Point, ProcessAccount, Reserver, Snapshot, Space, StackTotals, Usage,
+};
 use crate::symbols::Frame;
 use crate::units::{Bytes, Nanos, StackId};
 use std::path::Path;
@@ -160,7 +162,11 @@ fn census_account() -> Account {
     let totals = |calls, mib, leaked| StackTotals {
         calls,
         bytes: bytes(mib),
-        faults: 0,
+        pages: 2 * calls,
+        faults: calls,
+        fault_time: Nanos(1_400 * calls),
+        mapping_calls: calls / 10,
+        mapping_time: Nanos(mib * 1_000_000),
         leaked: bytes(leaked),
         leaked_allocs: leaked,
     };
@@ -187,6 +193,11 @@ fn census_account() -> Account {
             anon: bytes(361),
             file: bytes(30),
             shmem: bytes(2),
+            by_reserver: vec![
+                (StackId(1), bytes(29_600)),
+                (StackId(2), bytes(297)),
+                (StackId(3), bytes(3)),
+            ],
             resident_by_reserver: resident,
             resident_by_toucher: vec![
                 (StackId(4), bytes(300)),
@@ -220,9 +231,48 @@ fn census_account() -> Account {
             kernel: KernelCounts {
                 resident_peak: 395 * MIB,
                 virtual_peak: 30_500 * MIB,
+                stack: 7,
+            },
+            space: Space {
+                kernel: bytes(30_500),
+                heap: bytes(29_990),
+                allocator: 7 * MIB as i64,
+                direct: bytes(10),
+                stacks: bytes(48),
+                files: bytes(100),
+                libraries: bytes(340),
+                program: bytes(6),
+                unseen: -(MIB as i64),
             },
             status: Some(0),
         }],
+        calls: vec![
+            (
+                9,
+                CallTotals {
+                    calls: 1_240,
+                    failed: 1,
+                    time: Nanos(30_000_000),
+                },
+            ),
+            (
+                11,
+                CallTotals {
+                    calls: 900,
+                    failed: 0,
+                    time: Nanos(2_000_000_000),
+                },
+            ),
+        ],
+        faults: FaultTotals {
+            user: 12_000,
+            kernel: 375,
+            time: Nanos(17_325_000),
+        },
+        usage: Some(Usage {
+            user: Nanos(900_000_000),
+            system: Nanos(2_100_000_000),
+        }),
         timeline: (0..=29).map(point).collect(),
         ..Account::default()
     }

@@ -1,7 +1,8 @@
 //! `top.md`: the largest locations as a table, for reading and pasting.
 
-use super::locations::{Location, locations};
-use super::text::{count, percent, printable};
+use super::kernel_time::slowest;
+use super::locations::{Location, locations, touched};
+use super::text::{count, percent, printable, seconds};
 use super::totals::{ending, totals, warnings};
 use super::{Input, Report};
 use crate::units::Bytes;
@@ -29,6 +30,7 @@ impl Report for Top {
         reservers(out, &all)?;
         touchers(out, &all, input)?;
         joins(out, &all)?;
+        time(out, &all)?;
         writeln!(out, "## Totals\n\n| | |\n|---|---|")?;
         for (label, text) in totals(input) {
             writeln!(out, "| {label} | {} |", cell(&text))?;
@@ -50,17 +52,17 @@ fn reservers(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
     }
     writeln!(
         out,
-        "Reserved at the reserved peak, resident at the resident peak (two moments); calls and \
-         size over the run.\n\n\
+        "Reserved at the reserved peak, resident at the resident peak (two moments); touched: what is \
+         resident of what is reserved at the resident peak; calls and size over the run.\n\n\
          | reserved | resident | touched | calls | size | location |\n\
          |---:|---:|---:|---:|---:|---|"
     )?;
     for row in rows.iter().take(ROWS) {
-        let touched = percent(row.resident.0, row.reserved.0);
+        let part = touched(row.resident, row.reserved_then);
         let (calls, location) = (count(row.calls), code(&row.frame.to_string()));
         writeln!(
             out,
-            "| {} | {} | {touched} | {calls} | {} | {location} |",
+            "| {} | {} | {part} | {calls} | {} | {location} |",
             row.reserved, row.resident, row.size
         )?;
     }
@@ -72,7 +74,7 @@ fn reservers(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
         writeln!(
             out,
             "| {reserved} | {resident} | {} | {} | {} | {} more |",
-            percent(resident.0, reserved.0),
+            touched(resident, sum(|l| l.reserved_then)),
             count(calls),
             sum(|l| l.size),
             count(rest.len() as u64)
@@ -128,6 +130,34 @@ fn joins(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
             let bytes: Bytes = rest.iter().map(|(_, bytes)| *bytes).sum();
             writeln!(out, "  - {bytes} by {} others", rest.len())?;
         }
+    }
+    writeln!(out)
+}
+
+/// Where the kernel's time went, over the run.
+fn time(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
+    let rows = slowest(all);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "## Where the kernel's time went\n\n\
+         Memory system calls from entry to return, page faults from the exception until the page \
+         is counted; wall time, summed over threads.\n\n\
+         | time in calls | calls | time in faults | faults | location |\n\
+         |---:|---:|---:|---:|---|"
+    )?;
+    for row in rows.iter().take(ROWS) {
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} |",
+            seconds(row.mapping_time.0),
+            count(row.mapping_calls),
+            seconds(row.fault_time.0),
+            count(row.faults),
+            code(&row.frame.to_string())
+        )?;
     }
     writeln!(out)
 }

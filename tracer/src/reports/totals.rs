@@ -1,8 +1,8 @@
 //! The sentences that the terminal summary and `top.md` share: totals beside
 //! the kernel's own figures, losses, contradictions.
 
-use super::Input;
 use super::text::{count, percent, printable, seconds};
+use super::{Input, kernel_time};
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Bytes, Nanos};
 use std::collections::BTreeMap;
@@ -39,6 +39,7 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
             ),
         ),
         ("kernel", kernel(account)),
+        ("virtual", address_space(account)),
         ("unexplained", unexplained(account)),
         (
             "allocations",
@@ -50,7 +51,11 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
             ),
         ),
         ("not freed", leaked(account)),
+        ("time", kernel_time::sentence(account)),
     ];
+    if let Some(text) = kernel_time::which_calls(account) {
+        lines.push(("calls", text));
+    }
     if account.processes.len() > 1 {
         let most = account.processes.iter().max_by_key(|p| p.resident_peak);
         let pid = most.map_or(0, |p| p.pid.0);
@@ -81,11 +86,43 @@ fn kernel(account: &Account) -> String {
         _ => "; sums of each process's own peak",
     };
     format!(
-        "VmPeak {} ({} of mappings seen), VmHWM {}{of}",
+        "VmPeak {}, VmHWM {}{of}",
         peak(|p| p.kernel.virtual_peak),
-        peak(|p| p.mapped_peak.0),
         peak(|p| p.kernel.resident_peak)
     )
+}
+
+/// What VmPeak is made of.
+fn address_space(account: &Account) -> String {
+    let space = account.space();
+    if space.kernel == Bytes::ZERO {
+        return "the end of the process was not seen".to_owned();
+    }
+    let parts = [
+        ("heap", space.heap),
+        ("mappings", space.direct),
+        ("stacks", space.stacks),
+        ("files", space.files),
+        ("libraries", space.libraries),
+        ("program", space.program),
+    ];
+    let parts = parts.iter().filter(|(_, bytes)| *bytes > Bytes::ZERO);
+    let parts = parts.map(|(what, bytes)| format!("{what} {bytes}"));
+    let mut parts: Vec<_> = parts.collect();
+    if space.allocator != 0 {
+        let text = format!("the allocator's rest {}", signed(space.allocator));
+        parts.insert(1.min(parts.len()), text);
+    }
+    let rest = match space.unseen {
+        0 => "nothing else".to_owned(),
+        unseen => format!("not seen {}", signed(unseen)),
+    };
+    format!("VmPeak is {}; {rest}", parts.join(", "))
+}
+
+fn signed(bytes: i64) -> String {
+    let sign = if bytes < 0 { "−" } else { "" };
+    format!("{sign}{}", Bytes(bytes.unsigned_abs()))
 }
 
 /// What no owner was found for, at the resident peak.

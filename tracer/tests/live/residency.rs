@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 /// Cases of truth.c; the flag says whether the sites are calls of malloc, which `--trace pages`
 /// sees only through the mappings behind them.
 ///
-/// Four of its cases are not here, because no event yet shows which pages they are: `locked` and
-/// `direct_io` (pages without a fault), `huge_split` and `paged_out`. Their bytes are in the
-/// totals, and `unexplained` says how many they are.
-const CASES: [(&str, bool); 21] = [
+/// Two of its cases are not here, because no event yet shows which pages they are: `huge_split`
+/// and `paged_out`. Their bytes are in the totals, and `unexplained` says how many they are.
+const CASES: [(&str, bool); 23] = [
     ("first_write", false),
     ("zero_reads", false),
     ("kernel_read", false),
     ("populate", false),
+    ("locked", false),
+    ("direct_io", false),
     ("huge_pages", false),
     ("private_file", false),
     ("shared", false),

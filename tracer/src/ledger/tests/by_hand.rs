@@ -1,6 +1,7 @@
 //! Every transition, with numbers that can be worked out by hand.
 
 use super::*;
+use crate::ledger::account::{CallTotals, FaultTotals};
 
 const MIB: u64 = 1 << 20;
 /// Somewhere below the first thread's stack.
@@ -233,16 +234,20 @@ fn a_failed_unmap_or_discard_never_happened() {
     story.event(
         MAIN,
         false,
-        Body::Failed {
+        Body::Returned {
+            syscall: 11,
             errno: libc::ENOMEM,
+            took: Nanos(1),
         },
     );
     story.advise(MAIN, A, 2 * PAGE, libc::MADV_DONTNEED);
     story.event(
         MAIN,
         false,
-        Body::Failed {
+        Body::Returned {
+            syscall: 28,
             errno: libc::EINVAL,
+            took: Nanos(1),
         },
     );
     story.touch(stack(31), A + 3 * PAGE, PAGE);
@@ -265,8 +270,10 @@ fn discarding_with_holes_is_done_although_it_says_enomem() {
     story.event(
         MAIN,
         false,
-        Body::Failed {
+        Body::Returned {
+            syscall: 28,
             errno: libc::ENOMEM,
+            took: Nanos(1),
         },
     );
     story.gone(MAIN, Member::Anon, 4 * PAGE);
@@ -512,6 +519,7 @@ fn an_exec_ends_everything_but_the_peak() {
     let counts = KernelCounts {
         resident_peak: 70,
         virtual_peak: 80,
+        stack: 7,
     };
     story.event(MAIN, false, Body::Exec { counts });
     assert_eq!(
@@ -572,4 +580,112 @@ fn a_timeline_stays_short_and_keeps_the_peaks() {
             .any(|point| point.reserved == Bytes(1_600_000))
     );
     assert!(account.timeline.is_sorted_by_key(|point| point.at));
+}
+
+#[test]
+fn memory_calls_and_faults_have_their_time() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 4 * PAGE);
+    for (syscall, errno, took) in [(9, 0, 5), (9, 0, 6), (11, libc::EINVAL, 7)] {
+        let took = Nanos(took);
+        let body = Body::Returned {
+            syscall,
+            errno,
+            took,
+        };
+        story.event(stack(10), false, body);
+    }
+    story.touch(stack(30), A, 3 * PAGE);
+    let account = story.finish();
+    let totals = |calls, failed, time| CallTotals {
+        calls,
+        failed,
+        time: Nanos(time),
+    };
+    assert_eq!(
+        account.calls,
+        [(9, totals(2, 0, 11)), (11, totals(1, 1, 7))]
+    );
+    let faults = FaultTotals {
+        user: 3,
+        kernel: 0,
+        time: Nanos(3),
+    };
+    assert_eq!(account.faults, faults);
+    let of = |id| account.stacks.iter().find(|(at, _)| at.0 == id).unwrap().1;
+    assert_eq!(
+        (of(10).mapping_calls, of(10).mapping_time, of(10).faults),
+        (3, Nanos(18), 0)
+    );
+    assert_eq!(
+        (of(30).faults, of(30).fault_time, of(30).pages),
+        (3, Nanos(3), 3)
+    );
+    // The third was an unmapping that nothing had announced.
+    assert_eq!(account.oddities.misplaced, 1);
+}
+
+#[test]
+fn a_call_without_a_fault_fills_its_buffer_from_the_first_page_that_is_not_there() {
+    let mut story = Story::new();
+    const READ: u16 = 0;
+    let pin = |story: &mut Story, pages| {
+        for _ in 0..pages {
+            let at = (A + 2 * PAGE + 16, 0, READ);
+            story.moved(stack(40), Member::Anon, 1, Cause::Syscall, at);
+        }
+    };
+    story.map(stack(10), A, 16 * PAGE);
+    story.touch(stack(30), A + 3 * PAGE, PAGE);
+    pin(&mut story, 3);
+    // Another call into the same buffer, after some of it was given back.
+    story.advise(MAIN, A + 2 * PAGE, PAGE, libc::MADV_DONTNEED);
+    story.gone(MAIN, Member::Anon, PAGE);
+    pin(&mut story, 2);
+    story.touch(stack(31), A + 7 * PAGE, PAGE);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [
+            (by(10), 30, PAGE),
+            (by(10), 31, PAGE),
+            (by(10), 40, 4 * PAGE)
+        ]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+#[test]
+fn the_address_space_at_its_widest_is_divided_without_remainder() {
+    let mut story = Story::new();
+    let began = Body::Began {
+        mapped: Bytes(9 * PAGE),
+        stack: Bytes(2 * PAGE),
+    };
+    story.event(MAIN, false, began);
+    story.map(stack(10), A, 4 * PAGE);
+    story.map_as(stack(11), A + 8 * PAGE, 5 * PAGE, STACK, -1, false);
+    story.map_as(stack(12), A + 16 * PAGE, 6 * PAGE - 100, PRIVATE, 3, false);
+    story.map_as(stack(13), A + 32 * PAGE, 8 * PAGE, ANON, -1, true);
+    story.alloc(stack(14), A + 32 * PAGE, 1000);
+    story.unmap(MAIN, A, 4 * PAGE);
+    let counts = KernelCounts {
+        resident_peak: 1,
+        // The stack grew by one page, and one page came from nowhere.
+        virtual_peak: (9 + 4 + 5 + 6 + 8 + 1 + 1) * PAGE,
+        stack: 3 * PAGE,
+    };
+    story.event(MAIN, false, Body::Exit { status: 0, counts });
+    let space = story.finish().space();
+    assert_eq!(space.kernel, Bytes(34 * PAGE));
+    assert_eq!(
+        (space.direct, space.files),
+        (Bytes(4 * PAGE), Bytes(6 * PAGE))
+    );
+    assert_eq!(
+        (space.stacks, space.program),
+        (Bytes(8 * PAGE), Bytes(7 * PAGE))
+    );
+    assert_eq!((space.heap, space.allocator), (Bytes(0), 8 * PAGE as i64));
+    assert_eq!(space.unseen, PAGE as i64);
 }

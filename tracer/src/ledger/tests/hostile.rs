@@ -40,6 +40,7 @@ fn body() -> impl Strategy<Value = Body> {
         let counts = KernelCounts {
             resident_peak: b,
             virtual_peak: c,
+            stack: 7,
         };
         let members = [Member::File, Member::Anon, Member::Swap, Member::Shmem];
         let causes = [
@@ -89,7 +90,11 @@ fn body() -> impl Strategy<Value = Body> {
                 segment: b,
             },
             14 => Body::ShmDetach { address },
-            15 => Body::Failed { errno: x as i32 },
+            15 => Body::Returned {
+                syscall: [11, 28, 67, 9, y][pick % 5],
+                errno: [0, x as i32][pick % 2],
+                took: Nanos(c),
+            },
             16 => Body::Fork {
                 child: Pid(x % 4),
                 shares_memory: y.is_multiple_of(2),
@@ -101,6 +106,7 @@ fn body() -> impl Strategy<Value = Body> {
                 size,
                 cause: causes[pick % 5],
                 address,
+                took: Nanos(0),
                 error_code: y,
                 syscall: [9, 28, y][pick % 3],
             },

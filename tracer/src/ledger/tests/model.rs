@@ -132,8 +132,18 @@ impl Pair {
                 };
                 self.event(op, false, body);
                 let errno = [libc::EINVAL, libc::ENOMEM, 0, 0][op.pick / 3 % 4];
-                if errno != 0 {
-                    self.event(op, false, Body::Failed { errno });
+                let syscall = if op.pick.is_multiple_of(3) { 28 } else { 11 };
+                if !(op.pick / 12).is_multiple_of(8) {
+                    let took = Nanos(1);
+                    self.event(
+                        op,
+                        false,
+                        Body::Returned {
+                            syscall,
+                            errno,
+                            took,
+                        },
+                    );
                 }
             }
             52..55 => self.event(
@@ -258,6 +268,7 @@ impl Pair {
             size,
             cause: causes[op.pick / 44 % 6],
             address: Address(page.0 + op.bytes % PAGE),
+            took: Nanos(0),
             error_code: [6, 4, 7][op.pick % 3],
             syscall: 200,
         };
@@ -271,6 +282,7 @@ impl Pair {
                 size,
                 cause: Cause::Syscall,
                 address: Address(0),
+                took: Nanos(0),
                 error_code: 0,
                 syscall: 200,
             },

@@ -295,8 +295,11 @@ impl Image {
                     .collect();
                 self.taken.insert(tid, (BTreeMap::new(), gone));
             }
-            Body::Failed { errno } => {
+            Body::Returned { errno, .. } => {
                 let (mapped, resident) = self.taken.remove(&tid).unwrap_or_default();
+                if errno == 0 {
+                    return;
+                }
                 if errno != libc::ENOMEM || !mapped.is_empty() {
                     self.mapped.extend(mapped);
                     self.resident.extend(resident);
