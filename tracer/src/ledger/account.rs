@@ -1,5 +1,6 @@
 //! What the ledger concludes: plain data, keyed by stack ids, with no symbols.
 
+pub use super::uses::Probe;
 use crate::events::KernelCounts;
 use crate::units::{Bytes, Nanos, Pid, StackId};
 
@@ -235,6 +236,8 @@ pub struct Account {
     pub resident_peak: Snapshot,
     /// By stack, over the run.
     pub stacks: Vec<(StackId, StackTotals)>,
+    /// Events by stack and kind of probe, in order.
+    pub stack_uses: Vec<(StackId, Probe, u64)>,
     /// Allocations: blocks and direct mappings.
     pub allocs: u64,
     /// Their bytes, summed over the run.

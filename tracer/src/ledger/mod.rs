@@ -43,6 +43,7 @@ mod space;
 mod stacks;
 mod timeline;
 mod totals;
+mod uses;
 
 #[cfg(test)]
 mod tests;
@@ -74,6 +75,7 @@ pub struct Ledger {
     recent: Option<(Pid, usize)>,
     graveyard: Graveyard,
     stacks: Stacks,
+    uses: uses::Uses,
     moment: Moment,
     began: Nanos,
     ended: Nanos,
@@ -106,6 +108,7 @@ impl Ledger {
             recent: None,
             graveyard: Graveyard::default(),
             stacks: Stacks::new(),
+            uses: uses::Uses::default(),
             moment: Moment(0),
             began: Nanos(0),
             ended: Nanos(0),
@@ -129,6 +132,7 @@ impl Ledger {
             self.ended = event.time;
         }
         self.moment.0 += 1;
+        self.uses.add(event);
         self.timeline.before(event.time, self.ended, &self.sums);
         // Events of different CPUs may be a little out of order.
         self.ended = self.ended.max(event.time);
@@ -178,6 +182,7 @@ impl Ledger {
             reserved_peak,
             resident_peak,
             stacks: self.stacks.into_totals(),
+            stack_uses: self.uses.into_sorted(),
             allocs: self.allocs,
             alloc_bytes: self.alloc_bytes,
             frees: self.frees,

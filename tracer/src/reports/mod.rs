@@ -6,6 +6,7 @@ mod kernel_time;
 mod locations;
 mod output;
 mod owner;
+mod stacks;
 mod stats;
 mod summary;
 mod text;

@@ -3,6 +3,7 @@
 
 use super::kernel_time::{KernelTime, kernel_time};
 use super::locations::{Location, locations};
+use super::stacks::stack_ends;
 use super::{Exit, Input, Report};
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::Bytes;
@@ -60,6 +61,7 @@ struct Document<'a> {
     leaked: Leaked,
     top_touchers: Vec<TopToucher>,
     kernel_time: KernelTime,
+    stacks: Stacks,
     oddities: Oddities,
     processes: Vec<Process<'a>>,
 }
@@ -134,6 +136,21 @@ struct Leaked {
 }
 
 #[derive(Serialize)]
+struct Stacks {
+    complete: u64,
+    incomplete: u64,
+    by_probe: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
+    cut_in: Vec<CutIn>,
+}
+
+#[derive(Serialize)]
+struct CutIn {
+    module: String,
+    end: &'static str,
+    count: u64,
+}
+
+#[derive(Serialize)]
 struct Oddities {
     unknown_frees: u64,
     overlapping_allocs: u64,
@@ -198,6 +215,7 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
         },
         top_touchers: top_touchers(&locations),
         kernel_time: kernel_time(input, &locations),
+        stacks: stacks(input),
         oddities: Oddities {
             unknown_frees: account.oddities.unknown_frees,
             overlapping_allocs: account.oddities.overlapping_allocs,
@@ -297,6 +315,17 @@ fn top_alloc(input: &Input<'_>, location: &Location) -> TopAlloc {
             })
             .collect(),
         stack: frames.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn stacks(input: &Input<'_>) -> Stacks {
+    let ends = stack_ends(input);
+    let cut_in = |(module, end, count)| CutIn { module, end, count };
+    Stacks {
+        complete: ends.complete,
+        incomplete: ends.incomplete,
+        by_probe: ends.by_probe,
+        cut_in: ends.by_module.into_iter().map(cut_in).collect(),
     }
 }
 

@@ -4,7 +4,8 @@
 use super::*;
 use crate::events::KernelCounts;
 use crate::ledger::account::{
-    CallTotals, FaultTotals, Point, ProcessAccount, Reserver, Snapshot, Space, StackTotals, Usage,
+    CallTotals, FaultTotals, Point, Probe, ProcessAccount, Reserver, Snapshot, Space, StackTotals,
+    Usage,
 };
 use crate::symbols::Frame;
 use crate::units::{Bytes, Nanos, StackId};
@@ -217,6 +218,13 @@ fn census_account() -> Account {
             (StackId(1), totals(29, 29_696, 0)),
             (StackId(2), totals(12_345, 5_000, 3)),
             (StackId(3), totals(1, 10, 0)),
+        ],
+        stack_uses: vec![
+            (StackId(1), Probe::Heap, 29),
+            (StackId(2), Probe::Heap, 12_345),
+            (StackId(2), Probe::Fault, 13_000),
+            (StackId(3), Probe::Mapping, 1),
+            (StackId(4), Probe::Fault, 25),
         ],
         allocs: 12_375,
         alloc_bytes: bytes(34_706),

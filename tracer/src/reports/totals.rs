@@ -1,6 +1,7 @@
 //! The sentences that the terminal summary and `top.md` share: totals beside
 //! the kernel's own figures, losses, contradictions.
 
+use super::stacks::{sentence, stack_ends};
 use super::text::{count, percent, printable, seconds};
 use super::{Input, kernel_time};
 use crate::ledger::account::{Account, ProcessAccount};
@@ -52,6 +53,7 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
         ),
         ("not freed", leaked(account)),
         ("time", kernel_time::sentence(account)),
+        ("stacks", sentence(&stack_ends(input))),
     ];
     if let Some(text) = kernel_time::which_calls(account) {
         lines.push(("calls", text));

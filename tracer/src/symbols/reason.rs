@@ -58,6 +58,27 @@ impl Reason {
         }
     }
 
+    /// Its name in `stats.json`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoStack => "no_stack",
+            Self::StackLost => "stack_lost",
+            Self::UnknownModule => "unknown_module",
+            Self::AnonymousCode => "anonymous_code",
+            Self::FileGone => "file_gone",
+            Self::FileReplaced => "file_replaced",
+            Self::FileUnreadable => "file_unreadable",
+            Self::NotElf => "not_elf",
+            Self::Cut => "too_many_frames",
+            Self::NoTable => "no_table",
+            Self::Unreadable => "unreadable_stack",
+            Self::Unsupported => "unsupported_rule",
+            Self::FramePointersEnd => "frame_pointers_end",
+            Self::CopyEnds => "copy_ends",
+        }
+    }
+
     /// Why a stack that ended this way shows no more frames; nothing where it
     /// is whole. A chain of frame pointers is whole if its outermost frame is
     /// an entry of the process or of a thread, which only names can tell:
