@@ -9,7 +9,7 @@ use tracer::events::{Body, Cause, Event, Lost, Member};
 use tracer::probes::attach::{self, Mechanism, Scope};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, TargetState};
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState};
 use tracer::probes::losses::kind_name;
 use tracer::probes::objects::Finder;
 use tracer::target::command::{Command, Environment};
@@ -58,7 +58,8 @@ fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
         uprobes: Some(mechanism),
         copy_all: false,
     };
-    let mut loaded = Loaded::load(&kernel, options).unwrap_or_else(|error| panic!("{error}"));
+    let mut loaded = Loaded::load(Preparation::start(), &kernel, options)
+        .unwrap_or_else(|error| panic!("{error}"));
     let (mut ring, losses) = (loaded.ring().unwrap(), loaded.losses().unwrap());
     let (command, environment) = (Command::new(words).unwrap(), Environment::current());
     let launch = Launch::new(&command, &environment).unwrap();

@@ -8,7 +8,7 @@ use tracer::events::{Body, Captured, Event, StackEnd};
 use tracer::probes::attach::{self, Attached, Mechanism, Scope};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, TargetState};
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState};
 use tracer::probes::objects::Finder;
 use tracer::target::{Command, Environment, Launch};
 use tracer::units::{Bytes, StackId};
@@ -40,7 +40,8 @@ fn trace(words: &[&Path], others: &[PathBuf]) -> Run {
         uprobes: Some(mechanism),
         copy_all: false,
     };
-    let mut loaded = Loaded::load(&kernel, options).expect("the programs load");
+    let mut loaded =
+        Loaded::load(Preparation::start(), &kernel, options).expect("the programs load");
     let tables = loaded.tables().expect("taken once");
     let keeper = Keeper::start(tables, &found.files).expect("tables load");
     let launch = Launch::new(&command, &environment).expect("a waiting child");

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tracer::events::Module;
 use tracer::probes::attach::{self, Attached, Link, Mechanism, Scope};
 use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, TargetState};
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState};
 use tracer::probes::objects::{Finder, Found, Note};
 use tracer::units::{Bytes, Pid};
 use tracer::unwind::{Cache, Keeper, Known};
@@ -32,6 +32,7 @@ impl Session {
         finder: Finder,
         found: &Found,
     ) -> Result<Self> {
+        let preparation = Preparation::start();
         let kernel = Kernel::probe()?;
         let uprobes = match trace {
             Trace::Heap => {
@@ -44,7 +45,7 @@ impl Session {
             uprobes,
             copy_all: false,
         };
-        let mut loaded = Loaded::load(&kernel, options)?;
+        let mut loaded = Loaded::load(preparation, &kernel, options)?;
         let tables = loaded
             .tables()
             .context("the unwind tables were taken already")?

@@ -108,12 +108,42 @@ pub enum TargetState {
     Active,
 }
 
+/// What takes a while and needs to know nothing: begun while the machine is
+/// being looked at.
+pub struct Preparation(std::thread::JoinHandle<EbpfLoader<'static>>);
+
+impl Preparation {
+    /// Begins. aya reads the kernel's types, whether they are needed or not.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(std::thread::spawn(EbpfLoader::new))
+    }
+
+    fn finish<'a>(self) -> EbpfLoader<'a> {
+        match self.0.join() {
+            Ok(loader) => loader,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
 impl Loaded {
     /// Loads every program and creates the maps; nothing is attached yet.
     ///
     /// # Errors
     /// [`LoadError`] says which part the kernel refused, and why.
-    pub fn load(kernel: &Kernel, options: Options) -> Result<Self, LoadError> {
+    pub fn load(
+        preparation: Preparation,
+        kernel: &Kernel,
+        options: Options,
+    ) -> Result<Self, LoadError> {
         if options.uprobes.is_some() {
             kernel.check_uprobes()?;
         }
@@ -121,7 +151,7 @@ impl Loaded {
         let mut config = with_wakeups(kernel.config()?, ring_bytes);
         config.copy_all = u32::from(options.copy_all);
         let offsets = kernel.unwind_offsets()?;
-        let mut loader = EbpfLoader::new();
+        let mut loader = preparation.finish();
         let mut ebpf = loader
             // The programs have no CO-RE relocations: their offsets come from us.
             .btf(None)
@@ -131,11 +161,17 @@ impl Loaded {
             .load(OBJECT)
             .map_err(object_error)?;
         let prepare_exec = config.prepare_exec != 0;
-        load_tracepoints(&mut ebpf, prepare_exec)?;
         let uprobes = match options.uprobes {
-            Some(mechanism) => load_uprobes(&ebpf, mechanism.expected_attach_type())?,
-            None => BTreeMap::new(),
+            Some(mechanism) => Some(Uprobes::new(&ebpf, mechanism.expected_attach_type())?),
+            None => None,
         };
+        // The kernel verifies each program on the thread that loads it.
+        let uprobes = std::thread::scope(|scope| {
+            let uprobes = scope.spawn(|| uprobes.map(|uprobes| uprobes.load()).transpose());
+            load_tracepoints(&mut ebpf, prepare_exec)?;
+            join(uprobes)
+        })?
+        .unwrap_or_default();
         let tables = Tables::new(&mut ebpf).map_err(object_error)?;
         Ok(Self {
             ebpf,
@@ -270,10 +306,30 @@ fn tracepoints(prepare_exec: bool) -> impl Iterator<Item = &'static str> {
 }
 
 fn load_tracepoints(ebpf: &mut Ebpf, prepare_exec: bool) -> Result<(), LoadError> {
-    for name in tracepoints(prepare_exec).chain(["rss_stat"]) {
-        let loaded = match ebpf.program_mut(name) {
-            Some(Program::RawTracePoint(program)) => program.load(),
-            Some(Program::TracePoint(program)) => program.load(),
+    let mut wanted: Vec<&'static str> = tracepoints(prepare_exec).chain(["rss_stat"]).collect();
+    let mut programs = Vec::with_capacity(wanted.len());
+    for (name, program) in ebpf.programs_mut() {
+        if let Some(at) = wanted.iter().position(|&wanted| wanted == name) {
+            programs.push((wanted.swap_remove(at), program));
+        }
+    }
+    if let Some(name) = wanted.first() {
+        return Err(missing(name));
+    }
+    let half = programs.len() / 2;
+    let (first, second) = programs.split_at_mut(half);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| load_each(second));
+        load_each(first)?;
+        join(second)
+    })
+}
+
+fn load_each(programs: &mut [(&'static str, &mut Program)]) -> Result<(), LoadError> {
+    for (name, program) in programs {
+        let loaded = match program {
+            Program::RawTracePoint(program) => program.load(),
+            Program::TracePoint(program) => program.load(),
             _ => return Err(missing(name)),
         };
         loaded.map_err(|error| refused(name, error))?;
@@ -307,36 +363,48 @@ fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, LoadErro
     Ok(fd.as_fd())
 }
 
-/// Loads the uprobe programs on the maps that aya made.
-fn load_uprobes(
-    ebpf: &Ebpf,
+/// The uprobe programs, on the maps that aya made.
+struct Uprobes {
+    object: Object,
+    types: OwnedFd,
     attach_type: u32,
-) -> Result<BTreeMap<UprobeProgram, OwnedFd>, LoadError> {
-    let mut object = Object::parse(OBJECT).map_err(object_error)?;
-    let definitions = std::mem::take(&mut object.maps);
-    let maps = definitions.iter().filter_map(|(name, definition)| {
-        let fd = map_fd(ebpf.map(name)?)?;
-        Some((name.as_str(), fd.as_raw_fd(), definition))
-    });
-    let sections: HashSet<usize> = object
-        .functions
-        .keys()
-        .map(|&(section, _)| section)
-        .collect();
-    object
-        .relocate_maps(maps, &sections)
-        .map_err(object_error)?;
-    object.relocate_calls(&sections).map_err(object_error)?;
-    let types = load_types(&mut object)?;
-    UprobeProgram::ALL
-        .into_iter()
-        .map(|program| {
-            Ok((
-                program,
-                load_uprobe(&object, types.as_fd(), program.name(), attach_type)?,
-            ))
+}
+
+impl Uprobes {
+    fn new(ebpf: &Ebpf, attach_type: u32) -> Result<Self, LoadError> {
+        let mut object = Object::parse(OBJECT).map_err(object_error)?;
+        let definitions = std::mem::take(&mut object.maps);
+        let maps = definitions.iter().filter_map(|(name, definition)| {
+            let fd = map_fd(ebpf.map(name)?)?;
+            Some((name.as_str(), fd.as_raw_fd(), definition))
+        });
+        let sections: HashSet<usize> = object
+            .functions
+            .keys()
+            .map(|&(section, _)| section)
+            .collect();
+        object
+            .relocate_maps(maps, &sections)
+            .map_err(object_error)?;
+        object.relocate_calls(&sections).map_err(object_error)?;
+        let types = load_types(&mut object)?;
+        Ok(Self {
+            object,
+            types,
+            attach_type,
         })
-        .collect()
+    }
+
+    fn load(&self) -> Result<BTreeMap<UprobeProgram, OwnedFd>, LoadError> {
+        UprobeProgram::ALL
+            .into_iter()
+            .map(|program| {
+                let types = self.types.as_fd();
+                let loaded = load_uprobe(&self.object, types, program.name(), self.attach_type)?;
+                Ok((program, loaded))
+            })
+            .collect()
+    }
 }
 
 /// Loads the object's own types, as far as this kernel understands them.
