@@ -1,0 +1,197 @@
+//! The unwinder of the BPF programs against another one, stack by stack, on the real workload.
+//! Needs root, libtiledb (`TILEDB_LIB`) and the default Census: `cargo xtask test` sees to it.
+
+#[path = "differential/evaluator.rs"]
+mod evaluator;
+
+use evaluator::Evaluator;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tracer::events::{Body, Captured, Module, StackEnd};
+use tracer::probes::attach::{self, Attached, Mechanism, Scope};
+use tracer::probes::decode::Record;
+use tracer::probes::kernel::Kernel;
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState};
+use tracer::probes::modules::Watcher;
+use tracer::probes::objects::Finder;
+use tracer::symbols::AddressSpaces;
+use tracer::target::{Command, Environment, Launch};
+use tracer::units::{Address, Bytes};
+use tracer::unwind::{FileId, Found, Keeper, Known, StackCopy, walk};
+
+/// Stacks that have to be compared.
+const ENOUGH: usize = 10_000;
+
+/// Everything that one run of a command gives.
+struct Run {
+    stacks: Vec<(Captured, Box<StackCopy>)>,
+    modules: Vec<Module>,
+    known: Known,
+}
+
+/// Traces a command with a copy of every new stack, tables of `others` made beforehand.
+fn trace(words: &[OsString], others: &[PathBuf]) -> Run {
+    let command = Command::new(words).expect("a program");
+    let environment = Environment::current();
+    let mut found = Finder::default()
+        .command(&command, &environment)
+        .expect("an x86-64 program");
+    found.files.extend_from_slice(others);
+    let preparation = Preparation::start();
+    let kernel = Kernel::probe().expect("needs root");
+    let mechanism = Mechanism::of_this_kernel().expect("uprobes");
+    let options = Options {
+        ring: Bytes(512 << 20),
+        uprobes: Some(mechanism),
+        copy_all: true,
+    };
+    let mut loaded = Loaded::load(preparation, &kernel, options).expect("the programs load");
+    let tables = loaded.tables().expect("taken once");
+    let known = tables.known();
+    let keeper = Keeper::start(tables, &found.files).expect("tables load");
+    let launch = Launch::new(&command, &environment).expect("a waiting child");
+    let pid = launch.pid();
+    let mut watcher = Watcher::new(pid).expect("perf events");
+    loaded
+        .add_target(pid, TargetState::Waiting)
+        .expect("a target");
+    loaded.attach(&kernel).expect("tracepoints");
+    let programs = loaded.uprobes().expect("uprobe programs");
+    let mut links = Vec::new();
+    for object in &found.objects {
+        let Attached { links: new, failed } =
+            attach::attach(mechanism, &programs, object, Scope::Process(pid));
+        assert!(failed.is_empty(), "{failed:?}");
+        links.extend(new);
+    }
+    let mut ring = loaded.ring().expect("taken once");
+    launch.release().expect("the program runs");
+    let mut stacks = Vec::new();
+    let mut modules = Vec::new();
+    let mut ended = false;
+    while !ended {
+        modules.extend(watcher.drain());
+        ring.drain(usize::MAX, |record| match record {
+            Record::Event { event, .. } => {
+                ended |= event.pid == pid && matches!(event.body, Body::Exit { .. });
+            }
+            Record::Stack(stack, Some(copy)) => stacks.push((stack, copy)),
+            Record::Stack(_, None) => {}
+        });
+        ring.wait(Duration::from_millis(5)).expect("poll");
+    }
+    modules.extend(watcher.drain());
+    attach::detach(links);
+    keeper.finish().expect("tables load");
+    Run {
+        stacks,
+        modules,
+        known,
+    }
+}
+
+/// What became of the stacks.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Walked by the programs, every frame the same.
+    agreed: usize,
+    /// Walked by copies, as no table was ready, every frame the same.
+    copies_agreed: usize,
+    /// The other unwinder could not walk them: code without `.eh_frame`, a hole in the copy.
+    not_comparable: usize,
+    /// Ours, theirs.
+    disagreed: Vec<(Vec<u64>, Vec<u64>)>,
+}
+
+fn compare(run: &Run, evaluator: &mut Evaluator, tally: &mut Tally) {
+    let spaces = AddressSpaces::new(&run.modules);
+    for (stack, copy) in &run.stacks {
+        let module = |address| spaces.find(stack.pid, stack.time, Address(address));
+        let place = |address: u64| {
+            let module = module(address)?;
+            Some((module, address - module.address.0 + module.offset))
+        };
+        let locate =
+            |address| place(address).map(|(module, offset)| (PathBuf::from(&module.path), offset));
+        let find = |address| {
+            place(address).map_or(Found::NotReady, |(module, offset)| {
+                let file = FileId::new(module.device, module.inode);
+                run.known.find(file, offset)
+            })
+        };
+        let frames: Vec<u64> = stack.frames.iter().map(|frame| frame.0).collect();
+        let mut own = frames.clone();
+        let end = walk(copy, &mut own, find);
+        let real = frames.get(1).copied();
+        let Some(theirs) = evaluator.walk(copy, frames[0], real, locate) else {
+            tally.not_comparable += 1;
+            continue;
+        };
+        for (ours, ended, agreed) in [
+            (frames, stack.end, &mut tally.agreed),
+            (own, end, &mut tally.copies_agreed),
+        ] {
+            if ended == StackEnd::Complete && ours == theirs {
+                *agreed += 1;
+            } else if ended == StackEnd::Complete {
+                tally.disagreed.push((ours, theirs.clone()));
+            }
+        }
+    }
+}
+
+fn workload(arguments: &[&str]) -> Vec<OsString> {
+    let built = Path::new(env!("CARGO_BIN_EXE_tracer")).with_file_name("workload");
+    assert!(
+        built.exists(),
+        "the workload is not built: run this by `cargo xtask test`"
+    );
+    let words = [built.into_os_string()].into_iter();
+    words.chain(arguments.iter().map(OsString::from)).collect()
+}
+
+#[test]
+fn ten_thousand_stacks_of_the_lung_fetch_agree_with_another_unwinder() {
+    let library =
+        std::env::var_os("TILEDB_LIB").expect("TILEDB_LIB, as `cargo xtask test` sets it");
+    let census = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("census");
+    let census = census.to_str().expect("a UTF-8 path");
+    let mut evaluator = Evaluator::default();
+    let mut tally = Tally::default();
+    let mut runs: HashMap<usize, usize> = HashMap::new();
+    // A run of the small Census has some thousands of different stacks.
+    for number in 0..12 {
+        let run = trace(
+            &workload(&["--uri", census, "-t", "lung"]),
+            &[PathBuf::from(&library)],
+        );
+        runs.insert(number, run.stacks.len());
+        compare(&run, &mut evaluator, &mut tally);
+        if tally.agreed.min(tally.copies_agreed) >= ENOUGH {
+            break;
+        }
+    }
+    println!(
+        "{} agreed, {} as copies, {} not comparable, runs {runs:?}",
+        tally.agreed, tally.copies_agreed, tally.not_comparable
+    );
+    if let Some((ours, theirs)) = tally.disagreed.first() {
+        panic!(
+            "{} differ; the first:\n{ours:x?}\n{theirs:x?}",
+            tally.disagreed.len()
+        );
+    }
+    assert!(tally.agreed >= ENOUGH, "{} agreed", tally.agreed);
+    assert!(
+        tally.copies_agreed >= ENOUGH,
+        "{} agreed as copies",
+        tally.copies_agreed
+    );
+    assert!(
+        tally.not_comparable * 50 < tally.agreed,
+        "{} can't be compared",
+        tally.not_comparable
+    );
+}
