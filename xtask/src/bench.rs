@@ -1,5 +1,6 @@
 //! Measurements: what the parts cost.
 
+mod soma;
 mod workload;
 
 use std::process::Command;
@@ -18,6 +19,9 @@ pub(crate) enum What {
     },
     /// Fetch from full-size synthetic Censuses, beside Python's TileDB-SOMA
     Workload(workload::Args),
+    /// Run the real TileDB-SOMA plain, under memray --native and under the tracer, and hold their
+    /// numbers against each other
+    Soma(soma::Args),
 }
 
 /// Runs a benchmark.
@@ -25,6 +29,7 @@ pub(crate) fn run(what: &What) -> Result<()> {
     match what {
         What::Ledger { events } => ledger(*events),
         What::Workload(args) => workload::run(args),
+        What::Soma(args) => soma::run(args),
     }
 }
 

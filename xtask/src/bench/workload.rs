@@ -27,16 +27,16 @@ pub(crate) struct Args {
 }
 
 /// A small fetch and a large one.
-const TISSUES: [&str; 2] = ["ureter", "lung"];
+pub(super) const TISSUES: [&str; 2] = ["ureter", "lung"];
 
 /// `sm.mem.total_budget`, the same for both.
-const BUDGET: &str = "10737418240";
+pub(super) const BUDGET: &str = "10737418240";
 /// The steps that both report.
-const STEPS: [&str; 4] = ["open", "query", "obs", "obs-df"];
+pub(super) const STEPS: [&str; 4] = ["open", "query", "obs", "obs-df"];
 
 /// Seconds by step, with `submit` (the part of `obs` inside libtiledb) for the workload, and
 /// `resident`, the greatest resident set in bytes.
-type Figures = HashMap<String, f64>;
+pub(super) type Figures = HashMap<String, f64>;
 
 /// `cargo xtask bench workload`.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -145,7 +145,7 @@ impl Bench {
 }
 
 /// What a measured command said, and its resident set.
-fn answer(command: &mut Command) -> Result<(String, Figures)> {
+pub(super) fn answer(command: &mut Command) -> Result<(String, Figures)> {
     let output = command.output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed:\n{errors}");
@@ -160,7 +160,7 @@ fn answer(command: &mut Command) -> Result<(String, Figures)> {
     ))
 }
 
-fn medians(runs: &[Figures]) -> Figures {
+pub(super) fn medians(runs: &[Figures]) -> Figures {
     let Some(first) = runs.first() else {
         return Figures::new();
     };
