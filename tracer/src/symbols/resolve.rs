@@ -4,11 +4,13 @@ use super::Frame;
 use super::demangle::escape;
 use super::files;
 use super::image::{Debug, Image};
+use super::perf_map::{self, PerfMap};
 use super::places::{Places, Spot, is_file};
 use super::reason::Reason;
 use super::source::Source;
 use crate::events::{Captured, Module};
-use crate::recording::Symbol;
+use crate::recording::{Place, Symbol};
+use crate::units::{Address, Pid};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,6 +18,9 @@ use std::time::{Duration, Instant};
 /// Files that are kept open for the end of the run. A process has some dozens
 /// to hundreds mapped; descriptors are limited (1,024 by default).
 const MAX_OPEN: usize = 400;
+
+/// Processes whose perf maps are kept open.
+const MAX_MAPS: usize = 100;
 
 /// How long debug sections are read in all. Each file has its own limit (see
 /// `units`), but nothing limits how many files a process maps; those after this
@@ -27,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct Symbolizer {
     open: FxHashMap<FileKey, Result<Source, Reason>>,
+    /// Processes that run code of no file.
+    maps: FxHashMap<Pid, perf_map::Source>,
 }
 
 /// What makes a mapped file the same as another.
@@ -62,6 +69,18 @@ impl Symbolizer {
             let key = FileKey::of(module);
             self.open.entry(key).or_insert_with(|| files::open(module));
         }
+        self.look_for_map(module);
+    }
+
+    /// Code of no file may have a perf map, which may come later than the code.
+    fn look_for_map(&mut self, module: &Module) {
+        let pid = module.pid;
+        if let Some(map) = self.maps.get_mut(&pid) {
+            map.look(pid);
+        } else if !is_file(&module.path) && self.maps.len() < MAX_MAPS {
+            let found = perf_map::Source::of(pid);
+            self.maps.extend(found.map(|source| (pid, source)));
+        }
     }
 
     /// Names every place that the stacks' frames point to, each once, files one
@@ -93,7 +112,41 @@ impl Symbolizer {
                 frames,
             }));
         }
+        let of_processes = wanted.keys().filter_map(|spot| match spot {
+            Spot::Process(pid, address) => Some((*pid, address.0)),
+            Spot::File(..) => None,
+        });
+        symbols.extend(self.resolve_processes(of_processes));
         symbols.sort_by(|a, b| a.place.cmp(&b.place));
+        symbols
+    }
+
+    /// Names code of no file, process by process.
+    fn resolve_processes(&mut self, wanted: impl Iterator<Item = (Pid, u64)>) -> Vec<Symbol> {
+        let mut map: Option<(Pid, Option<PerfMap>)> = None;
+        let mut symbols = Vec::new();
+        for (pid, address) in wanted {
+            if map.as_ref().is_none_or(|(of, _)| *of != pid) {
+                let source = self.maps.remove(&pid);
+                map = Some((pid, source.and_then(|source| source.read(pid))));
+            }
+            let map = map.as_ref().and_then(|(_, map)| map.as_ref());
+            symbols.extend(map.and_then(|map| map.find(address)).map(|name| {
+                let place = Place::Process {
+                    pid,
+                    address: Address(address),
+                };
+                let frame = Frame {
+                    function: Some(name),
+                    offset: address,
+                    ..Frame::default()
+                };
+                Symbol {
+                    place,
+                    frames: vec![frame],
+                }
+            }));
+        }
         symbols
     }
 

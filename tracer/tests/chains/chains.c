@@ -98,6 +98,11 @@ FUNCTION void jitted(int chain) {
     void *memory = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memcpy(memory, code, sizeof code);
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/perf-%d.map", getpid());
+    FILE *map = fopen(path, "a");
+    if (!map || fprintf(map, "%lx %zx jit_code\n", (long)memory, sizeof code) < 0 || fclose(map))
+        abort();
     ((void (*)(int, void (*)(int)))memory)(chain, leaf);
     KEEP;
 }

@@ -88,6 +88,9 @@ pub(crate) fn trace(program: &Path, full: &Path, words: &[&Path]) -> Traced {
     assert!(output.status.success(), "{stderr}");
     let recording = Recording::open(&dir.path().join("out/recording")).expect("a recording");
     assert!(recording.complete());
+    let root = recording.meta().root.expect("a process");
+    // The program's list of the code that it made.
+    let _ = std::fs::remove_file(format!("/tmp/perf-{}.map", root.0));
     assert_eq!(recording.losses().expect("losses"), []);
     let events = recording
         .events()
