@@ -3,8 +3,10 @@
 mod common;
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
@@ -98,6 +100,73 @@ fn a_census_without_a_summary_is_fetched_from_all_the_same() {
     let output = fetched(["--uri", text(&uri), "-t", "ureter"]);
     assert!(output.contains("\nsummary: none ("), "{output}");
     assert!(output.contains("\nobs (2390, 28): "), "{output}");
+}
+
+#[test]
+fn versions_are_looked_up_in_the_release_directory_that_is_named() {
+    let (directory, uri) = census(Shape::Clustered);
+    let releases = directory.path().join("release.json");
+    let entry = serde_json::json!({"stable": "2024-07-01", "2024-07-01": {"soma": {"uri": uri}}});
+    fs::write(&releases, entry.to_string()).expect("a file");
+    for version in ["stable", "2024-07-01"] {
+        let output = fetched([
+            "-C",
+            version,
+            "--release-json",
+            text(&releases),
+            "-c",
+            "nnz",
+        ]);
+        let first = format!(
+            "census: {} (version 2024-07-01 of the public Census)",
+            uri.display()
+        );
+        assert_eq!(output.lines().next(), Some(first.as_str()));
+    }
+    let output = workload(["-C", "latest", "--release-json", text(&releases)]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("no Census version \"latest\""),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn servers_that_refuse_or_say_nothing_are_errors_within_a_bound() {
+    // Nothing accepts what connects here, so that the connection stands and stays silent.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("a port");
+    let directory = format!("http://{address}/release.json");
+    let refusing = "vfs.s3.endpoint_override=127.0.0.1:1";
+    let plain = "vfs.s3.scheme=http";
+    for (arguments, expected) in [
+        (
+            &["-C", "stable", "--release-json", &directory][..],
+            "can't be read: curl: (28)",
+        ),
+        (
+            &[
+                "--uri",
+                "s3://b/census",
+                "--config",
+                refusing,
+                "--config",
+                plain,
+            ],
+            "Could not connect to server",
+        ),
+    ] {
+        let start = Instant::now();
+        let output = workload(arguments);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.starts_with("error: ") && said.contains(expected),
+            "{said}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(120), "{said}");
+    }
 }
 
 #[test]

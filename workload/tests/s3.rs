@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use common::{census_of, python, script, workload};
 use workload::census::Shape;
 
+/// A fetch of few cells.
+const URETER: [&str; 2] = ["-t", "ureter"];
+
 /// An S3 server that ends with its input, and a proxy before it that breaks on demand.
 struct Server {
     child: Child,
@@ -50,8 +53,13 @@ impl Server {
         self.answer()
     }
 
-    /// Fetches through the proxy.
+    /// Fetches ureter through the proxy.
     fn fetch(&self, out: &Path) -> Output {
+        self.fetch_what(&URETER, out)
+    }
+
+    /// Fetches through the proxy.
+    fn fetch_what(&self, what: &[&str], out: &Path) -> Output {
         let endpoint = format!("vfs.s3.endpoint_override=127.0.0.1:{}", self.port);
         let settings = [
             &endpoint,
@@ -63,17 +71,9 @@ impl Server {
         ];
         let settings = settings.iter().flat_map(|setting| ["--config", setting]);
         let out = out.to_str().expect("UTF-8");
-        let fetch = [
-            "--uri",
-            "s3://census/census",
-            "-t",
-            "ureter",
-            "-B",
-            "10M",
-            "-o",
-            out,
-        ];
-        workload(fetch.into_iter().chain(settings))
+        let fetch = ["--uri", "s3://census/census", "-B", "10M", "-o", out];
+        let what = what.iter().copied();
+        workload(fetch.into_iter().chain(what).chain(settings))
     }
 }
 
@@ -84,6 +84,10 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
 }
 
 /// The names in a directory.
@@ -102,12 +106,9 @@ fn s3_gives_what_the_disk_gives_or_an_error_and_no_file() {
     let mut server = Server::start(&path);
     let at = |name: &str| directory.path().join(name);
 
-    let disk = ["--uri", path.to_str().expect("UTF-8"), "-t", "ureter"];
-    let output = workload(
-        disk.into_iter()
-            .chain(["-o", at("disk").to_str().expect("UTF-8")]),
-    );
-    assert!(output.status.success());
+    let disk = ["--uri", text(&path), "-o", text(&at("disk"))].map(str::to_owned);
+    let what = URETER.map(str::to_owned);
+    assert!(workload(disk.into_iter().chain(what)).status.success());
     server.ask("heal");
     let output = server.fetch(&at("s3"));
     assert!(
@@ -123,6 +124,16 @@ fn s3_gives_what_the_disk_gives_or_an_error_and_no_file() {
     for name in ["obs.feather", "obs.joinids.feather"] {
         let read = |from: &str| fs::read(at(from).join(name)).expect("a file");
         assert!(read("s3") == read("disk"), "{name} differs");
+    }
+
+    // Other cells, and genes.
+    for (what, file) in [(&["-t", "lung"][..], "obs"), (&["-V"], "var")] {
+        let (disk, s3) = (at(&format!("{file}-disk")), at(&format!("{file}-s3")));
+        let local = ["--uri", text(&path), "-o", text(&disk)];
+        assert!(workload(local.iter().chain(what)).status.success());
+        assert!(server.fetch_what(what, &s3).status.success());
+        let read = |from: &Path| fs::read(from.join(format!("{file}.feather"))).expect("a file");
+        assert!(read(&s3) == read(&disk), "{file} of {what:?} differs");
     }
 
     // The server is cut off, or goes silent, at the beginning, in the middle, and near the end.

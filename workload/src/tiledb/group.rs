@@ -1,7 +1,8 @@
 use std::ptr;
 
 use super::context::{c_string, call, handle};
-use super::{Context, Error, Mode, Result, metadata};
+use super::object::object;
+use super::{Context, Error, Result};
 
 /// What lies at a URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +55,6 @@ impl Group {
         call!(ctx, group_create, uri.as_ptr())
     }
 
-    /// Opens the group at `uri`.
-    pub fn open(ctx: &Context, uri: &str, mode: Mode) -> Result<Self> {
-        let (uri, mut ptr) = (c_string(uri)?, ptr::null_mut());
-        call!(ctx, group_alloc, uri.as_ptr(), &mut ptr)?;
-        let group = Self::adopt(ctx, ptr);
-        call!(ctx, group_open, group.ptr, mode as u32)?;
-        Ok(group)
-    }
-
     /// Adds the object at `path`, relative to the group, under `name`.
     pub fn add_member(&self, path: &str, name: &str) -> Result<()> {
         let (path, name) = (c_string(path)?, c_string(name)?);
@@ -102,39 +94,8 @@ impl Group {
             kind: ObjectKind::from_raw(kind),
         })
     }
+}
 
-    /// The text under a metadata key.
-    pub fn metadata(&self, key: &str) -> Result<Option<String>> {
-        let key = c_string(key)?;
-        let (mut kind, mut count, mut value) = (u32::MAX, 0, ptr::null());
-        call!(
-            self.ctx,
-            group_get_metadata,
-            self.ptr,
-            key.as_ptr(),
-            &mut kind,
-            &mut count,
-            &mut value
-        )?;
-        Ok(metadata::text(kind, count, value))
-    }
-
-    /// Sets a metadata key to a text.
-    pub fn set_metadata(&self, key: &str, value: &str) -> Result<()> {
-        let (key, (kind, count, data)) = (c_string(key)?, metadata::parts(value));
-        call!(
-            self.ctx,
-            group_put_metadata,
-            self.ptr,
-            key.as_ptr(),
-            kind,
-            count,
-            data
-        )
-    }
-
-    /// Closes the group; a written group is on disk only after this.
-    pub fn close(self) -> Result<()> {
-        call!(self.ctx, group_close, self.ptr)
-    }
+object! {
+    Group: group_alloc, group_open, group_get_metadata, group_put_metadata, group_close
 }
