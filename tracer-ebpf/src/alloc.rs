@@ -10,7 +10,7 @@
 
 use crate::kernel::{return_trampoline, user_word};
 use crate::ring;
-use crate::stack::{Regs, capture};
+use crate::stack::{Regs, capture, capture_by_kernel};
 use crate::state::{Thread, current_ids, probed_thread};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::pt_regs;
@@ -85,7 +85,10 @@ fn enter(ctx: &ProbeContext, kind: Kind) {
         bp: regs.rbp,
         at_entry: true,
     };
-    let stack = capture(thread, walk_from);
+    let stack = match capture_by_kernel(ctx) {
+        Some(stack) => stack,
+        None => capture(thread, walk_from),
+    };
     // Only now: the verifier would follow the capture once for each function.
     // SAFETY: the context is this program's own.
     let function = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;

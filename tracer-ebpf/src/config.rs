@@ -21,6 +21,10 @@ pub struct Config {
     /// 1: every stack is sent with a copy, not only those that can't be walked;
     /// for checking one unwinder against another.
     pub copy_all: u32,
+    /// How stacks are taken, one of [`stacks`]; for comparing what they cost.
+    pub stacks: u32,
+    /// Zero.
+    pub _pad: u32,
     /// `task_struct.thread_info.status`
     pub task_status: u32,
     /// `task_struct.mm`
@@ -57,4 +61,14 @@ pub struct Config {
     pub mm_xol_area: u32,
     /// `xol_area.vaddr`
     pub xol_area_vaddr: u32,
+}
+
+/// Values of [`Config::stacks`].
+pub mod stacks {
+    /// By unwind tables.
+    pub const TABLES: u32 = 0;
+    /// Those of the malloc family by the kernel's `bpf_get_stackid`, no others.
+    pub const KERNEL: u32 = 1;
+    /// None.
+    pub const NONE: u32 = 2;
 }

@@ -17,6 +17,8 @@ static CONFIG: Config = Config {
     page_size: 4096,
     prepare_exec: 0,
     copy_all: 0,
+    stacks: 0,
+    _pad: 0,
     task_status: ABSENT,
     task_mm: ABSENT,
     task_pid: ABSENT,

@@ -11,7 +11,7 @@ mod names;
 mod records;
 pub mod tables;
 
-pub use config::{ABSENT, Config};
+pub use config::{ABSENT, Config, stacks};
 pub use names::{Cause, Function, KINDS, Kind, LOSSES, Loss, Member, StackEnd};
 pub use records::{
     Advise, Alloc, Began, End, Fork, Free, Header, KernelCounts, Map, Range, Realloc, Remap,
@@ -65,7 +65,7 @@ const _: () = {
     assert!(size_of::<Fork>() == 40);
     assert!(size_of::<End>() == 64);
     assert!(size_of::<Stack>() == 40);
-    assert!(size_of::<Config>() == 104);
+    assert!(size_of::<Config>() == 112);
     assert!(size_of::<StackCopy>() == 160);
     assert!(MAX_COPY / COPY_PAGE <= 64 && MAX_COPY.is_power_of_two());
 };

@@ -8,13 +8,15 @@ use crate::kernel::{config, copy_user_registers};
 use crate::ring;
 use crate::state::{Thread, current_ids};
 use crate::unwind::{self, Walk};
-use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::BPF_F_USER_STACK;
+use aya_ebpf::helpers::generated::{bpf_get_stackid, bpf_loop, bpf_probe_read_user};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, StackTrace};
 use core::ffi::c_void;
 use core::mem::offset_of;
 use tracer_ebpf::{
-    COPY_PAGE, Kind, Loss, MAX_COPY, MAX_FRAMES, MAX_SENT_STACKS, Stack, StackCopy, flags,
+    COPY_PAGE, Kind, Loss, MAX_COPY, MAX_FRAMES, MAX_SENT_STACKS, Stack, StackCopy, flags, stacks,
 };
 
 /// Scratch buffers of a CPU. Uprobe programs can be preempted, so another
@@ -52,6 +54,10 @@ static SCRATCH: PerCpuArray<Scratch<Record>> = PerCpuArray::with_max_entries(SLO
 
 #[map]
 static COPIES: Array<Scratch<CopyRecord>> = Array::with_max_entries(COPY_SLOTS, 0);
+
+/// The kernel's stacks, for [`capture_by_kernel`]; the loader sets its size.
+#[map]
+static KERNEL_STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
 
 /// Stacks that were sent. Least recently used ones are forgotten when it is
 /// full, and sent again: nothing is lost by that but a little room.
@@ -91,6 +97,9 @@ const LOST: Captured = Captured {
 /// were sent before the event that will name it.
 #[inline(always)]
 pub(crate) fn capture(thread: &mut Thread, regs: Regs) -> Captured {
+    if config!(stacks) != stacks::TABLES {
+        return Captured { id: 0, flags: 0 };
+    }
     let (_, tid) = current_ids();
     thread.set_busy(true);
     let walk = unwind::walk(tid, thread.seed, &regs);
@@ -116,6 +125,25 @@ pub(crate) fn capture(thread: &mut Thread, regs: Regs) -> Captured {
     }
     walk.sent = id;
     Captured { id, flags: 0 }
+}
+
+/// What [`capture`] is compared with, where the configuration asks for it: the
+/// kernel's own walk by frame pointers.
+#[inline(always)]
+pub(crate) fn capture_by_kernel<C: EbpfContext>(ctx: &C) -> Option<Captured> {
+    if config!(stacks) != stacks::KERNEL {
+        return None;
+    }
+    // SAFETY: the context is this program's own, and the map is one of stacks.
+    let id = unsafe {
+        bpf_get_stackid(
+            ctx.as_ptr(),
+            (&raw const KERNEL_STACKS).cast_mut().cast(),
+            u64::from(BPF_F_USER_STACK),
+        )
+    };
+    let id = if id < 0 { 0 } else { id as u64 };
+    Some(Captured { id, flags: 0 })
 }
 
 /// [`capture`] of a stack that goes with a copy: user space walks what no table

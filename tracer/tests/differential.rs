@@ -13,7 +13,7 @@ use tracer::events::{Body, Captured, Module, StackEnd};
 use tracer::probes::attach::{self, Attached, Mechanism, Scope};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, TargetState};
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
 use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
 use tracer::symbols::AddressSpaces;
@@ -46,6 +46,7 @@ fn trace(words: &[OsString], others: &[PathBuf]) -> Run {
         ring: Bytes(512 << 20),
         uprobes: Some(mechanism),
         copy_all: true,
+        stacks: stacks::TABLES,
     };
     let mut loaded = Loaded::load(preparation, &kernel, options).expect("the programs load");
     let tables = loaded.tables().expect("taken once");

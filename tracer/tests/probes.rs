@@ -9,7 +9,7 @@ use tracer::events::{Body, Cause, Event, Lost, Member};
 use tracer::probes::attach::{self, Mechanism, Scope};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, TargetState};
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
 use tracer::probes::losses::kind_name;
 use tracer::probes::objects::Finder;
 use tracer::target::command::{Command, Environment};
@@ -57,6 +57,7 @@ fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
         ring,
         uprobes: Some(mechanism),
         copy_all: false,
+        stacks: stacks::TABLES,
     };
     let mut loaded = Loaded::load(Preparation::start(), &kernel, options)
         .unwrap_or_else(|error| panic!("{error}"));

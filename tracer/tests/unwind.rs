@@ -8,7 +8,7 @@ use tracer::events::{Body, Captured, Event, StackEnd};
 use tracer::probes::attach::{self, Attached, Mechanism, Scope};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, TargetState};
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
 use tracer::probes::objects::Finder;
 use tracer::target::{Command, Environment, Launch};
 use tracer::units::{Bytes, StackId};
@@ -39,6 +39,7 @@ fn trace(words: &[&Path], others: &[PathBuf]) -> Run {
         ring: Bytes(16 << 20),
         uprobes: Some(mechanism),
         copy_all: false,
+        stacks: stacks::TABLES,
     };
     let mut loaded =
         Loaded::load(Preparation::start(), &kernel, options).expect("the programs load");

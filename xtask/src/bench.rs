@@ -17,6 +17,15 @@ pub(crate) enum What {
         #[arg(default_value_t = 20_000_000)]
         events: u64,
     },
+    /// Take stacks by unwind tables and by the kernel's frame pointers, in the same programs
+    Stacks {
+        /// Runs of each, one after the other in turn; the medians count
+        #[arg(default_value_t = 5)]
+        rounds: usize,
+        /// What to trace; a storm of small blocks if nothing is given
+        #[arg(trailing_var_arg = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Fetch from full-size synthetic Censuses, beside Python's TileDB-SOMA
     Workload(workload::Args),
     /// Run the real TileDB-SOMA plain, under memray --native and under the tracer, and hold their
@@ -27,16 +36,20 @@ pub(crate) enum What {
 /// Runs a benchmark.
 pub(crate) fn run(what: &What) -> Result<()> {
     match what {
-        What::Ledger { events } => ledger(*events),
+        What::Ledger { events } => bench("ledger", &[events.to_string().into()]),
+        What::Stacks { rounds, command } => {
+            let rounds = rounds.to_string().into();
+            bench("stacks", &[&[rounds], command.as_slice()].concat())
+        }
         What::Workload(args) => workload::run(args),
         What::Soma(args) => soma::run(args),
     }
 }
 
-fn ledger(events: u64) -> Result<()> {
+fn bench(name: &str, arguments: &[std::ffi::OsString]) -> Result<()> {
     let status = Command::new(env!("CARGO"))
-        .args(["bench", "--package", "tracer", "--bench", "ledger", "--"])
-        .arg(events.to_string())
+        .args(["bench", "--package", "tracer", "--bench", name, "--"])
+        .args(arguments)
         .status()
         .context("cargo does not start")?;
     ensure!(status.success(), "the benchmark ended with {status}");

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tracer::events::Module;
 use tracer::probes::attach::{self, Attached, Link, Mechanism, Scope};
 use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, TargetState};
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
 use tracer::probes::objects::{Finder, Found, Note};
 use tracer::units::{Bytes, Pid};
 use tracer::unwind::{Cache, Keeper, Known};
@@ -44,6 +44,7 @@ impl Session {
             ring,
             uprobes,
             copy_all: false,
+            stacks: stacks::TABLES,
         };
         let mut loaded = Loaded::load(preparation, &kernel, options)?;
         let tables = loaded

@@ -158,6 +158,8 @@ impl Kernel {
             wake_every: 1,
             page_size: page_size(),
             copy_all: 0,
+            stacks: 0,
+            _pad: 0,
             prepare_exec: u32::from(self.has_tracepoint("sched/sched_prepare_exec")),
             // Only x86 has it, for 32-bit calls.
             task_status: task("thread_info.status").unwrap_or(ABSENT),

@@ -23,6 +23,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use tracer_ebpf::tables::KernelOffsets;
 use tracer_ebpf::{Config, target};
 
+pub use tracer_ebpf::stacks;
+
 /// The compiled programs, as `cargo xtask ebpf` left them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.bpf.o");
 
@@ -88,6 +90,8 @@ pub struct Options {
     /// Sends a copy of the stack with every stack, for checking one unwinder
     /// against another.
     pub copy_all: bool,
+    /// How stacks are taken, one of [`stacks`]; for comparing what they cost.
+    pub stacks: u32,
 }
 
 /// The loaded programs. Dropping it detaches the tracepoints and unloads all.
@@ -150,12 +154,18 @@ impl Loaded {
         let ring_bytes = ring_bytes(options.ring);
         let mut config = with_wakeups(kernel.config()?, ring_bytes);
         config.copy_all = u32::from(options.copy_all);
+        config.stacks = options.stacks;
+        let kernel_stacks = match options.stacks {
+            stacks::KERNEL => 1 << 16,
+            _ => 1,
+        };
         let offsets = kernel.unwind_offsets()?;
         let mut loader = preparation.finish();
         let mut ebpf = loader
             // The programs have no CO-RE relocations: their offsets come from us.
             .btf(None)
             .map_max_entries("EVENTS", ring_bytes)
+            .map_max_entries("KERNEL_STACKS", kernel_stacks)
             .override_global("CONFIG", bytes_of(&config), true)
             .override_global("OFFSETS", bytes_of(&offsets), true)
             .load(OBJECT)
@@ -452,6 +462,7 @@ fn map_fd(map: &aya::maps::Map) -> Option<BorrowedFd<'_>> {
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
+        | Map::StackTraceMap(data)
         | Map::RingBuf(data) => Some(data.fd().as_fd()),
         _ => None,
     }

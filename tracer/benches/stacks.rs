@@ -1,0 +1,178 @@
+//! What a captured stack costs: by unwind tables, and by the kernel's walk along frame pointers
+//! (`bpf_get_stackid`) in the same programs, on the same binary.
+//!
+//! `cargo xtask bench stacks [ROUNDS] [COMMAND …]`. Without a command, a storm of small blocks
+//! under a dozen frames, built with frame pointers, and the time of a pair of malloc and free;
+//! with one, that command, and its processor time. The floor is the same programs taking no
+//! stack at all. Rounds go through the variants in turn, and medians count.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tracer::events::Body;
+use tracer::probes::attach::{self, Attached, Mechanism, Scope};
+use tracer::probes::decode::Record;
+use tracer::probes::kernel::Kernel;
+use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
+use tracer::probes::objects::Finder;
+use tracer::target::{Command, Environment, Launch};
+use tracer::units::Bytes;
+use tracer::unwind::Keeper;
+
+const VARIANTS: [(&str, Option<u32>); 4] = [
+    ("untraced", None),
+    ("no stacks", Some(stacks::NONE)),
+    ("bpf_get_stackid", Some(stacks::KERNEL)),
+    ("unwind tables", Some(stacks::TABLES)),
+];
+
+fn main() {
+    let mut words = std::env::args_os().skip(1).filter(|word| word != "--bench");
+    let rounds = words.next().and_then(|word| word.to_str()?.parse().ok());
+    let rounds: usize = rounds.unwrap_or(5);
+    let command: Vec<OsString> = words.collect();
+    let storm = build_storm();
+    let mut figures: [Vec<f64>; VARIANTS.len()] = Default::default();
+    let mut allocs = 0;
+    for _ in 0..rounds {
+        for ((_, method), figures) in VARIANTS.into_iter().zip(&mut figures) {
+            let used = processor_time();
+            let told = match (method, command.is_empty()) {
+                (None, true) => output(&[storm.clone().into()]),
+                (None, false) => output(&command),
+                (Some(method), true) => trace(&[storm.clone().into()], method, &mut allocs),
+                (Some(method), false) => trace(&command, method, &mut allocs),
+            };
+            let figure = match command.is_empty() {
+                true => told.trim().parse().expect("nanoseconds"),
+                false => (processor_time() - used).as_secs_f64(),
+            };
+            figures.push(figure);
+        }
+    }
+    report(&mut figures, command.is_empty(), allocs);
+}
+
+fn report(figures: &mut [Vec<f64>; VARIANTS.len()], storm: bool, allocs: u64) {
+    let unit = if storm {
+        "ns a pair"
+    } else {
+        "s of processor time"
+    };
+    let medians = figures.each_mut().map(|of| median(of));
+    println!("| stacks | {unit}, median of {} |", figures[0].len());
+    println!("|---|---|");
+    for ((name, _), median) in VARIANTS.into_iter().zip(medians) {
+        println!("| {name} | {median:.3} |");
+    }
+    let [_, none, kernel, tables] = medians;
+    let ratio = (tables - none) / (kernel - none);
+    println!("\ncost of a stack by tables / by bpf_get_stackid: {ratio:.2}");
+    if !storm {
+        println!("allocations in the last run: {allocs}");
+    }
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// User and system time of children that were waited for.
+fn processor_time() -> Duration {
+    // SAFETY: zeros are a value; the kernel fills in our own structure.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage);
+        usage
+    };
+    let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1000);
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+fn build_storm() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/storm.c");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("storm");
+    let flags = [
+        "-O2",
+        "-fno-omit-frame-pointer",
+        "-fno-optimize-sibling-calls",
+    ];
+    let built = std::process::Command::new("cc")
+        .args(flags)
+        .arg("-o")
+        .args([&program, &source])
+        .status();
+    assert!(built.expect("a C compiler").success());
+    program
+}
+
+fn output(words: &[OsString]) -> String {
+    let output = std::process::Command::new(&words[0])
+        .args(&words[1..])
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .expect("the command runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a command under the probes, and returns what it printed.
+fn trace(words: &[OsString], method: u32, allocs: &mut u64) -> String {
+    let told = tempfile::NamedTempFile::new().expect("a file");
+    let redirect = r#"out=$1; shift; exec "$@" > "$out""#;
+    let shell: Vec<OsString> = ["sh", "-c", redirect, "sh"]
+        .into_iter()
+        .map(OsString::from)
+        .chain([told.path().into()])
+        .chain(words.iter().cloned())
+        .collect();
+    let command = Command::new(&shell).expect("a program");
+    let environment = Environment::current();
+    let target = Command::new(words).expect("a program");
+    let mut found = Finder::default()
+        .command(&target, &environment)
+        .expect("an x86-64 program");
+    found
+        .files
+        .extend(std::env::var_os("TILEDB_LIB").map(PathBuf::from));
+    let preparation = Preparation::start();
+    let kernel = Kernel::probe().expect("needs root");
+    let mechanism = Mechanism::of_this_kernel().expect("uprobes");
+    let options = Options {
+        ring: Bytes(128 << 20),
+        uprobes: Some(mechanism),
+        copy_all: false,
+        stacks: method,
+    };
+    let mut loaded = Loaded::load(preparation, &kernel, options).expect("the programs load");
+    let tables = loaded.tables().expect("taken once");
+    let keeper = Keeper::start(tables, &found.files).expect("tables load");
+    let launch = Launch::new(&command, &environment).expect("a waiting child");
+    let pid = launch.pid();
+    loaded
+        .add_target(pid, TargetState::Waiting)
+        .expect("a target");
+    loaded.attach(&kernel).expect("tracepoints");
+    let programs = loaded.uprobes().expect("uprobe programs");
+    let mut links = Vec::new();
+    for object in &found.objects {
+        let Attached { links: new, failed } =
+            attach::attach(mechanism, &programs, object, Scope::Process(pid));
+        assert!(failed.is_empty(), "{failed:?}");
+        links.extend(new);
+    }
+    let mut ring = loaded.ring().expect("taken once");
+    let mut target = launch.release().expect("the program runs");
+    *allocs = 0;
+    while target.try_wait().expect("a child").is_none() {
+        ring.drain(usize::MAX, |record| {
+            if let Record::Event { event, .. } = record {
+                *allocs += u64::from(matches!(event.body, Body::Alloc { .. }));
+            }
+        });
+        ring.wait(Duration::from_millis(2)).expect("poll");
+    }
+    attach::detach(links);
+    keeper.finish().expect("tables load");
+    std::fs::read_to_string(told.path()).expect("its output")
+}
