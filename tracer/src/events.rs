@@ -122,6 +122,8 @@ pub enum Body {
         address: Address,
         /// Segment id.
         segment: u64,
+        /// Its length, which user space asks the kernel for; 0 where it was gone by then.
+        length: Bytes,
     },
     /// It is being detached.
     ShmDetach {

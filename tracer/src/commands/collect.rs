@@ -1,5 +1,6 @@
 //! The thread that keeps up: from the ring buffer into the recording, while the target runs.
 
+use super::checks::{self, Checks};
 use super::deferred::Deferred;
 use super::progress::Progress;
 use anyhow::Result;
@@ -8,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tracer::events::{Captured, Lost, Module};
+use tracer::events::{Captured, Event, Lost, Module};
 use tracer::ledger::Ledger;
 use tracer::probes::decode::Record;
 use tracer::probes::losses::Losses;
@@ -62,6 +63,7 @@ impl Collector {
             progress: progress.clone(),
             mapped: tell,
             ledger: live.then(Ledger::new),
+            checks: Checks::default(),
             events: 0,
             stacks: Vec::new(),
             modules: Vec::new(),
@@ -107,6 +109,7 @@ struct Work {
     progress: Arc<Mutex<Progress>>,
     mapped: Sender<Module>,
     ledger: Option<Ledger>,
+    checks: Checks,
     events: u64,
     stacks: Vec<Captured>,
     modules: Vec<Module>,
@@ -126,8 +129,15 @@ impl Work {
             if taken == BATCH {
                 continue;
             }
+            // Nothing from before the check is left in the buffer.
+            self.take_findings();
             if stopping {
                 break;
+            }
+            if let Some(pid) = self.checks.due() {
+                self.write(&checks::begin(pid));
+                self.checks.read(pid);
+                continue;
             }
             // A target that idles must not keep its last batch from the disk.
             tell_failure(self.streams.writer.tick(Nanos::now()));
@@ -153,10 +163,19 @@ impl Work {
             ..
         } = &mut self.streams;
         let (events, stacks, ledger) = (&mut self.events, &mut self.stacks, &mut self.ledger);
+        let checks = &mut self.checks;
         ring.drain(BATCH, |record| {
             let written = match record {
-                Record::Event { event, .. } => {
+                Record::Event { mut event, .. } => {
                     *events += 1;
+                    super::segments::complete(&mut event);
+                    checks.note(&event);
+                    for found in checks.found(Some(event.time)) {
+                        if let Some(ledger) = ledger {
+                            ledger.apply(&found);
+                        }
+                        tell_failure(writer.push(&found));
+                    }
                     if let Some(ledger) = ledger {
                         ledger.apply(&event);
                     }
@@ -181,6 +200,20 @@ impl Work {
             tell_failure(self.streams.writer.push_stack(&stack));
             self.stacks.push(stack);
         }
+    }
+
+    fn take_findings(&mut self) {
+        for event in self.checks.found(None) {
+            self.write(&event);
+        }
+    }
+
+    /// An event of our own.
+    fn write(&mut self, event: &Event) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.apply(event);
+        }
+        tell_failure(self.streams.writer.push(event));
     }
 
     fn take_modules(&mut self) {

@@ -1,5 +1,6 @@
 //! What the tracer does, a file a command. Only here do the stages meet.
 
+mod checks;
 mod collect;
 mod conclude;
 mod deferred;
@@ -9,6 +10,7 @@ mod out_dir;
 mod progress;
 mod report;
 mod run;
+mod segments;
 mod session;
 
 use crate::cli::{Cli, Job};

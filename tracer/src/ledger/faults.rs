@@ -98,11 +98,8 @@ impl Image {
             return 0;
         }
         let before = std::mem::replace(&mut self.counts[change.member as usize], change.size);
-        let backing = match change.member {
-            Member::Anon => Backing::Anon,
-            Member::File => Backing::File,
-            Member::Shmem => Backing::Shmem,
-            Member::Swap => return 0,
+        let Some(backing) = Backing::of(change.member) else {
+            return 0;
         };
         let grown = (change.size.saturating_sub(before) / PAGE).min(HUGE);
         let page = Page {
@@ -111,11 +108,22 @@ impl Image {
             toucher: who.stack,
             born: now.moment,
         };
+        let placed = self.place(now, who.thread, change, page, grown);
+        if change.cause != Cause::Syscall || change.syscall != MMAP {
+            self.checks.owe(page, grown.saturating_sub(placed));
+        }
+        let too_many = self.pages.count(backing).saturating_mul(PAGE) > change.size;
+        self.checks.note(backing, too_many, now);
+        placed
+    }
+
+    /// Finds the pages that came; how many.
+    fn place(&mut self, now: &Now, thread: Tid, change: Change, page: Page, grown: u64) -> u64 {
         match change.cause {
             Cause::UserFault | Cause::KernelFault if (1..ADDRESSES).contains(&change.address) => {
                 self.fault(now, change, page, grown)
             }
-            Cause::Syscall if grown > 0 => self.in_call(who.thread, change, page, grown),
+            Cause::Syscall if grown > 0 => self.in_call(thread, change, page, grown),
             _ => 0,
         }
     }

@@ -35,6 +35,15 @@ pub(super) struct Now {
     pub(super) peaks: [Moment; 2],
 }
 
+impl Now {
+    /// The same, for what ended at an earlier moment: peaks from then on did not have it.
+    pub(super) fn as_of(&self, ended: Moment) -> Self {
+        let peaks = self.peaks;
+        let peaks = peaks.map(|peak| if peak >= ended { Moment(0) } else { peak });
+        Self { peaks, ..*self }
+    }
+}
+
 /// What existed at a peak and has ended since, for both peaks.
 #[derive(Clone, Debug)]
 pub(super) struct Ended<T>([Log<T>; 2]);

@@ -4,6 +4,7 @@
 //! away is remembered until it is known whether it succeeded.
 
 use super::account::Oddities;
+use super::check::Checks;
 use super::classify;
 use super::heap::{Block, Heap};
 use super::history::{Moment, Now};
@@ -13,7 +14,7 @@ use super::space::Widest;
 use super::stacks::StackIndex;
 use super::totals::Sums;
 use crate::units::Tid;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 /// System calls that may still turn out to have failed, at most: more can't be under way at
@@ -53,6 +54,7 @@ struct Moving {
 #[derive(Clone, Debug)]
 struct Taken {
     thread: Tid,
+    range: Range<u64>,
     pieces: Vec<Piece>,
     pages: Vec<Departed>,
 }
@@ -69,9 +71,12 @@ pub(super) struct Image {
     pub(super) counts: [u64; 4],
     pub(super) threads: super::faults::Threads,
     pub(super) widest: Widest,
+    pub(super) checks: Checks,
     moving: Vec<(Tid, Moving)>,
     undoable: VecDeque<Taken>,
     program_break: Option<u64>,
+    /// Segments of shared memory: beginning and end.
+    segments: BTreeMap<u64, u64>,
 }
 
 impl Image {
@@ -84,9 +89,11 @@ impl Image {
             counts: [0; 4],
             threads: super::faults::Threads::default(),
             widest: Widest::default(),
+            checks: Checks::default(),
             moving: Vec::new(),
             undoable: VecDeque::new(),
             program_break: None,
+            segments: BTreeMap::new(),
         }
     }
 
@@ -99,6 +106,7 @@ impl Image {
             mappings: self.mappings.fork(),
             pages: self.pages.fork(),
             program_break: self.program_break,
+            segments: self.segments.clone(),
             widest: self.widest.fork(),
             ..Self::new(now.moment)
         };
@@ -228,32 +236,54 @@ impl Image {
     pub(super) fn unmap(&mut self, now: &Now, who: Actor, range: &Range<u64>) -> Effect {
         let taken = self.clear(now, range);
         let freed = taken.0.iter().any(|piece| piece.purpose.is_reserved());
-        self.remember(who.thread, taken);
+        self.remember(who.thread, range.clone(), taken);
         Effect {
             freed,
             ..Effect::default()
         }
     }
 
+    /// A segment of shared memory was attached: as a direct mapping, if its length is known.
+    pub(super) fn attach(&mut self, now: &Now, who: Actor, address: u64, length: u64) -> Effect {
+        let Some(range) = page_range(address, length) else {
+            return Effect::default();
+        };
+        self.segments.insert(range.start, range.end);
+        self.map(now, who, range, length, Purpose::Direct)
+    }
+
+    /// One is being detached: as unmapped.
+    pub(super) fn detach(&mut self, now: &Now, who: Actor, address: u64) -> Effect {
+        match self.segments.remove(&address) {
+            Some(end) => self.unmap(now, who, &(address..end)),
+            None => {
+                self.no_effect(who);
+                Effect::default()
+            }
+        }
+    }
+
     /// `P' = P without range`, `M' = M`, likewise (`MADV_DONTNEED`, `MADV_REMOVE`).
     pub(super) fn discard(&mut self, now: &Now, who: Actor, range: &Range<u64>) {
         self.threads.pages_leave();
+        self.checks.taken(range);
         let mut pages = self
             .pages
             .remove(now, &(range.start / PAGE..range.end / PAGE));
         for part in self.mappings.parts(range) {
             pages.extend(self.pages.remove(now, &part.slots()));
         }
-        self.remember(who.thread, (Vec::new(), pages));
+        self.remember(who.thread, range.clone(), (Vec::new(), pages));
     }
 
     /// A call began whose effect is not followed; it may still fail.
     pub(super) fn no_effect(&mut self, who: Actor) {
-        self.remember(who.thread, (Vec::new(), Vec::new()));
+        self.remember(who.thread, 0..0, (Vec::new(), Vec::new()));
     }
 
     fn clear(&mut self, now: &Now, range: &Range<u64>) -> (Vec<Piece>, Vec<Departed>) {
         self.threads.pages_leave();
+        self.checks.taken(range);
         let pieces = self.mappings.take(range);
         let mut pages = self
             .pages
@@ -265,13 +295,19 @@ impl Image {
         (pieces, pages)
     }
 
-    fn remember(&mut self, thread: Tid, (pieces, pages): (Vec<Piece>, Vec<Departed>)) {
+    fn remember(
+        &mut self,
+        thread: Tid,
+        range: Range<u64>,
+        (pieces, pages): (Vec<Piece>, Vec<Departed>),
+    ) {
         self.undoable.retain(|taken| taken.thread != thread);
         if self.undoable.len() == UNDOABLE {
             self.undoable.pop_front();
         }
         self.undoable.push_back(Taken {
             thread,
+            range,
             pieces,
             pages,
         });
@@ -373,6 +409,7 @@ impl Image {
             self.end_pieces(now, &stale.pieces);
             odd.misplaced += 1;
         }
+        self.checks.moving();
         let from = match length {
             0 => address..address,
             _ => page_range(address, length).unwrap_or(address..address),
@@ -390,6 +427,19 @@ impl Image {
                 stack: who.stack,
             },
         ));
+    }
+
+    /// Whether a mapping is on its way.
+    pub(super) fn is_moving(&self) -> bool {
+        !self.moving.is_empty()
+    }
+
+    /// What calls that have not returned are taking away.
+    pub(super) fn being_taken(&self) -> Vec<Range<u64>> {
+        self.undoable
+            .iter()
+            .map(|taken| taken.range.clone())
+            .collect()
     }
 
     fn end_pieces(&mut self, now: &Now, pieces: &[Piece]) {

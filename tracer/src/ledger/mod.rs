@@ -8,6 +8,7 @@
 //! faults       which pages a change of the kernel's counters made resident
 //! calls        where the kernel's time went
 //! space        the address space at its widest
+//! check        what /proc/PID/pagemap says against them
 //! history      how the state at a past peak is kept
 //! peak         the two maxima and their snapshots
 //! reconcile    resident bytes by reserver and toucher, against the kernel's count
@@ -19,8 +20,8 @@
 //!   direct mappings. Direct are mappings made outside of the allocator: anonymous
 //!   ones (also by `brk`, also stacks of threads) and shared ones of files and
 //!   memfds. Private mappings of files ask for a view, not for memory, and are a
-//!   number of their own; so are the allocator's mappings (see `classify`). Segments of a System V
-//!   shared memory are not known by size, and are not reserved.
+//!   number of their own; so are the allocator's mappings (see `classify`). Segments of System V
+//!   shared memory are direct mappings, where their length could be had.
 //! - `resident = anon + file + shmem`, as the kernel counts them.
 //! - Peaks are true maxima, at the granularity of events, of the sum over all
 //!   processes. A forked child has its own copy of everything, as it has for the
@@ -28,6 +29,7 @@
 
 pub mod account;
 mod calls;
+mod check;
 mod classify;
 mod faults;
 mod hash;
@@ -273,7 +275,12 @@ impl Ledger {
         };
         let Memory::Own(image) = &mut self.processes[owner].memory else {
             // The counters of a dead process may still run down; nothing else may happen.
-            self.oddities.misplaced += u64::from(!matches!(event.body, Body::Resident { .. }));
+            // So may a check, which takes a while.
+            let late = matches!(
+                event.body,
+                Body::Resident { .. } | Body::CheckBegin | Body::Present { .. } | Body::CheckEnd
+            );
+            self.oddities.misplaced += u64::from(!late);
             return;
         };
         let before = image.sums();
@@ -433,11 +440,10 @@ fn transition(image: &mut Image, now: &Now, who: Actor, body: &Body, odd: &mut O
             advise(image, now, who, page_range(address.0, length.0), advice);
             none
         }
-        Body::ShmAttach { .. } => none,
-        Body::ShmDetach { .. } => {
-            image.no_effect(who);
-            none
-        }
+        Body::ShmAttach {
+            address, length, ..
+        } => image.attach(now, who, address.0, length.0),
+        Body::ShmDetach { address } => image.detach(now, who, address.0),
         Body::Returned { syscall, errno, .. } => {
             image.returned(now, who, syscall, errno, odd);
             none
@@ -469,7 +475,22 @@ fn transition(image: &mut Image, now: &Now, who: Actor, body: &Body, odd: &mut O
             image.widest.begin(mapped, stack);
             none
         }
-        Body::CheckBegin | Body::Present { .. } | Body::CheckEnd => none,
+        Body::CheckBegin => {
+            image.begin_check(now);
+            none
+        }
+        Body::Present {
+            address,
+            length,
+            member,
+        } => {
+            image.checks.present(address.0, length.0, member);
+            none
+        }
+        Body::CheckEnd => {
+            image.end_check(now);
+            none
+        }
         // Of processes, not of an image.
         Body::Fork { .. } | Body::Exec { .. } | Body::Exit { .. } | Body::Usage { .. } => none,
     }

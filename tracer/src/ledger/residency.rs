@@ -5,6 +5,7 @@
 
 use super::history::{Ended, Moment, Now, Which};
 use super::stacks::StackIndex;
+use crate::events::Member;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,6 +22,30 @@ pub(super) enum Backing {
     File,
     /// Shared memory.
     Shmem,
+}
+
+impl Backing {
+    /// Every one.
+    pub(super) const ALL: [Self; 3] = [Self::Anon, Self::File, Self::Shmem];
+
+    /// What a counter counts; swap is not resident.
+    pub(super) fn of(member: Member) -> Option<Self> {
+        match member {
+            Member::Anon => Some(Self::Anon),
+            Member::File => Some(Self::File),
+            Member::Shmem => Some(Self::Shmem),
+            Member::Swap => None,
+        }
+    }
+
+    /// What counts it.
+    pub(super) fn member(self) -> Member {
+        match self {
+            Self::Anon => Member::Anon,
+            Self::File => Member::File,
+            Self::Shmem => Member::Shmem,
+        }
+    }
 }
 
 /// A resident page.
@@ -63,6 +88,13 @@ impl Chunk {
         }
         self.toucher[bit as usize] = page.toucher;
         self.born[bit as usize] = page.born;
+    }
+
+    /// Of the pages of a mask: how many of each backing.
+    fn tally(&self, mask: u64) -> [u64; 3] {
+        let (file, shmem) = (mask & self.file, mask & self.shmem);
+        let count = |mask: u64| u64::from(mask.count_ones());
+        [count(mask & !file & !shmem), count(file), count(shmem)]
     }
 
     fn page(&self, key: u64, bit: u64) -> Page {
@@ -156,6 +188,7 @@ impl Departed {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pages {
     chunks: BTreeMap<u64, Box<Chunk>>,
+    counts: [u64; 3],
     ended: Ended<Departed>,
 }
 
@@ -173,6 +206,7 @@ impl Pages {
             if old.backing == page.backing {
                 return false;
             }
+            self.counts[old.backing as usize] -= 1;
             let old = Departed {
                 key,
                 mask: 1 << bit,
@@ -181,7 +215,53 @@ impl Pages {
             self.ended.note(now, old.born(), &old);
         }
         chunk.set(bit, &page);
+        self.counts[page.backing as usize] += 1;
         true
+    }
+
+    /// How many there are of a backing.
+    pub(super) fn count(&self, backing: Backing) -> u64 {
+        self.counts[backing as usize]
+    }
+
+    /// How many slots of a range have no page.
+    pub(super) fn vacant(&self, range: &Range<u64>) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
+        let keys = range.start / CHUNK..=(range.end - 1) / CHUNK;
+        let chunks = self.chunks.range(keys);
+        let present: u64 = chunks
+            .map(|(&key, chunk)| u64::from((chunk.present & mask(key, range)).count_ones()))
+            .sum();
+        range.end - range.start - present
+    }
+
+    /// Adds the pages of a range that are in none of the runs (in order) and were resident
+    /// before a moment.
+    pub(super) fn outside(
+        &self,
+        range: &Range<u64>,
+        runs: &[Range<u64>],
+        before: Moment,
+        found: &mut Vec<Page>,
+    ) {
+        if range.is_empty() {
+            return;
+        }
+        let mut first = 0;
+        let keys = range.start / CHUNK..=(range.end - 1) / CHUNK;
+        for (&key, chunk) in self.chunks.range(keys) {
+            let (begin, end) = (key * CHUNK, (key + 1) * CHUNK);
+            while runs.get(first).is_some_and(|run| run.end <= begin) {
+                first += 1;
+            }
+            let here = runs[first..].iter().take_while(|run| run.start < end);
+            let covered = here.fold(0, |covered, run| covered | mask(key, run));
+            let pages = bits(chunk.present & mask(key, range) & !covered);
+            let pages = pages.map(|bit| chunk.page(key, bit));
+            found.extend(pages.filter(|page| page.born < before));
+        }
     }
 
     /// `P' = P[s ↦ page]` for the first `count` slots `s` of the range that have no page.
@@ -205,6 +285,7 @@ impl Pages {
                 );
                 next = key * CHUNK + bit + 1;
                 count -= 1;
+                self.counts[page.backing as usize] += 1;
             }
             if count > 0 {
                 next = (key + 1).saturating_mul(CHUNK);
@@ -224,6 +305,9 @@ impl Pages {
         for (&key, chunk) in self.chunks.range_mut(keys) {
             let leaving = chunk.present & mask(key, range);
             departed.extend(Departed::new(key, leaving, chunk));
+            for (count, left) in self.counts.iter_mut().zip(chunk.tally(leaving)) {
+                *count -= left;
+            }
             chunk.present &= !leaving;
             if chunk.present == 0 {
                 empty.push(key);
@@ -269,6 +353,7 @@ impl Pages {
             .filter_map(|(key, chunk)| anon(key, chunk));
         Self {
             chunks: chunks.collect(),
+            counts: [self.counts[Backing::Anon as usize], 0, 0],
             ended: Ended::default(),
         }
     }

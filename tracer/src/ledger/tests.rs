@@ -2,6 +2,7 @@
 //! on what no kernel would send.
 
 mod by_hand;
+mod checks;
 mod hostile;
 mod model;
 mod naive;

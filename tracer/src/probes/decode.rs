@@ -238,6 +238,7 @@ fn range(kind: Kind, range: abi::Range) -> Option<Body> {
         Kind::ShmAttach => Body::ShmAttach {
             address,
             segment: range.length,
+            length: Bytes::ZERO,
         },
         Kind::ShmDetach => Body::ShmDetach { address },
         _ => return None,

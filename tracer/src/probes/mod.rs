@@ -10,6 +10,7 @@ pub mod load;
 pub mod losses;
 pub mod modules;
 pub mod objects;
+pub mod pagemap;
 pub mod placement;
 pub mod ring;
 pub mod table;

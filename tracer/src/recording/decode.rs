@@ -273,6 +273,7 @@ impl<'a> Columns<'a> {
             Kind::ShmAttach => Body::ShmAttach {
                 address: address()?,
                 segment: self.segment.get(row)?,
+                length: size()?,
             },
             Kind::ShmDetach => Body::ShmDetach {
                 address: address()?,

@@ -278,8 +278,12 @@ impl Encoder {
                 self.advice.set(row, advice);
                 Kind::Advise
             }
-            Body::ShmAttach { address, segment } => {
-                self.address.set(row, address.0);
+            Body::ShmAttach {
+                address,
+                segment,
+                length,
+            } => {
+                self.range(row, address.0, length.0);
                 self.segment.set(row, segment);
                 Kind::ShmAttach
             }

@@ -73,6 +73,7 @@ fn every_kind() -> Vec<Event> {
         Body::ShmAttach {
             address,
             segment: 8,
+            length,
         },
         Body::ShmDetach { address },
         Body::Returned {

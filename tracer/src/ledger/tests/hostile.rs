@@ -32,7 +32,7 @@ fn body() -> impl Strategy<Value = Body> {
         number(),
         any::<u32>(),
         any::<u16>(),
-        0..24_u8,
+        0..29_u8,
         0..20_usize,
     );
     numbers.prop_map(|(a, b, c, x, y, what, pick)| {
@@ -88,6 +88,7 @@ fn body() -> impl Strategy<Value = Body> {
             13 => Body::ShmAttach {
                 address,
                 segment: b,
+                length: Bytes(c),
             },
             14 => Body::ShmDetach { address },
             15 => Body::Returned {
@@ -101,6 +102,21 @@ fn body() -> impl Strategy<Value = Body> {
             },
             17 => Body::Exec { counts },
             18 => Body::Exit { status: x, counts },
+            19 => Body::Began {
+                mapped: Bytes(a),
+                stack: Bytes(b),
+            },
+            20..22 => Body::CheckBegin,
+            22..24 => Body::Present {
+                address,
+                length,
+                member: members[pick % 4],
+            },
+            24 => Body::CheckEnd,
+            25 => Body::Usage {
+                user: Nanos(a),
+                system: Nanos(b),
+            },
             _ => Body::Resident {
                 member: members[pick % 4],
                 size,

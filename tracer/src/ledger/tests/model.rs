@@ -5,12 +5,12 @@ use super::*;
 use proptest::prelude::*;
 
 /// Where it all happens: a few pages, so that everything meets everything.
-const BASE: u64 = 0x10_0000_0000;
+pub(super) const BASE: u64 = 0x10_0000_0000;
 const REGION: u64 = 48;
 
 /// Numbers from which an operation is made.
 #[derive(Clone, Copy, Debug)]
-struct Op {
+pub(super) struct Op {
     what: u8,
     pid: u32,
     tid: u32,
@@ -22,7 +22,7 @@ struct Op {
     pick: usize,
 }
 
-fn ops(length: usize) -> impl Strategy<Value = Vec<Op>> {
+pub(super) fn ops(length: usize) -> impl Strategy<Value = Vec<Op>> {
     let who = (0..100_u8, 1..4_u32, 1..4_u32, 1..7_u64);
     let place = (0..REGION, 0..REGION, 1..16_u64, 1..3 * PAGE, 0..1000_usize);
     let op = (who, place).prop_map(
@@ -42,8 +42,8 @@ fn ops(length: usize) -> impl Strategy<Value = Vec<Op>> {
 }
 
 /// Both ledgers, fed with the same.
-struct Pair {
-    story: Story,
+pub(super) struct Pair {
+    pub(super) story: Story,
     naive: Naive,
     alive: Vec<u32>,
     /// Process and thread of every move under way.
@@ -51,6 +51,15 @@ struct Pair {
 }
 
 impl Pair {
+    pub(super) fn new() -> Self {
+        Self {
+            story: Story::new(),
+            naive: Naive::default(),
+            alive: vec![1],
+            moving: Vec::new(),
+        }
+    }
+
     fn event(&mut self, op: Op, in_allocator: bool, body: Body) {
         let by = By(op.pid, op.tid, op.stack);
         self.story.event(by, in_allocator, body);
@@ -64,7 +73,7 @@ impl Pair {
         });
     }
 
-    fn apply(&mut self, op: Op) {
+    pub(super) fn apply(&mut self, op: Op) {
         if !self.alive.contains(&op.pid) {
             return;
         }
@@ -312,7 +321,7 @@ proptest! {
 
     #[test]
     fn the_same_as_the_naive_ledger(ops in ops(160)) {
-        let mut pair = Pair { story: Story::new(), naive: Naive::default(), alive: vec![1], moving: Vec::new() };
+        let mut pair = Pair::new();
         ops.into_iter().for_each(|op| pair.apply(op));
         let account = pair.story.ledger.finish();
         let [reserved, resident] = pair.naive.pictures();

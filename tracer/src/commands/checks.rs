@@ -1,0 +1,170 @@
+//! When the pages of a process are read, to check what its events said.
+//!
+//! A check is due when a counter moved for which no event tells the pages (reclaim,
+//! khugepaged, `mlockall`), and when resident memory has grown by a quarter since the last
+//! one. Checks take at most a fiftieth of the time, and come at most every 20 ms.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+use tracer::events::{Body, Cause, Event, Member};
+use tracer::probes::pagemap;
+use tracer::units::{Nanos, Pid, StackId, Tid};
+
+/// Between the end of one check of a process and the next, at least.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// And that many times what the last one took.
+const SHARE: u32 = 50;
+
+/// Growth that is always worth a check.
+const GROWTH: u64 = 4 << 20;
+
+const MMAP: u16 = 9;
+const MADVISE: u16 = 28;
+
+/// The processes, as far as their counters tell.
+#[derive(Default)]
+pub(crate) struct Checks {
+    processes: HashMap<Pid, Process>,
+    any_due: bool,
+    finding: Option<Finding>,
+}
+
+/// What was read, until the events from before its end have all been taken.
+struct Finding {
+    pid: Pid,
+    until: Nanos,
+    runs: Vec<pagemap::Run>,
+}
+
+struct Process {
+    counts: [u64; 4],
+    /// Resident bytes at the last check.
+    checked: u64,
+    due: bool,
+    not_before: Instant,
+}
+
+impl Checks {
+    /// Looks at an event that is about to be written.
+    pub(crate) fn note(&mut self, event: &Event) {
+        match event.body {
+            Body::Resident {
+                member,
+                size,
+                cause,
+                address,
+                syscall,
+                ..
+            } => {
+                let process = self.processes.entry(event.pid).or_insert_with(Process::new);
+                let before = std::mem::replace(&mut process.counts[member as usize], size.0);
+                let grew = size.0 > before;
+                process.due |= process.has_grown()
+                    || is_unplaced(member, cause, grew, address.0 != 0, syscall);
+                self.any_due |= process.due;
+            }
+            Body::Exec { .. } | Body::Exit { .. } => {
+                self.processes.remove(&event.pid);
+            }
+            _ => {}
+        }
+    }
+
+    /// A process whose pages are to be read now.
+    pub(crate) fn due(&mut self) -> Option<Pid> {
+        if !self.any_due || self.finding.is_some() {
+            return None;
+        }
+        let now = Instant::now();
+        let mut due = self.processes.iter().filter(|(_, process)| process.due);
+        self.any_due = due.clone().next().is_some();
+        let found = due.find(|(_, process)| process.not_before <= now);
+        found.map(|(&pid, _)| pid)
+    }
+
+    /// Reads the pages of a process. What it gives is to be written before.
+    pub(crate) fn read(&mut self, pid: Pid) {
+        let began = Instant::now();
+        // A process that has just ended has no pages to check.
+        let runs = pagemap::present(pid).ok();
+        let took = began.elapsed();
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.due = false;
+            process.checked = process.resident();
+            process.not_before = began + took + PAUSE.max(took * SHARE);
+        }
+        self.finding = runs.map(|runs| Finding {
+            pid,
+            until: Nanos::now(),
+            runs,
+        });
+    }
+
+    /// What a check found, as events: once an event from after it comes (`None`: there is no
+    /// more to come).
+    pub(crate) fn found(&mut self, next: Option<Nanos>) -> Vec<Event> {
+        let ripe = |finding: &mut Finding| next.is_none_or(|next| next > finding.until);
+        let Some(finding) = self.finding.take_if(ripe) else {
+            return Vec::new();
+        };
+        let present = finding.runs.iter().map(|run| Body::Present {
+            address: run.address,
+            length: run.length,
+            member: run.member,
+        });
+        present
+            .chain([Body::CheckEnd])
+            .map(|body| own(finding.pid, finding.until, body))
+            .collect()
+    }
+}
+
+/// The event with which a check begins.
+pub(crate) fn begin(pid: Pid) -> Event {
+    own(pid, Nanos::now(), Body::CheckBegin)
+}
+
+fn own(pid: Pid, time: Nanos, body: Body) -> Event {
+    Event {
+        time,
+        pid,
+        tid: Tid(pid.0),
+        stack: StackId(0),
+        in_allocator: false,
+        body,
+    }
+}
+
+impl Process {
+    fn new() -> Self {
+        Self {
+            counts: [0; 4],
+            checked: 0,
+            due: false,
+            not_before: Instant::now(),
+        }
+    }
+
+    fn resident(&self) -> u64 {
+        let [file, anon, _, shmem] = self.counts;
+        file.saturating_add(anon).saturating_add(shmem)
+    }
+
+    fn has_grown(&self) -> bool {
+        self.resident() > self.checked.saturating_add(self.checked / 4 + GROWTH)
+    }
+}
+
+/// Whether no event tells which pages came or went.
+fn is_unplaced(member: Member, cause: Cause, grew: bool, has_address: bool, syscall: u16) -> bool {
+    match cause {
+        Cause::Remote => true,
+        // Reclaim by the thread itself; of a file's page a copy may be made.
+        Cause::UserFault | Cause::KernelFault => !grew && member == Member::Anon,
+        Cause::Syscall if grew => !has_address && syscall != MMAP && syscall != MADVISE,
+        // `MADV_PAGEOUT`; others are told in advance.
+        Cause::Syscall => syscall == MADVISE,
+        Cause::End => false,
+    }
+}

@@ -1,0 +1,233 @@
+//! What a check corrects, and what it leaves alone.
+
+use super::model::{Op, Pair, ops};
+use super::*;
+use crate::ledger::image::Image;
+use crate::ledger::process::Memory;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+const A: u64 = 0x7f00_0000_0000;
+const B: u64 = 0x7f10_0000_0000;
+const MAIN: By = By(1, 1, 10);
+const MLOCKALL: u16 = 151;
+
+fn stack(stack: u64) -> By {
+    By(1, 1, stack)
+}
+
+impl Story {
+    /// A check that finds anonymous pages in these ranges.
+    fn check(&mut self, by: By, runs: &[(u64, u64)]) {
+        self.event(by, false, Body::CheckBegin);
+        self.end_check(by, runs);
+    }
+
+    fn end_check(&mut self, by: By, runs: &[(u64, u64)]) {
+        for &(address, length) in runs {
+            let (address, length) = (Address(address), Bytes(length));
+            let member = Member::Anon;
+            let body = Body::Present {
+                address,
+                length,
+                member,
+            };
+            self.event(by, false, body);
+        }
+        self.event(by, false, Body::CheckEnd);
+    }
+}
+
+#[test]
+fn what_reclaim_took_before_the_peak_is_not_in_it() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.map(stack(20), B, 16 * PAGE);
+    story.touch(stack(30), A, 8 * PAGE);
+    story.moved(MAIN, Member::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
+    story.touch(stack(31), B, 10 * PAGE);
+    // Only then somebody looks.
+    story.check(MAIN, &[(A + 4 * PAGE, 4 * PAGE), (B, 10 * PAGE)]);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 30, 4 * PAGE), (by(20), 31, 10 * PAGE)]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+#[test]
+fn what_reclaim_took_after_the_peak_is_in_it() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.touch(stack(30), A, 8 * PAGE);
+    story.moved(MAIN, Member::Anon, -8, Cause::Remote, (0, 0, u16::MAX));
+    story.check(MAIN, &[]);
+    story.touch(stack(31), A, 2 * PAGE);
+    let account = story.finish();
+    assert_eq!(join(&account.resident_peak), [(by(10), 30, 8 * PAGE)]);
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+#[test]
+fn pages_that_came_without_an_address_get_their_toucher() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    for _ in 0..3 {
+        let nowhere = (0, 0, MLOCKALL);
+        story.moved(stack(40), Member::Anon, 1, Cause::Syscall, nowhere);
+    }
+    story.touch(stack(30), A, 2 * PAGE);
+    story.check(MAIN, &[(A, 2 * PAGE), (A + 8 * PAGE, 3 * PAGE)]);
+    story.touch(stack(30), A + 2 * PAGE, PAGE);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 30, 3 * PAGE), (by(10), 40, 3 * PAGE)]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+#[test]
+fn a_page_in_the_wrong_place_moves_with_its_toucher() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.map(stack(20), B, 16 * PAGE);
+    story.touch(stack(30), A, 2 * PAGE);
+    story.check(MAIN, &[(A, PAGE), (B, PAGE)]);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 30, PAGE), (by(20), 30, PAGE)]
+    );
+}
+
+#[test]
+fn what_happens_during_a_check_contradicts_nothing() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.touch(stack(30), A, 4 * PAGE);
+    // A discard under way when it begins, an unmapping while it lasts, a touch as well.
+    story.advise(By(1, 2, 50), A, PAGE, libc::MADV_DONTNEED);
+    story.event(MAIN, false, Body::CheckBegin);
+    story.unmap(MAIN, A + PAGE, PAGE);
+    story.touch(stack(31), A + 8 * PAGE, PAGE);
+    // The reader saw the first two before they went, and the last before it came.
+    story.end_check(MAIN, &[(A, 4 * PAGE)]);
+    story.gone(MAIN, Member::Anon, 2 * PAGE);
+    story.touch(stack(31), A + 9 * PAGE, 4 * PAGE);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 30, 2 * PAGE), (by(10), 31, 5 * PAGE)]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+#[test]
+fn while_a_mapping_moves_no_check_is_believed() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 4 * PAGE);
+    story.touch(stack(30), A, 4 * PAGE);
+    story.event(MAIN, false, Body::CheckBegin);
+    story.remap(MAIN, (A, 4 * PAGE), (B, 4 * PAGE), 1);
+    story.end_check(MAIN, &[(A, 4 * PAGE)]);
+    let account = story.finish();
+    assert_eq!(join(&account.resident_peak), [(by(10), 30, 4 * PAGE)]);
+    assert_eq!(account.oddities, Default::default());
+}
+
+/// Nobody can make a check bring more than the kernel counts, or than events can have brought.
+#[test]
+fn a_check_brings_no_more_than_is_counted() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 1 << 40);
+    story.moved(MAIN, Member::Anon, 2, Cause::End, (0, 0, 0));
+    story.touch(stack(30), A, PAGE);
+    story.check(MAIN, &[(A, 1 << 40)]);
+    let image = only(&story.ledger);
+    assert!(pages(image).len() <= 3);
+}
+
+fn only(ledger: &Ledger) -> &Image {
+    match &ledger.processes[0].memory {
+        Memory::Own(image) => image,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Addresses of all resident pages.
+fn pages(image: &Image) -> BTreeSet<u64> {
+    let pages = image.pages.at(
+        crate::ledger::history::Which::Resident,
+        crate::ledger::history::Moment(u64::MAX),
+    );
+    let address = |slot: u64| {
+        let mut pieces = image
+            .mappings
+            .parts(&(0..crate::ledger::mappings::ADDRESSES));
+        let piece = pieces.find(|piece| piece.slots().contains(&slot));
+        piece.map_or(slot * PAGE, |piece| {
+            piece.start + (slot - piece.slot) * PAGE
+        })
+    };
+    pages.iter().map(|page| address(page.slot)).collect()
+}
+
+fn images(pair: &Pair) -> Vec<(u32, &Image)> {
+    let processes = pair.story.ledger.processes.iter();
+    processes
+        .filter_map(|process| match &process.memory {
+            Memory::Own(image) if !image.is_moving() => Some((process.account.pid.0, &**image)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn run(ops: &[Op]) -> Pair {
+    let mut pair = Pair::new();
+    ops.iter().for_each(|&op| pair.apply(op));
+    pair
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// After any history, a check leaves no page that it did not find.
+    #[test]
+    fn what_is_absent_goes(history in ops(200), found in prop::collection::btree_set(0..80_u64, 0..40)) {
+        let mut pair = run(&history);
+        let before: Vec<_> = images(&pair).iter().map(|(pid, image)| (*pid, pages(image), image.being_taken())).collect();
+        for (pid, had, taking) in before {
+            let by = By(pid, 9, 9);
+            let taken = |at: u64| taking.iter().any(|range| range.contains(&at));
+            let runs: Vec<_> = found.iter().map(|page| (super::model::BASE + page * PAGE, PAGE)).collect();
+            pair.story.check(by, &runs);
+            let found: BTreeSet<u64> = runs.iter().map(|run| run.0).collect();
+            let (_, image) = images(&pair).into_iter().find(|(at, _)| *at == pid).expect("still there");
+            let has = pages(image);
+            prop_assert!(has.is_subset(&found));
+            // What it had and found stays, but where a call is just taking it.
+            prop_assert!(had.intersection(&found).all(|&at| has.contains(&at) || taken(at)));
+        }
+    }
+
+    /// A check that finds just what is there changes nothing, at either peak.
+    #[test]
+    fn a_check_that_agrees_changes_nothing(history in ops(200)) {
+        let (mut checked, plain) = (run(&history), run(&history));
+        let runs: Vec<_> = images(&checked).iter().map(|(pid, image)| {
+            (*pid, pages(image).into_iter().map(|at| (at, PAGE)).collect::<Vec<_>>())
+        }).collect();
+        for (pid, runs) in runs {
+            let taking = images(&checked).iter().any(|(at, image)| *at == pid && !image.being_taken().is_empty());
+            if !taking {
+                checked.story.check(By(pid, 9, 0), &runs);
+            }
+        }
+        let (checked, plain) = (checked.story.finish(), plain.story.finish());
+        prop_assert_eq!(checked.resident_peak, plain.resident_peak);
+        prop_assert_eq!(checked.reserved_peak, plain.reserved_peak);
+        prop_assert_eq!(checked.oddities, plain.oddities);
+    }
+}
