@@ -3,21 +3,23 @@
 //!
 //! `cargo xtask bench stacks [ROUNDS] [COMMAND …]`. Without a command, a storm of small blocks
 //! under a dozen frames, built with frame pointers, and the time of a pair of malloc and free;
-//! with one, that command, and its processor time. The floor is the same programs taking no
+//! with one, that command, its processor time, and the cost by stack: the kernel's walk takes
+//! those of allocations only, and in code without frame pointers it sees but a frame or two of
+//! them. The floor is the same programs taking no
 //! stack at all. Rounds go through the variants in turn, and medians count.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-use tracer::events::Body;
+use std::time::{Duration, Instant};
 use tracer::probes::attach::{self, Attached, Mechanism, Scope};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
 use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
 use tracer::probes::objects::Finder;
 use tracer::target::{Command, Environment, Launch};
-use tracer::units::Bytes;
-use tracer::unwind::Keeper;
+use tracer::units::{Bytes, StackId};
+use tracer::unwind::elf::Image;
+use tracer::unwind::{Cache, Keeper, Table};
 
 const VARIANTS: [(&str, Option<u32>); 4] = [
     ("untraced", None),
@@ -33,15 +35,16 @@ fn main() {
     let command: Vec<OsString> = words.collect();
     let storm = build_storm();
     let mut figures: [Vec<f64>; VARIANTS.len()] = Default::default();
-    let mut allocs = 0;
+    let mut taken = [0; VARIANTS.len()];
     for _ in 0..rounds {
-        for ((_, method), figures) in VARIANTS.into_iter().zip(&mut figures) {
+        let variants = VARIANTS.into_iter().zip(&mut figures).zip(&mut taken);
+        for (((_, method), figures), taken) in variants {
             let used = processor_time();
             let told = match (method, command.is_empty()) {
                 (None, true) => output(&[storm.clone().into()]),
                 (None, false) => output(&command),
-                (Some(method), true) => trace(&[storm.clone().into()], method, &mut allocs),
-                (Some(method), false) => trace(&command, method, &mut allocs),
+                (Some(method), true) => trace(&[storm.clone().into()], method, taken),
+                (Some(method), false) => trace(&command, method, taken),
             };
             let figure = match command.is_empty() {
                 true => told.trim().parse().expect("nanoseconds"),
@@ -50,10 +53,13 @@ fn main() {
             figures.push(figure);
         }
     }
-    report(&mut figures, command.is_empty(), allocs);
+    report(&mut figures, command.is_empty(), taken);
+    if let Some(library) = std::env::var_os("TILEDB_LIB") {
+        time_table(Path::new(&library));
+    }
 }
 
-fn report(figures: &mut [Vec<f64>; VARIANTS.len()], storm: bool, allocs: u64) {
+fn report(figures: &mut [Vec<f64>; VARIANTS.len()], storm: bool, taken: [u64; VARIANTS.len()]) {
     let unit = if storm {
         "ns a pair"
     } else {
@@ -66,11 +72,44 @@ fn report(figures: &mut [Vec<f64>; VARIANTS.len()], storm: bool, allocs: u64) {
         println!("| {name} | {median:.3} |");
     }
     let [_, none, kernel, tables] = medians;
-    let ratio = (tables - none) / (kernel - none);
-    println!("\ncost of a stack by tables / by bpf_get_stackid: {ratio:.2}");
-    if !storm {
-        println!("allocations in the last run: {allocs}");
+    if storm {
+        let ratio = (tables - none) / (kernel - none);
+        println!("\ncost of a stack by tables / by bpf_get_stackid: {ratio:.2}");
+        return;
     }
+    let [.., by_kernel, by_tables] = taken;
+    for (name, cost, stacks) in [
+        ("bpf_get_stackid", kernel - none, by_kernel),
+        ("unwind tables", tables - none, by_tables),
+    ] {
+        let each = cost * 1e6 / stacks.max(1) as f64;
+        println!("{name}: {stacks} stacks, {each:.2} µs each");
+    }
+}
+
+/// How long the table of a file takes, without a cache and with one.
+fn time_table(path: &Path) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = Cache::at(folder.path()).expect("a cache");
+    let timed = |cached: bool| {
+        let began = Instant::now();
+        let data = object::ReadCache::new(std::fs::File::open(path).expect("a file"));
+        let image = Image::parse(&data).expect("an ELF file");
+        let table = match cached {
+            true => cache.table(&image),
+            false => Table::build(&image),
+        };
+        (began.elapsed().as_secs_f64() * 1e3, table.rows.len())
+    };
+    let mut cold: Vec<f64> = (0..5).map(|_| timed(false).0).collect();
+    let (_, rows) = timed(true);
+    let mut cached: Vec<f64> = (0..5).map(|_| timed(true).0).collect();
+    println!(
+        "table of {}: {rows} rows, {:.0} ms made, {:.0} ms from the cache",
+        path.display(),
+        median(&mut cold),
+        median(&mut cached)
+    );
 }
 
 fn median(figures: &mut [f64]) -> f64 {
@@ -117,7 +156,7 @@ fn output(words: &[OsString]) -> String {
 }
 
 /// Runs a command under the probes, and returns what it printed.
-fn trace(words: &[OsString], method: u32, allocs: &mut u64) -> String {
+fn trace(words: &[OsString], method: u32, taken: &mut u64) -> String {
     let told = tempfile::NamedTempFile::new().expect("a file");
     let redirect = r#"out=$1; shift; exec "$@" > "$out""#;
     let shell: Vec<OsString> = ["sh", "-c", redirect, "sh"]
@@ -163,11 +202,11 @@ fn trace(words: &[OsString], method: u32, allocs: &mut u64) -> String {
     }
     let mut ring = loaded.ring().expect("taken once");
     let mut target = launch.release().expect("the program runs");
-    *allocs = 0;
+    *taken = 0;
     while target.try_wait().expect("a child").is_none() {
         ring.drain(usize::MAX, |record| {
             if let Record::Event { event, .. } = record {
-                *allocs += u64::from(matches!(event.body, Body::Alloc { .. }));
+                *taken += u64::from(event.stack != StackId(0));
             }
         });
         ring.wait(Duration::from_millis(2)).expect("poll");

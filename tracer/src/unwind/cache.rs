@@ -75,7 +75,8 @@ impl Cache {
     }
 
     /// The table of a file, made if it is not there.
-    pub(super) fn table(&self, image: &Image<'_>) -> Table {
+    #[must_use]
+    pub fn table(&self, image: &Image<'_>) -> Table {
         if image.eh_frame.data.len() < MIN_EH_FRAME {
             return Table::build(image);
         }
