@@ -20,7 +20,7 @@ pub use records::{
 
 /// Frames a stack keeps at most; deeper ones keep the innermost and are marked
 /// [`StackEnd::Cut`].
-pub const MAX_FRAMES: usize = 256;
+pub const MAX_FRAMES: usize = 512;
 
 /// Bytes of a stack that are copied at most.
 pub const MAX_COPY: usize = 64 << 10;

@@ -10,7 +10,7 @@ use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::macros::btf_map;
 use tracer_ebpf::{MAX_FRAMES, MAX_THREADS};
 
-/// The walks of threads, by tid. Elements are 22 KiB, so they are only made for
+/// The walks of threads, by tid. Elements are 42 KiB, so they are only made for
 /// threads that exist.
 #[btf_map]
 static WALKS: HashMap<u32, Walk, { MAX_THREADS as usize }, { BPF_F_NO_PREALLOC as usize }> =

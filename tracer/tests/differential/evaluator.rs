@@ -106,7 +106,7 @@ impl Evaluator {
             frames.push(registers[usize::from(RETURN)]);
             exact = false;
         }
-        while frames.len() < 256 {
+        while frames.len() < 512 {
             let pc = registers[usize::from(RETURN)];
             let (path, offset) = locate(pc - u64::from(!exact))?;
             let file = self
