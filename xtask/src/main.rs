@@ -6,6 +6,7 @@ mod ci;
 mod command;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod install;
 mod libtiledb;
 mod portable;
@@ -50,6 +51,8 @@ enum Command {
     Census(census::Args),
     /// Build the BPF programs into the committed object
     Ebpf(ebpf::Args),
+    /// Fuzz what reads files and records that others wrote (needs cargo-fuzz)
+    Fuzz(fuzz::Args),
     /// Fetch libtiledb into target/, and print where it is
     Libtiledb(libtiledb::Args),
     /// Install the Python packages that the tests compare with into target/, and print where
@@ -75,6 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { what } => bench::run(&what),
         Command::Census(args) => census::run(&args),
         Command::Ebpf(args) => ebpf::run(&args),
+        Command::Fuzz(args) => fuzz::fuzz(&args),
         Command::Libtiledb(args) => libtiledb::run(&args),
         Command::Python => python::run(),
     }

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use tracer_ebpf::tables::{MAX_RULES, Rule};
 
 /// Changes whenever the same file would give another table, or another format.
-const MAGIC: [u8; 8] = *b"trcunw01";
+pub const MAGIC: [u8; 8] = *b"trcunw02";
 
 /// Where tables are kept when `TRACER_CACHE` says nothing.
 const DEFAULT: &str = "/var/cache/tracer";
@@ -154,7 +154,8 @@ fn name(image: &Image<'_>) -> String {
     for number in [image.text, image.got, image.entry] {
         digest.update(number.to_le_bytes());
     }
-    for section in [&image.eh_frame, &image.debug_frame] {
+    let whole = [&image.eh_frame, &image.debug_frame];
+    for section in whole.into_iter().chain(&image.pieced) {
         digest.update(section.address.to_le_bytes());
         digest.update((section.data.len() as u64).to_le_bytes());
         digest.update(&section.data);

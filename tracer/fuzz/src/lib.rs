@@ -1,0 +1,198 @@
+//! What the fuzz targets do with their bytes. Nothing here may panic, hang or fill the memory,
+//! whatever the bytes are; the sums that are asserted hold for every input.
+//!
+//! The same functions replay the committed corpus in `tracer/tests/corpus.rs`.
+
+mod events;
+
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use tracer::events::{Captured, Module, StackEnd};
+use tracer::ledger::Ledger;
+use tracer::recording::schema::Stream;
+use tracer::recording::{Meta, Recording, Writer};
+use tracer::symbols::{PerfMap, SymbolTable, Symbolizer};
+use tracer::units::{Address, Bytes, Nanos, Pid, StackId};
+use tracer::unwind::elf::{Image, Section, Segment};
+use tracer::unwind::pack::{Packed, pack};
+use tracer::unwind::{Table, cache};
+
+/// Unwind tables of a whole ELF file, or of a section alone.
+pub fn elf_eh_frame(data: &[u8]) {
+    let Some((&how, data)) = data.split_first() else {
+        return;
+    };
+    let section = |wanted: bool| Section {
+        address: 0x50_0000,
+        data: if wanted {
+            Cow::Borrowed(data)
+        } else {
+            Cow::default()
+        },
+    };
+    let image = match how % 4 {
+        0 | 1 => match Image::parse(data) {
+            Ok(image) => image,
+            Err(_) => return,
+        },
+        kind => Image {
+            segments: vec![Segment {
+                address: 0x40_0000,
+                size: 0x8_0000,
+                offset: 0,
+            }],
+            eh_frame: section(kind == 2),
+            debug_frame: section(kind == 3),
+            pieced: Vec::new(),
+            text: 0x40_0000,
+            got: 0x60_0000,
+            entry: 0x40_0010,
+            build_id: Vec::new(),
+        },
+    };
+    check_table(&Table::build(&image));
+}
+
+/// A table is sorted, names rules that it has, and says the same once it is packed.
+fn check_table(table: &Table) {
+    assert!(table.rows.is_sorted_by(|a, b| a.offset < b.offset));
+    let named = |row: &tracer::unwind::table::Row| (row.rule as usize) < table.rules.len();
+    assert!(table.rows.iter().all(named));
+    let numbers: Vec<u32> = (0..table.rules.len() as u32).collect();
+    let Some(packed) = pack(table, &numbers) else {
+        return;
+    };
+    for row in table.rows.iter().take(1024) {
+        look_up(&packed, row.offset.into(), row.rule);
+    }
+}
+
+fn look_up(packed: &Packed, offset: u64, rule: u32) {
+    let inside = offset.checked_sub(packed.offset);
+    let pages = u64::from(packed.pages) << 12;
+    let found = tracer::unwind::known::find(packed, offset);
+    if inside.is_some_and(|inside| inside < pages) && packed.crowded == 0 {
+        assert_eq!(found, rule);
+    }
+}
+
+/// Names of addresses in a file that its owner made up.
+pub fn symbols(data: &[u8]) {
+    let Ok(mut file) = tempfile::tempfile() else {
+        return;
+    };
+    let (Ok(()), Ok(found)) = (file.write_all(data), file.metadata()) else {
+        return;
+    };
+    let module = Module {
+        // No process has this id: pid_max is at most 2^22.
+        pid: Pid(u32::MAX),
+        time: Nanos(0),
+        address: Address(0),
+        length: Bytes(1 << 32),
+        offset: 0,
+        path: format!("/proc/self/fd/{}", file.as_raw_fd()),
+        device: found.dev(),
+        inode: found.ino(),
+        build_id: String::new(),
+    };
+    // Across the file, and wherever it says.
+    let step = (data.len() as u64 / 32).max(1);
+    let words = data.chunks_exact(8).rev().take(64);
+    let told =
+        words.map(|word| u64::from_le_bytes(word.try_into().expect("8 bytes")) & 0xffff_ffff);
+    let frames = (0..32).map(|index| index * step).chain(told).map(Address);
+    let stack = Captured {
+        id: StackId(1),
+        pid: module.pid,
+        time: Nanos(1),
+        end: StackEnd::Complete,
+        frames: frames.collect(),
+    };
+    let stacks = [stack];
+    let modules = [module];
+    let symbols = Symbolizer::new().resolve(&stacks, &modules);
+    let table = SymbolTable::new(&stacks, &modules, symbols);
+    for frame in table.frames(StackId(1)) {
+        assert!(!frame.to_string().contains('\n'));
+    }
+}
+
+/// A table out of the cache, with a digest that is right.
+pub fn table_cache(data: &[u8]) {
+    let magic = cache::MAGIC;
+    let bytes = [&magic, Sha256::digest(data).as_slice(), data].concat();
+    if let Some(table) = cache::decode(&bytes) {
+        check_table(&table);
+    }
+}
+
+/// One stream of a recording: the first byte says which.
+pub fn recording(data: &[u8]) {
+    let Some((&which, data)) = data.split_first() else {
+        return;
+    };
+    let Ok(dir) = tempfile::tempdir() else {
+        return;
+    };
+    let meta = Meta::here("heap", vec!["true".to_owned()], None);
+    if Writer::create(dir.path(), &meta)
+        .and_then(|writer| writer.finish(&[]))
+        .is_err()
+    {
+        return;
+    }
+    let stream = Stream::ALL[usize::from(which) % Stream::ALL.len()];
+    if std::fs::write(dir.path().join(stream.file_name()), data).is_err() {
+        return;
+    }
+    let Ok(recording) = Recording::open(dir.path()) else {
+        return;
+    };
+    fn drain<T, E>(rows: Result<impl Iterator<Item = Result<T, E>>, E>) {
+        rows.into_iter().flatten().for_each(drop);
+    }
+    drain(recording.events());
+    drain(recording.stacks());
+    drain(recording.modules());
+    drain(recording.symbols());
+    let _ = recording.losses();
+}
+
+/// A sequence of events that no kernel would send: the ledger's own sums hold all the same.
+pub fn ledger(data: &[u8]) {
+    let mut ledger = Ledger::new();
+    for event in events::read(data) {
+        ledger.apply(&event);
+    }
+    let account = ledger.finish();
+    for snapshot in [&account.reserved_peak, &account.resident_peak] {
+        assert_eq!(snapshot.reserved, snapshot.heap + snapshot.mappings);
+        assert_eq!(
+            snapshot.resident,
+            snapshot.anon + snapshot.file + snapshot.shmem
+        );
+        let reserved: Bytes = snapshot.by_reserver.iter().map(|entry| entry.1).sum();
+        assert_eq!(reserved, snapshot.reserved);
+        let total = snapshot.resident + Bytes(snapshot.unexplained.min(0).unsigned_abs());
+        let resident: Bytes = snapshot
+            .resident_by_reserver
+            .iter()
+            .map(|entry| entry.1)
+            .sum();
+        assert_eq!(resident, total);
+    }
+}
+
+/// A list of functions that a runtime says it has compiled.
+pub fn perf_map(data: &[u8]) {
+    let map = PerfMap::parse(data.to_vec());
+    for address in (0..64).chain((0..64).map(|bit| 1 << bit)).chain([u64::MAX]) {
+        if let Some(name) = map.find(address) {
+            assert!(!name.contains('\n'));
+        }
+    }
+}
