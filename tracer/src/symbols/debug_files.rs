@@ -3,7 +3,8 @@
 use super::elf::{Elf, bytes_at, hexadecimal};
 use super::files::regular;
 use super::source::{PIECE, Source, number};
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// Where distributions put them.
 const ROOT: &str = "/usr/lib/debug";
@@ -12,7 +13,47 @@ const ROOT: &str = "/usr/lib/debug";
 /// build-id, else by its debug link (with the checksum that the link demands).
 /// See GDB's manual, "Separate Debug Files".
 pub(crate) fn find(elf: &Elf, path: &str) -> Option<Elf> {
-    find_below(Path::new(ROOT), elf, path)
+    find_below(Path::new(ROOT), elf, path).or_else(|| cached(&elf.build_id()?))
+}
+
+/// What debuginfod's clients (gdb, elfutils) have fetched before. Nothing is
+/// fetched here: a tracer should not tell a server what root runs.
+fn cached(id: &str) -> Option<Elf> {
+    let home = std::env::var_os("SUDO_USER").and_then(home_of);
+    let folders = cache_folders(|name| std::env::var_os(name), home);
+    folders.iter().find_map(|folder| in_cache(folder, id))
+}
+
+/// The folders that debuginfod_find_debuginfo(3) names, and the same of the user
+/// who called sudo.
+fn cache_folders(
+    variable: impl Fn(&str) -> Option<OsString>,
+    home: Option<PathBuf>,
+) -> Vec<PathBuf> {
+    const NAME: &str = "debuginfod_client";
+    let set = |name| {
+        variable(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let below = |home: PathBuf| home.join(".cache").join(NAME);
+    let folders = [
+        set("DEBUGINFOD_CACHE_PATH"),
+        set("XDG_CACHE_HOME").map(|cache| cache.join(NAME)),
+        set("HOME").map(below),
+        home.map(below),
+    ];
+    folders.into_iter().flatten().collect()
+}
+
+fn home_of(user: OsString) -> Option<PathBuf> {
+    let found = nix::unistd::User::from_name(user.to_str()?).ok()??;
+    Some(found.dir)
+}
+
+fn in_cache(folder: &Path, id: &str) -> Option<Elf> {
+    let found = open(&folder.join(id).join("debuginfo"))?;
+    (found.build_id().as_deref() == Some(id)).then_some(found)
 }
 
 /// Likewise, below another root.
@@ -54,6 +95,28 @@ fn by_link(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
         .find(|found| crc32(found.source()) == Some(checksum))
 }
 
+/// Bytes that a `.gnu_debugdata` may unpack to. That of libLLVM, at 100 MB, has
+/// some 20 MB.
+const MAX_MINI: u64 = 128 << 20;
+/// KiB that unpacking may use besides: xz's largest preset asks for 64 MiB.
+const MINI_MEMORY: u32 = 80 << 10;
+
+/// The symbols that a stripped file keeps packed in `.gnu_debugdata`, as Fedora
+/// has it: an ELF file by itself ("MiniDebugInfo" in GDB's manual).
+pub(crate) fn mini(elf: &Elf) -> Option<Elf> {
+    let packed = elf.data(elf.section(".gnu_debugdata")?)?;
+    Elf::parse(Source::Memory(unpack(&packed, MAX_MINI)?))
+}
+
+/// Unpacks xz; nothing where it is damaged, or has more than so many bytes.
+fn unpack(packed: &[u8], most: u64) -> Option<Vec<u8>> {
+    use std::io::Read as _;
+    let unpacker = lzma_rust2::XzReader::new_mem_limit(packed, false, MINI_MEMORY);
+    let mut bytes = Vec::new();
+    unpacker.take(most + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= most).then_some(bytes)
+}
+
 /// The file that DWZ moved what several debug files share to, as named by the
 /// `.gnu_debugaltlink` of one of them. The build-id in the link must match.
 pub(crate) fn supplementary(elf: &Elf, path: &str) -> Option<Elf> {
@@ -66,7 +129,7 @@ fn supplementary_below(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
     let id = hexadecimal(link.get(name.len() + 1..)?);
     // By its build-id first: the name is relative to the file that has the
     // link, wherever that was found.
-    by_build_id(root, &id).or_else(|| {
+    by_build_id(root, &id).or_else(|| cached(&id)).or_else(|| {
         let name = Path::new(std::str::from_utf8(name).ok()?).file_name()?;
         let places = [
             root.join(".dwz").join(name),
@@ -116,6 +179,67 @@ fn crc_table() -> [u32; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cache_is_asked_by_build_id_and_not_believed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let debug = fixtures.join("inlined.debug");
+        let id = open(&debug).and_then(|elf| elf.build_id()).expect("an id");
+        let put = |id: &str| {
+            std::fs::create_dir(dir.path().join(id)).expect("made");
+            std::fs::copy(&debug, dir.path().join(id).join("debuginfo")).expect("copied");
+        };
+        assert!(in_cache(dir.path(), &id).is_none(), "absent");
+        put(&id);
+        assert!(in_cache(dir.path(), &id).is_some());
+        let other = "0123456789abcdef0123456789abcdef01234567";
+        put(other);
+        assert!(in_cache(dir.path(), other).is_none(), "another file's");
+    }
+
+    #[test]
+    fn packed_symbols_are_unpacked_up_to_a_limit() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let elf = open(&fixtures.join("mini.elf")).expect("ELF");
+        let section = elf.section(".gnu_debugdata").expect("a section");
+        let packed = elf.data(section).expect("bytes");
+        let whole = unpack(&packed, MAX_MINI).expect("xz");
+        let size = whole.len() as u64;
+        assert_eq!(unpack(&packed, size).as_ref(), Some(&whole));
+        assert_eq!(unpack(&packed, size - 1), None, "too much");
+        assert_eq!(unpack(&packed[..packed.len() - 9], size), None, "cut");
+        let mut damaged = packed.clone();
+        damaged[packed.len() / 2] ^= 0x55;
+        assert_eq!(unpack(&damaged, size), None, "damaged");
+        assert_eq!(unpack(b"not xz", size), None);
+    }
+
+    #[test]
+    fn caches_are_where_debuginfods_clients_keep_them() {
+        let folders = |set: &[(&str, &str)], home: Option<&str>| {
+            let value = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
+            cache_folders(value, home.map(PathBuf::from))
+        };
+        assert_eq!(
+            folders(
+                &[
+                    ("DEBUGINFOD_CACHE_PATH", "/a"),
+                    ("XDG_CACHE_HOME", "/b"),
+                    ("HOME", "/c"),
+                ],
+                Some("/d")
+            ),
+            [
+                "/a",
+                "/b/debuginfod_client",
+                "/c/.cache/debuginfod_client",
+                "/d/.cache/debuginfod_client"
+            ]
+            .map(PathBuf::from)
+        );
+        assert!(folders(&[("HOME", "")], None).is_empty());
+    }
 
     #[test]
     fn the_checksum_is_zlibs() {

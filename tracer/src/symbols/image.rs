@@ -22,8 +22,10 @@ impl Debug {
         Self::of(elf, debug_files::find(elf, path), path)
     }
 
-    /// Likewise, given the separate file.
+    /// Likewise, given the separate file. Failing that, the file may have packed
+    /// symbols.
     pub(super) fn of(elf: &Elf, file: Option<Elf>, path: &str) -> Self {
+        let file = file.or_else(|| debug_files::mini(elf));
         let read = |elf: &Elf| Sections::read(elf, debug_files::supplementary(elf, path).as_ref());
         let sections = file.iter().chain([elf]).find_map(read);
         Self { file, sections }

@@ -91,6 +91,15 @@ fn a_stripped_file_gives_offsets() {
 }
 
 #[test]
+fn a_stripped_file_may_have_its_symbols_packed() {
+    let packed = frames_of(&elf("mini.elf"), None, &ADDRESSES);
+    assert_eq!(
+        packed,
+        frames_of(&elf("symbols-only.elf"), None, &ADDRESSES)
+    );
+}
+
+#[test]
 fn a_separate_file_is_found_by_build_id_or_checked_link() {
     let root = tempfile::tempdir().expect("a directory");
     let stripped = elf("stripped.elf");
