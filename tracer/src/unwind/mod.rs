@@ -7,7 +7,7 @@
 //! - [`pack`] lays them out as [`tracer_ebpf::tables`] says;
 //! - [`load`] gives them to the programs, and [`keeper`] follows the target;
 //! - [`cache`] keeps tables on disk for the next run;
-//! - [`known`] keeps them in memory, and [`walk`] walks by them what came before
+//! - [`known`] keeps them in memory, and [`mod@walk`] walks by them what came before
 //!   the programs had them;
 //! - [`coverage`] says what of a file they cover.
 
