@@ -14,6 +14,10 @@ Examples:
 Exit status: the command's own (128+N when signal N ended it), 126 or 127 when it could not be
 run, 125 when the tracer itself failed.
 
+Environment:
+  TRACER_CACHE   folder that keeps unwind tables for the next run [default: /var/cache/tracer];
+                 empty: they are made anew each time
+
 Words:
   reserved   address space asked for: live heap allocations plus direct mappings
   resident   physical memory, as the kernel counts it (RSS)
