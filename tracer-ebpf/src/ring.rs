@@ -4,9 +4,10 @@ use crate::atomic;
 use crate::kernel::config;
 use crate::state::Thread;
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_ringbuf_output};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_loop, bpf_ringbuf_output};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, RingBuf};
+use core::ffi::c_void;
 use tracer_ebpf::{Header, KINDS, Kind, LOSSES as CAUSES, Loss, RING_BYTES};
 
 /// Every event, in the order in which the programs sent them. The loader sets
@@ -100,10 +101,33 @@ pub(crate) fn output(record: *const u8, size: u64, flags: u64, kind: Kind) -> bo
     sent == 0
 }
 
-/// Whether half of the buffer waits to be read (it is woken at a quarter).
-#[inline(always)]
-pub(crate) fn is_half_full() -> bool {
-    EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) / 2 >= config!(wake_bytes)
+/// Looks at the buffer while [`has_room`] waits: some ten milliseconds in all.
+const LOOKS: u32 = 200_000;
+
+/// Whether less than half of the buffer waits to be read (its reader is woken at
+/// a quarter): the rest is for events. Holds the thread back for a while if not.
+#[inline(never)]
+pub(crate) fn has_room() -> bool {
+    let mut room = 0u64;
+    // SAFETY: the callback gets the context as it is given here, and only while
+    // this call lasts.
+    unsafe {
+        bpf_loop(
+            LOOKS,
+            look_for_room as *mut c_void,
+            (&raw mut room).cast(),
+            0,
+        );
+    }
+    room != 0
+}
+
+/// Looks once; 1 ends the wait.
+unsafe extern "C" fn look_for_room(_index: u32, room: *mut u64) -> i64 {
+    let room_now = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) / 2 < config!(wake_bytes);
+    // SAFETY: `has_room` gave this context.
+    unsafe { *room = u64::from(room_now) };
+    i64::from(room_now)
 }
 
 /// Flags for the next record: a wake-up if asked to look and much is pending.

@@ -187,18 +187,25 @@ fn capture_copy(thread: &mut Thread, walk: &mut Walk, tid: u32, regs: &Regs) -> 
     Captured { id, flags: 0 }
 }
 
+/// Bytes that are copied where nobody can tell how far the stack goes.
+const BLIND_COPY: u64 = MAX_COPY as u64 / 2;
+
 /// Sizes of copies are smaller than this, and the verifier sees it.
 const COPY_MASK: u64 = 2 * MAX_COPY as u64 - 1;
 
 /// Copies registers and stack into a record: the number of bytes, or 0 where the
-/// ring buffer has better uses for its room or no stack is there.
+/// ring buffer has better uses for its room.
 #[inline(always)]
 fn copy(record: &mut CopyRecord, walk: &Walk, regs: &Regs) -> u64 {
     let end = unwind::end_of_mapping(regs.sp);
     let first = regs.sp & !(COPY_PAGE as u64 - 1);
     let mut size = end.wrapping_sub(first);
-    if end == 0 || ring::is_half_full() {
+    if !ring::has_room() {
         return 0;
+    }
+    // The list of mappings was busy: what is not stack will be holes.
+    if end == 0 {
+        size = BLIND_COPY;
     }
     if size > MAX_COPY as u64 {
         size = MAX_COPY as u64;

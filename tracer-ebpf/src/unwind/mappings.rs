@@ -119,7 +119,7 @@ pub(super) mod kind {
     pub(in crate::unwind) const TABLE: u32 = 1;
     /// It is code that has none.
     pub(in crate::unwind) const NO_TABLE: u32 = 2;
-    /// It is code whose table is not loaded yet.
+    /// It is code whose table is not loaded yet, or nobody can tell now.
     pub(in crate::unwind) const PENDING: u32 = 3;
 }
 
@@ -240,7 +240,13 @@ pub(super) fn locate(walk: &mut Walk, address: u64) {
 #[inline(always)]
 fn ask_kernel(address: u64, mapping: &mut Mapping) {
     let mut seen = NOTHING_SEEN;
-    if !find(address, &mut seen) || seen.flags & VM_EXEC == 0 {
+    let found = find(address, &mut seen);
+    if found == -EBUSY {
+        // Another thread changes the list: what is there can be told later.
+        mapping.kind = kind::PENDING;
+        return;
+    }
+    if found != 0 || seen.flags & VM_EXEC == 0 {
         return;
     }
     mapping.start = seen.start;
@@ -285,7 +291,7 @@ fn ask_kernel(address: u64, mapping: &mut Mapping) {
 #[inline(never)]
 pub(crate) fn end_of_mapping(address: u64) -> u64 {
     let mut seen = NOTHING_SEEN;
-    if find(address, &mut seen) {
+    if find(address, &mut seen) == 0 {
         seen.end
     } else {
         0
@@ -300,9 +306,10 @@ struct Attempt {
     seen: *mut Seen,
 }
 
-/// Looks an address up in the kernel's list of mappings.
+/// Looks an address up in the kernel's list of mappings: 0, or a negative errno,
+/// of which [`EBUSY`] says that the list is being changed.
 #[inline(always)]
-fn find(address: u64, seen: &mut Seen) -> bool {
+fn find(address: u64, seen: &mut Seen) -> i64 {
     let mut context = Attempt {
         address,
         result: -EBUSY,
@@ -318,7 +325,7 @@ fn find(address: u64, seen: &mut Seen) -> bool {
             0,
         );
     }
-    context.result == 0
+    context.result
 }
 
 /// Tries once; 1 unless another thread is changing the list.

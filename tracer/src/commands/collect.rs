@@ -269,7 +269,7 @@ impl Work {
 /// costs the target room in the ring buffer.
 fn hurry() {
     // SAFETY: plain numbers; 0 is the calling thread. Without the right to it, nothing changes.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
 }
 
 /// The writer says a failure once, and counts from then on.

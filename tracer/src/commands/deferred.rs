@@ -1,6 +1,7 @@
 //! Stacks that the programs could not walk, because the table of a file on their way was not
 //! ready: walked here, by copies of them, once it is.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use tracer::events::{Captured, Module, StackEnd};
 use tracer::symbols::AddressSpaces;
@@ -13,12 +14,26 @@ const MAX_BYTES: usize = 256 << 20;
 /// How long they are left alone: a table takes some milliseconds to be made.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Bytes of a chunk of copies.
+const CHUNK: usize = 32 << 20;
+
 /// The stacks that wait.
 pub(crate) struct Deferred {
     known: Known,
-    waiting: Vec<(Captured, Box<StackCopy>)>,
-    bytes: usize,
+    waiting: Vec<Waiting>,
+    /// Their bytes, one after the other. In fresh blocks of their own they would cost a page fault
+    /// for every 4 KiB, and the ring buffer would fill faster than it is emptied.
+    chunks: Vec<Vec<u8>>,
     looked: Instant,
+}
+
+/// A stack that waits.
+struct Waiting {
+    stack: Captured,
+    /// All of the copy but its bytes.
+    copy: Box<StackCopy>,
+    chunk: usize,
+    bytes: Range<usize>,
 }
 
 impl Deferred {
@@ -27,15 +42,30 @@ impl Deferred {
         Self {
             known,
             waiting: Vec::new(),
-            bytes: 0,
+            chunks: Vec::new(),
             looked: Instant::now(),
         }
     }
 
     /// Takes a stack in.
-    pub(crate) fn push(&mut self, stack: Captured, copy: Box<StackCopy>) {
-        self.bytes += copy.bytes.len();
-        self.waiting.push((stack, copy));
+    pub(crate) fn push(&mut self, stack: Captured, mut copy: Box<StackCopy>) {
+        let bytes = std::mem::take(&mut copy.bytes);
+        let has_room = |chunk: &Vec<u8>| chunk.capacity() - chunk.len() >= bytes.len();
+        if !self.chunks.last().is_some_and(has_room) {
+            self.chunks.push(chunk());
+        }
+        let Some(chunk) = self.chunks.last_mut() else {
+            return;
+        };
+        let begin = chunk.len();
+        chunk.extend_from_slice(&bytes);
+        let bytes = begin..chunk.len();
+        self.waiting.push(Waiting {
+            stack,
+            copy,
+            chunk: self.chunks.len() - 1,
+            bytes,
+        });
     }
 
     /// Walks those whose tables are there by now; at the `end` all, cut where one is missing
@@ -45,17 +75,24 @@ impl Deferred {
             return Vec::new();
         }
         self.looked = Instant::now();
-        let cut = end || self.bytes > MAX_BYTES;
+        let cut = end || self.chunks.len() * CHUNK > MAX_BYTES;
         let spaces = AddressSpaces::new(modules);
         let mut done = Vec::new();
-        for (stack, copy) in std::mem::take(&mut self.waiting) {
-            let walked = self.walk(&stack, &copy, &spaces);
+        let mut bytes = Vec::new();
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            bytes.clear();
+            bytes.extend_from_slice(&self.chunks[waiting.chunk][waiting.bytes.clone()]);
+            waiting.copy.bytes = bytes;
+            let walked = self.walk(&waiting.stack, &waiting.copy, &spaces);
+            bytes = std::mem::take(&mut waiting.copy.bytes);
             if walked.end == StackEnd::NoTable && !cut {
-                self.waiting.push((stack, copy));
+                self.waiting.push(waiting);
             } else {
-                self.bytes -= copy.bytes.len();
                 done.push(walked);
             }
+        }
+        if self.waiting.is_empty() {
+            self.chunks.clear();
         }
         done
     }
@@ -85,4 +122,13 @@ impl Deferred {
         let offset = (address - module.address.0).wrapping_add(module.offset);
         self.known.find(file, offset)
     }
+}
+
+/// Room for copies, on huge pages where the machine has them.
+fn chunk() -> Vec<u8> {
+    let mut chunk: Vec<u8> = Vec::with_capacity(CHUNK);
+    // SAFETY: the range is the allocation that was just made, and the advice changes nothing but
+    // what backs it. A kernel that can't take it says so, which is no loss.
+    unsafe { libc::madvise(chunk.as_mut_ptr().cast(), CHUNK, libc::MADV_HUGEPAGE) };
+    chunk
 }
