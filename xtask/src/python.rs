@@ -27,7 +27,7 @@ pub(crate) fn ensure() -> Result<PathBuf> {
     })
 }
 
-/// The interpreter of `target/memray`, which has memray beside all that that of [`ensure()`] has. Only a
+/// The interpreter of `target/memray`, which has memray beside all that [`ensure()`] installs. Only a
 /// benchmark asks for it.
 pub(crate) fn ensure_memray() -> Result<PathBuf> {
     let (base, directory) = (ensure()?, target_directory()?.join("memray"));
