@@ -218,7 +218,10 @@ fn copy(record: &mut CopyRecord, walk: &Walk, regs: &Regs) -> u64 {
     record.copy.trampoline = walk.trampoline;
     copy_user_registers(&mut record.copy.registers);
     let pages = (size / COPY_PAGE as u64) as u32;
-    let mut copy = CopyPages { first, record };
+    let mut copy = CopyPages {
+        first,
+        record: core::ptr::from_mut(record).cast(),
+    };
     // SAFETY: the callback gets the context as it is given here, and only while
     // this call lasts.
     unsafe { bpf_loop(pages, copy_page as *mut c_void, (&raw mut copy).cast(), 0) };
@@ -229,13 +232,15 @@ fn copy(record: &mut CopyRecord, walk: &Walk, regs: &Regs) -> u64 {
 #[repr(C)]
 struct CopyPages {
     first: u64,
-    record: *mut CopyRecord,
+    /// A [`CopyRecord`]. LLVM lists types that are only pointed to in an order of
+    /// its own each time: with two of them, no two builds are the same.
+    record: *mut c_void,
 }
 
 /// Copies one page of the stack.
 unsafe extern "C" fn copy_page(index: u32, copy: *mut CopyPages) -> i64 {
     // SAFETY: `copy` gave this context; the record outlives it.
-    let (first, record) = unsafe { ((*copy).first, &mut *(*copy).record) };
+    let (first, record) = unsafe { ((*copy).first, &mut *(*copy).record.cast::<CopyRecord>()) };
     let at = index as usize & (MAX_COPY / COPY_PAGE - 1);
     let offset = at * COPY_PAGE;
     // SAFETY: the helper takes any source address and fails on a bad one; the
@@ -263,7 +268,10 @@ fn fill(record: &mut Record, thread: &Thread, walk: &mut Walk, tid: u32, id: u64
         end: walk.end(),
         copied: 0,
     };
-    let mut copy = Copy { walk, record };
+    let mut copy = Copy {
+        walk,
+        record: core::ptr::from_mut(record).cast(),
+    };
     // SAFETY: the callback gets the context as it is given here, and only while
     // this call lasts.
     unsafe { bpf_loop(count, copy_frame as *mut c_void, (&raw mut copy).cast(), 0) };
@@ -334,13 +342,14 @@ fn claim_copy() -> Option<*mut Scratch<CopyRecord>> {
 #[repr(C)]
 struct Copy {
     walk: *mut Walk,
-    record: *mut Record,
+    /// A [`Record`]; see [`CopyPages::record`].
+    record: *mut c_void,
 }
 
 /// Copies one frame's address into the record.
 unsafe extern "C" fn copy_frame(index: u32, copy: *mut Copy) -> i64 {
     // SAFETY: `send` gave this context; both pointers outlive it.
-    let (walk, record) = unsafe { (&mut *(*copy).walk, &mut *(*copy).record) };
+    let (walk, record) = unsafe { (&mut *(*copy).walk, &mut *(*copy).record.cast::<Record>()) };
     let at = index as usize & (MAX_FRAMES - 1);
     // SAFETY: the mask keeps the index in the array.
     unsafe { *record.frames.get_unchecked_mut(at) = walk.address(index) };
