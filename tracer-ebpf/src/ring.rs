@@ -105,15 +105,17 @@ pub(crate) fn output(record: *const u8, size: u64, flags: u64, kind: Kind) -> bo
 const LOOKS: u32 = 200_000;
 
 /// Whether less than half of the buffer waits to be read (its reader is woken at
-/// a quarter): the rest is for events. Holds the thread back for a while if not.
+/// a quarter): the rest is for events. If not, and if the thread `may_wait`, holds
+/// it back for a while.
 #[inline(never)]
-pub(crate) fn has_room() -> bool {
+pub(crate) fn has_room(may_wait: bool) -> bool {
+    let looks = if may_wait { LOOKS } else { 1 };
     let mut room = 0u64;
     // SAFETY: the callback gets the context as it is given here, and only while
     // this call lasts.
     unsafe {
         bpf_loop(
-            LOOKS,
+            looks,
             look_for_room as *mut c_void,
             (&raw mut room).cast(),
             0,

@@ -200,7 +200,9 @@ fn copy(record: &mut CopyRecord, walk: &Walk, regs: &Regs) -> u64 {
     let end = unwind::end_of_mapping(regs.sp);
     let first = regs.sp & !(COPY_PAGE as u64 - 1);
     let mut size = end.wrapping_sub(first);
-    if !ring::has_room() {
+    // Only in a uprobe no lock is held and the CPU can be given to the reader: a fault
+    // is told of under the lock of a page table.
+    if !ring::has_room(regs.at_entry) {
         return 0;
     }
     // The list of mappings was busy: what is not stack will be holes.
