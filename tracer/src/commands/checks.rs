@@ -2,8 +2,9 @@
 //!
 //! A check is due when a counter moved for which no event tells the pages (reclaim,
 //! khugepaged, `mlockall`), and when resident memory has grown by a quarter since the last
-//! one. Checks take at most a fiftieth of the time, and come at most every 20 ms.
+//! one. Checks take at most a fiftieth of a processor, and come at most every 20 ms.
 
+use nix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use tracer::events::{Body, Cause, Event, Member};
@@ -13,7 +14,8 @@ use tracer::units::{Nanos, Pid, StackId, Tid};
 /// Between the end of one check of a process and the next, at least.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// And that many times what the last one took.
+/// And that many times what the last one took of a processor. Time spent waiting for one does
+/// not count: where the machine is busy, checks are not to come late as well.
 const SHARE: u32 = 50;
 
 /// Growth that is always worth a check.
@@ -85,14 +87,14 @@ impl Checks {
 
     /// Reads the pages of a process. What it gives is to be written before.
     pub(crate) fn read(&mut self, pid: Pid) {
-        let began = Instant::now();
+        let began = worked();
         // A process that has just ended has no pages to check.
         let runs = pagemap::present(pid).ok();
-        let took = began.elapsed();
+        let took = worked().saturating_sub(began);
         if let Some(process) = self.processes.get_mut(&pid) {
             process.due = false;
             process.checked = process.resident();
-            process.not_before = began + took + PAUSE.max(took * SHARE);
+            process.not_before = Instant::now() + PAUSE.max(took * SHARE);
         }
         self.finding = runs.map(|runs| Finding {
             pid,
@@ -154,6 +156,11 @@ impl Process {
     fn has_grown(&self) -> bool {
         self.resident() > self.checked.saturating_add(self.checked / 4 + GROWTH)
     }
+}
+
+/// Processor time of this thread.
+fn worked() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Whether no event tells which pages came or went.

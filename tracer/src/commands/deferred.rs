@@ -14,6 +14,9 @@ const MAX_BYTES: usize = 256 << 20;
 /// How long they are left alone: a table takes some milliseconds to be made.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a stack waits for its tables: longer than any takes that will come.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Bytes of a chunk of copies.
 const CHUNK: usize = 32 << 20;
 
@@ -30,6 +33,7 @@ pub(crate) struct Deferred {
 /// A stack that waits.
 struct Waiting {
     stack: Captured,
+    since: Instant,
     /// All of the copy but its bytes.
     copy: Box<StackCopy>,
     chunk: usize,
@@ -62,14 +66,15 @@ impl Deferred {
         let bytes = begin..chunk.len();
         self.waiting.push(Waiting {
             stack,
+            since: Instant::now(),
             copy,
             chunk: self.chunks.len() - 1,
             bytes,
         });
     }
 
-    /// Walks those whose tables are there by now; at the `end` all, cut where one is missing
-    /// even then.
+    /// Walks those whose tables are there by now, and those that have waited long enough; at the
+    /// `end` all. They are cut where a table is missing even then.
     pub(crate) fn take(&mut self, modules: &[Module], end: bool) -> Vec<Captured> {
         if self.waiting.is_empty() || !end && self.looked.elapsed() < PAUSE {
             return Vec::new();
@@ -85,6 +90,7 @@ impl Deferred {
             waiting.copy.bytes = bytes;
             let walked = self.walk(&waiting.stack, &waiting.copy, &spaces);
             bytes = std::mem::take(&mut waiting.copy.bytes);
+            let cut = cut || waiting.since.elapsed() > PATIENCE;
             if walked.end == StackEnd::NoTable && !cut {
                 self.waiting.push(waiting);
             } else {
