@@ -23,8 +23,6 @@ pub struct Config {
     pub copy_all: u32,
     /// How stacks are taken, one of [`stacks`]; for comparing what they cost.
     pub stacks: u32,
-    /// Zero.
-    pub _pad: u32,
     /// `task_struct.thread_info.status`
     pub task_status: u32,
     /// `task_struct.mm`
@@ -57,6 +55,8 @@ pub struct Config {
     pub mm_total_vm: u32,
     /// `mm_struct.stack_vm`
     pub mm_stack_vm: u32,
+    /// `mm_struct.hugetlb_usage`, [`ABSENT`](crate::ABSENT) where the machine has no such pages
+    pub mm_hugetlb_usage: u32,
     /// `mm_struct.uprobes_state.xol_area`
     pub mm_xol_area: u32,
     /// `xol_area.vaddr`

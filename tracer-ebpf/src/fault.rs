@@ -6,16 +6,18 @@
 
 use crate::alloc::enclosing;
 use crate::kernel::{
-    UserRegs, completed_faults, config, current, in_compat_syscall, user_regs, user_word,
+    UserRegs, completed_faults, config, current, hugetlb_usage, in_compat_syscall, user_regs,
+    user_word,
 };
 use crate::ring;
 use crate::stack::{Regs, capture};
 use crate::state::{
     Fault, Process, SPACES, Thread, current_ids, current_thread, is_active, known_process, process,
 };
+use crate::unwind::page_of_hugetlb;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
-use tracer_ebpf::{Cause, Kind, Loss, Resident};
+use tracer_ebpf::{Cause, Kind, Loss, Member, Resident};
 
 /// A fault in user mode.
 #[raw_tracepoint(tracepoint = "page_fault_user")]
@@ -47,7 +49,15 @@ fn remember(ctx: &RawTracePointContext, cause: Cause) {
     fault.cause = cause as u16;
     fault.completed = completed_faults();
     fault.captured = 0;
+    if error_code & PRESENT == 0
+        && let Some(usage) = hugetlb_usage()
+    {
+        tell_of_hugetlb_fault(thread, address, usage);
+    }
 }
+
+/// x86 page-fault error code: the page was there.
+const PRESENT: u64 = 1;
 
 /// What `kmem:rss_stat` says (its `format` file; the same from Linux 5.6 on).
 #[derive(Clone, Copy)]
@@ -92,8 +102,7 @@ fn changed_own(change: Change) {
     let Some(thread) = current_thread(Kind::Resident as u32) else {
         return;
     };
-    let now = ring::now();
-    let (pid, tid) = current_ids();
+    let (pid, _) = current_ids();
     if in_old_image(pid) {
         return;
     }
@@ -107,6 +116,14 @@ fn changed_own(change: Change) {
         let _ = SPACES.insert(change.mm_id, thread.space, 0);
     }
     let grew = note(space, change);
+    tell(thread, change, grew);
+}
+
+/// Tells of a change together with what the current thread is doing.
+#[inline(always)]
+fn tell(thread: &mut Thread, change: Change, grew: bool) {
+    let now = ring::now();
+    let (_, tid) = current_ids();
     let regs = user_regs();
     let touch = touch(thread, &regs, grew, now);
     let event = Resident {
@@ -120,6 +137,40 @@ fn changed_own(change: Change) {
         syscall: syscall_number(&regs),
     };
     ring::send(thread, Kind::Resident, &event);
+}
+
+/// The current thread faults on a page of hugetlbfs. The kernel leaves those out of what
+/// `kmem:rss_stat` tells of, so this tells of one more in advance: where none comes, what is
+/// told next puts it right.
+#[inline(always)]
+fn tell_of_hugetlb_fault(thread: &mut Thread, address: u64, usage: u64) {
+    let page = page_of_hugetlb(address);
+    if page == 0 {
+        return;
+    }
+    let change = Change {
+        mm_id: 0,
+        member: Member::HugeTlb as u32,
+        size: usage + page,
+    };
+    if let Some(space) = process(thread.space) {
+        note(space, change);
+    }
+    tell(thread, change, true);
+}
+
+/// What the current process has of hugetlbfs, where that is not what was last told.
+#[inline(always)]
+pub(crate) fn untold_hugetlb(thread: &Thread) -> Option<u64> {
+    let usage = hugetlb_usage()?;
+    let known = known_process(thread.space)?
+        .sizes
+        .get_mut(Member::HugeTlb as usize)?;
+    if *known == usage {
+        return None;
+    }
+    *known = usage;
+    Some(usage)
 }
 
 /// Whether an exec has begun, and the memory is still that of the image before.

@@ -18,7 +18,6 @@ static CONFIG: Config = Config {
     prepare_exec: 0,
     copy_all: 0,
     stacks: 0,
-    _pad: 0,
     task_status: ABSENT,
     task_mm: ABSENT,
     task_pid: ABSENT,
@@ -35,6 +34,7 @@ static CONFIG: Config = Config {
     mm_hiwater_vm: ABSENT,
     mm_total_vm: ABSENT,
     mm_stack_vm: ABSENT,
+    mm_hugetlb_usage: ABSENT,
     mm_xol_area: ABSENT,
     xol_area_vaddr: ABSENT,
 };
@@ -188,6 +188,17 @@ pub(crate) fn mapped(mm: Kernel) -> (u64, u64) {
         counted(mm, config!(mm_total_vm)),
         counted(mm, config!(mm_stack_vm)),
     )
+}
+
+/// Huge pages of hugetlbfs in the current process's memory, in bytes. `None` where this is
+/// not followed.
+#[inline(always)]
+pub(crate) fn hugetlb_usage() -> Option<u64> {
+    let offset = config!(mm_hugetlb_usage);
+    if offset == ABSENT {
+        return None;
+    }
+    Some(counted(current().follow(config!(task_mm)), offset))
 }
 
 /// A count of pages, in bytes; 0 where there is none.

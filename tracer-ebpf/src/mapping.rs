@@ -5,6 +5,7 @@
 //! returned, [`Kind::Returned`] says how long it took, and takes back one that failed.
 
 use crate::alloc::enclosing;
+use crate::fault::untold_hugetlb;
 use crate::kernel::{in_compat_syscall, user_regs};
 use crate::ring;
 use crate::stack::{Regs, capture};
@@ -14,7 +15,9 @@ use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_ebpf::{Advise, Header, Kind, Loss, Map, Range, Remap, Returned};
+use tracer_ebpf::{
+    Advise, Cause, Header, Kind, Loss, Map, Member, Range, Remap, Resident, Returned,
+};
 
 /// mmap's `PROT_EXEC` (mman-common.h).
 const PROT_EXEC: u64 = 4;
@@ -265,6 +268,30 @@ fn returned(thread: &mut Thread, tid: u32, call: &Syscall, result: i64, now: u64
         errno,
     };
     ring::send(thread, Kind::Returned, &event);
+    if let Some(usage) = untold_hugetlb(thread) {
+        hugetlb(thread, tid, call, result, usage);
+    }
+}
+
+/// Tells that the call changed what the process has of hugetlbfs: it released, or populated.
+#[inline(always)]
+fn hugetlb(thread: &mut Thread, tid: u32, call: &Syscall, result: i64, usage: u64) {
+    let address = if call.number == number::MMAP {
+        result as u64
+    } else {
+        call.args[0]
+    };
+    let event = Resident {
+        header: header(Kind::Resident, thread, tid, call),
+        address,
+        size: usage,
+        took: 0,
+        member: Member::HugeTlb as u16,
+        cause: Cause::Syscall as u16,
+        error_code: 0,
+        syscall: call.number as u16,
+    };
+    ring::send(thread, Kind::Resident, &event);
 }
 
 #[inline(always)]

@@ -102,6 +102,9 @@ pub enum Member {
     Swap = 2,
     /// `MM_SHMEMPAGES`
     Shmem = 3,
+    /// None of these, but `mm_struct.hugetlb_usage`: huge pages of hugetlbfs, which the
+    /// kernel leaves out of resident memory.
+    HugeTlb = 4,
 }
 
 /// What the thread that changed a counter was doing.
@@ -226,7 +229,13 @@ impl Function {
 
 impl Member {
     /// Every one, by its number.
-    pub const ALL: [Self; 4] = [Self::File, Self::Anon, Self::Swap, Self::Shmem];
+    pub const ALL: [Self; 5] = [
+        Self::File,
+        Self::Anon,
+        Self::Swap,
+        Self::Shmem,
+        Self::HugeTlb,
+    ];
 
     /// The one of that number, if there is.
     #[must_use]

@@ -9,7 +9,7 @@ use crate::state::{
 };
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_ebpf::{Began, End, Fork, Header, KernelCounts, Kind, Loss, target};
+use tracer_ebpf::{Began, End, Fork, Header, KernelCounts, Kind, Loss, Member, target};
 
 /// A thread or a process was made, and has not run yet.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
@@ -141,7 +141,7 @@ fn begin_image(pid: u32, old: Kernel) {
     process.mm_id = 0;
     process.old_mm = old.0;
     process.image = ring::now();
-    process.sizes = [0; 4];
+    process.sizes = [0; Member::ALL.len()];
 }
 
 #[inline(always)]

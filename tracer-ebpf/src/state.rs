@@ -6,7 +6,7 @@ use crate::unwind;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::HashMap;
-use tracer_ebpf::{Kind, Loss, MAX_PROCESSES, MAX_THREADS, target};
+use tracer_ebpf::{Kind, Loss, MAX_PROCESSES, MAX_THREADS, Member, target};
 
 /// The processes to trace, by pid; see [`target`]. User space puts the first
 /// ones in, `process` their children; it is the first look-up of every program
@@ -40,7 +40,7 @@ pub(crate) struct Process {
     /// When its image began: addresses mean other modules in another image.
     pub(crate) image: u64,
     /// Bytes by `Member`, as the kernel last said.
-    pub(crate) sizes: [u64; 4],
+    pub(crate) sizes: [u64; Member::ALL.len()],
 }
 
 /// A call of the malloc family that is under way.
@@ -274,7 +274,7 @@ pub(crate) fn add_process(pid: u32, space: u32) {
         mm_id: 0,
         old_mm: 0,
         image: 0,
-        sizes: [0; 4],
+        sizes: [0; Member::ALL.len()],
     };
     let _ = PROCESSES.insert(pid, new, 0);
 }

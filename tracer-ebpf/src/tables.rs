@@ -207,6 +207,8 @@ pub struct KernelOffsets {
     pub inode_sb: u32,
     /// `super_block.s_dev`
     pub sb_device: u32,
+    /// `super_block.s_blocksize`
+    pub sb_block: u32,
     /// `mm_struct.context.vdso`
     pub mm_vdso: u32,
     /// `mm_struct.uprobes_state.xol_area`
@@ -234,6 +236,6 @@ const _: () = {
     assert!(size_of::<FileKey>() == 24);
     assert!(size_of::<FileTable>() == 16);
     assert!(size_of::<Sighting>() == 24);
-    assert!(size_of::<KernelOffsets>() == 80);
+    assert!(size_of::<KernelOffsets>() == 84);
     assert!(MAX_RULES <= 1 << RULE_BITS);
 };

@@ -28,6 +28,7 @@ static OFFSETS: KernelOffsets = KernelOffsets {
     inode_size: ABSENT,
     inode_sb: ABSENT,
     sb_device: ABSENT,
+    sb_block: ABSENT,
     mm_vdso: ABSENT,
     mm_xol: ABSENT,
     xol_address: ABSENT,
@@ -133,6 +134,7 @@ struct Seen {
     key: FileKey,
     file: u64,
     vdso: u64,
+    block: u64,
 }
 
 const NOTHING_SEEN: Seen = Seen {
@@ -148,6 +150,7 @@ const NOTHING_SEEN: Seen = Seen {
     },
     file: 0,
     vdso: 0,
+    block: 0,
 };
 
 /// Identity of an address space at a time: `image` tells processes and execs
@@ -298,6 +301,21 @@ pub(crate) fn end_of_mapping(address: u64) -> u64 {
     }
 }
 
+/// `VM_HUGETLB` (include/linux/mm.h).
+const VM_HUGETLB: u64 = 0x40_0000;
+
+/// Bytes of a page of hugetlbfs if an address lies in such a mapping, else 0: the block size of
+/// its file system (fs/hugetlbfs/inode.c, `hugetlbfs_fill_super`).
+#[inline(never)]
+pub(crate) fn page_of_hugetlb(address: u64) -> u64 {
+    let mut seen = NOTHING_SEEN;
+    if find(address, &mut seen) == 0 && seen.flags & VM_HUGETLB != 0 {
+        seen.block
+    } else {
+        0
+    }
+}
+
 /// What an attempt to look an address up gets and gives.
 #[repr(C)]
 struct Attempt {
@@ -361,7 +379,9 @@ unsafe extern "C" fn on_vma(_task: *mut task_struct, vma: u64, seen: *mut Seen) 
     let inode = member(seen.file, offset!(file_inode));
     seen.key.inode = member(inode, offset!(inode_number));
     seen.key.size = member(inode, offset!(inode_size));
-    seen.key.device = member(member(inode, offset!(inode_sb)), offset!(sb_device)) as u32;
+    let sb = member(inode, offset!(inode_sb));
+    seen.key.device = member(sb, offset!(sb_device)) as u32;
+    seen.block = member(sb, offset!(sb_block));
     0
 }
 

@@ -15,7 +15,7 @@ mod step;
 mod thread;
 mod words;
 
-pub(crate) use mappings::{end_of_mapping, note_executable_mapping};
+pub(crate) use mappings::{end_of_mapping, note_executable_mapping, page_of_hugetlb};
 pub(crate) use spine::mix;
 pub(crate) use thread::{Walk, forget_thread};
 

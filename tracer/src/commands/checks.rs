@@ -40,7 +40,7 @@ struct Finding {
 }
 
 struct Process {
-    counts: [u64; 4],
+    counts: [u64; Member::ALL.len()],
     /// Resident bytes at the last check.
     checked: u64,
     due: bool,
@@ -63,7 +63,8 @@ impl Checks {
                 let before = std::mem::replace(&mut process.counts[member as usize], size.0);
                 let grew = size.0 > before;
                 process.due |= process.has_grown()
-                    || is_unplaced(member, cause, grew, address.0 != 0, syscall);
+                    || member != Member::HugeTlb
+                        && is_unplaced(member, cause, grew, address.0 != 0, syscall);
                 self.any_due |= process.due;
             }
             Body::Exec { .. } | Body::Exit { .. } => {
@@ -141,7 +142,7 @@ fn own(pid: Pid, time: Nanos, body: Body) -> Event {
 impl Process {
     fn new() -> Self {
         Self {
-            counts: [0; 4],
+            counts: [0; Member::ALL.len()],
             checked: 0,
             due: false,
             not_before: Instant::now(),
@@ -149,7 +150,7 @@ impl Process {
     }
 
     fn resident(&self) -> u64 {
-        let [file, anon, _, shmem] = self.counts;
+        let [file, anon, _, shmem, _] = self.counts;
         file.saturating_add(anon).saturating_add(shmem)
     }
 

@@ -1,6 +1,6 @@
 //! What the ledger concludes: plain data, keyed by stack ids, with no symbols.
 
-pub use super::uses::Probe;
+pub use super::probe::Probe;
 use crate::events::KernelCounts;
 use crate::units::{Bytes, Nanos, Pid, StackId};
 
@@ -117,6 +117,17 @@ pub struct FaultTotals {
     pub kernel: u64,
     /// From the exception to the move of the counter, summed over threads.
     pub time: Nanos,
+}
+
+/// Huge pages of hugetlbfs, which are part of neither resident memory nor VmHWM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HugeTlbTotals {
+    /// The highest sum over all processes of what the kernel counted. A forked child's are
+    /// counted from its first own touch on.
+    pub peak: Bytes,
+    /// Bytes brought in over the run, by who mapped and who touched; `StackId(0)` where
+    /// unknown. The largest first.
+    pub brought: Vec<(StackId, StackId, Bytes)>,
 }
 
 /// Processor time of the command and of the children that it waited for.
@@ -248,6 +259,8 @@ pub struct Account {
     pub calls: Vec<(u16, CallTotals)>,
     /// Page faults.
     pub faults: FaultTotals,
+    /// Huge pages of hugetlbfs.
+    pub hugetlb: HugeTlbTotals,
     /// What the command used, where it was waited for.
     pub usage: Option<Usage>,
     /// Processes, in the order of their appearance.

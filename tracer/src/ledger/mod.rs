@@ -8,6 +8,8 @@
 //! faults       which pages a change of the kernel's counters made resident
 //! calls        where the kernel's time went
 //! space        the address space at its widest
+//! transition   which change of the image an event is
+//! hugetlb      huge pages of hugetlbfs, which the kernel counts apart
 //! check        what /proc/PID/pagemap says against them
 //! history      how the state at a past peak is kept
 //! peak         the two maxima and their snapshots
@@ -35,9 +37,11 @@ mod faults;
 mod hash;
 mod heap;
 mod history;
+mod hugetlb;
 mod image;
 mod mappings;
 mod peak;
+mod probe;
 mod process;
 mod reconcile;
 mod residency;
@@ -45,7 +49,7 @@ mod space;
 mod stacks;
 mod timeline;
 mod totals;
-mod uses;
+mod transition;
 
 #[cfg(test)]
 mod tests;
@@ -56,16 +60,16 @@ use crate::events::{Body, Event, KernelCounts};
 use crate::units::{Bytes, Nanos, Pid};
 use account::{Account, Oddities, Usage};
 use calls::Calls;
-use faults::Change;
 use hash::Map;
 use history::{Moment, Now, Which};
+use hugetlb::HugeTlb;
 use image::{Actor, Effect, Image};
-use mappings::page_range;
 use peak::{Graveyard, Peak};
 use process::{Memory, Process};
 use stacks::{StackIndex, Stacks};
 use timeline::Timeline;
 use totals::Sums;
+use transition::transition;
 
 /// Replays events, in the order of the recording. Each costs constant time, whatever
 /// lengths it names, but for pages that were resident and leave.
@@ -77,7 +81,6 @@ pub struct Ledger {
     recent: Option<(Pid, usize)>,
     graveyard: Graveyard,
     stacks: Stacks,
-    uses: uses::Uses,
     moment: Moment,
     began: Nanos,
     ended: Nanos,
@@ -88,6 +91,7 @@ pub struct Ledger {
     alloc_bytes: Bytes,
     frees: u64,
     calls: Calls,
+    hugetlb: HugeTlb,
     usage: Option<Usage>,
     oddities: Oddities,
     /// Processes that have not ended.
@@ -110,7 +114,6 @@ impl Ledger {
             recent: None,
             graveyard: Graveyard::default(),
             stacks: Stacks::new(),
-            uses: uses::Uses::default(),
             moment: Moment(0),
             began: Nanos(0),
             ended: Nanos(0),
@@ -121,6 +124,7 @@ impl Ledger {
             alloc_bytes: Bytes::ZERO,
             frees: 0,
             calls: Calls::default(),
+            hugetlb: HugeTlb::default(),
             usage: None,
             oddities: Oddities::default(),
             alive: 0,
@@ -134,7 +138,6 @@ impl Ledger {
             self.ended = event.time;
         }
         self.moment.0 += 1;
-        self.uses.add(event);
         self.timeline.before(event.time, self.ended, &self.sums);
         // Events of different CPUs may be a little out of order.
         self.ended = self.ended.max(event.time);
@@ -142,6 +145,7 @@ impl Ledger {
             self.usage = Some(Usage { user, system });
             return;
         }
+        let stack = self.stacks.named(event.stack, &event.body);
         let process = self.process(event.pid);
         match event.body {
             Body::Fork {
@@ -150,7 +154,7 @@ impl Ledger {
             } => self.fork(process, event.pid, child, shares_memory),
             Body::Exec { counts } => self.exec(process, counts),
             Body::Exit { status, counts } => self.exit(process, status, counts),
-            _ => self.within(process, event),
+            _ => self.within(process, event, stack),
         }
         self.raise(event.time);
     }
@@ -178,18 +182,20 @@ impl Ledger {
         let [reserved_peak, resident_peak] = snapshots;
         let now = timeline::point(self.ended, &self.sums);
         let (calls, faults) = self.calls.finish();
+        let hugetlb = self.hugetlb.finish(&self.stacks);
         Account {
             began: self.began,
             ended: self.ended,
             reserved_peak,
             resident_peak,
-            stacks: self.stacks.into_totals(),
-            stack_uses: self.uses.into_sorted(),
+            stacks: self.stacks.all_totals(),
+            stack_uses: self.stacks.all_uses(),
             allocs: self.allocs,
             alloc_bytes: self.alloc_bytes,
             frees: self.frees,
             calls,
             faults,
+            hugetlb,
             usage: self.usage,
             processes: self
                 .processes
@@ -259,14 +265,9 @@ impl Ledger {
     }
 
     /// An event that changes an image.
-    fn within(&mut self, process: usize, event: &Event) {
+    fn within(&mut self, process: usize, event: &Event, stack: StackIndex) {
         let owner = self.owner(process);
         let now = self.now();
-        let stack = match event.body {
-            // Nothing is filed under the stack of a free: spare the search.
-            Body::Free { .. } => StackIndex(0),
-            _ => self.stacks.index(event.stack),
-        };
         self.calls.count(&event.body, self.stacks.totals(stack));
         let who = Actor {
             thread: event.tid,
@@ -283,6 +284,7 @@ impl Ledger {
             self.oddities.misplaced += u64::from(!late);
             return;
         };
+        self.hugetlb.add(image, stack, &event.body);
         let before = image.sums();
         let effect = transition(image, &now, who, &event.body, &mut self.oddities);
         image.widen();
@@ -370,6 +372,7 @@ impl Ledger {
     }
 
     fn raise(&mut self, at: Nanos) {
+        self.hugetlb.raise(self.sums.hugetlb);
         let peak = Peak {
             moment: self.moment,
             at,
@@ -382,137 +385,5 @@ impl Ledger {
         if self.sums.resident() > resident.sums.resident() {
             *resident = peak;
         }
-    }
-}
-
-/// One event as a transition of the image that it happened in.
-fn transition(image: &mut Image, now: &Now, who: Actor, body: &Body, odd: &mut Oddities) -> Effect {
-    let none = Effect::default();
-    match *body {
-        Body::Alloc { address, size, .. } => image.alloc(now, who, address.0, size.0, odd),
-        Body::Free { address } => image.free(now, address.0, odd),
-        Body::ReallocEnter { address, .. } => {
-            // A resize without an end: its exit was lost, or never came.
-            odd.misplaced += u64::from(image.heap.end_resize(now, who.thread).is_some());
-            odd.unknown_frees += u64::from(!image.heap.begin_resize(who.thread, address.0));
-            none
-        }
-        Body::ReallocExit { address, size, .. } => image.resized(now, who, address.0, size.0, odd),
-        Body::Map {
-            address,
-            length,
-            prot,
-            flags,
-            fd,
-            ..
-        } => {
-            let Some(range) = page_range(address.0, length.0) else {
-                odd.misplaced += 1;
-                return none;
-            };
-            let purpose = classify::purpose(image, &range, prot, flags, fd, who.in_allocator);
-            image.map(now, who, range, length.0, purpose)
-        }
-        Body::Unmap { address, length } => match page_range(address.0, length.0) {
-            Some(range) => image.unmap(now, who, &range),
-            None => {
-                image.no_effect(who);
-                none
-            }
-        },
-        Body::RemapEnter {
-            address,
-            length,
-            flags,
-            ..
-        } => {
-            let dont_unmap = classify::dont_unmap(flags);
-            image.begin_move(now, who, address.0, length.0, dont_unmap, odd);
-            none
-        }
-        Body::RemapExit { address, length } => image.end_move(now, who, address.0, length.0, odd),
-        Body::Break { address } => image.set_break(now, who, address.0, odd),
-        Body::Advise {
-            address,
-            length,
-            advice,
-        } => {
-            advise(image, now, who, page_range(address.0, length.0), advice);
-            none
-        }
-        Body::ShmAttach {
-            address, length, ..
-        } => image.attach(now, who, address.0, length.0),
-        Body::ShmDetach { address } => image.detach(now, who, address.0),
-        Body::Returned { syscall, errno, .. } => {
-            image.returned(now, who, syscall, errno, odd);
-            none
-        }
-        Body::Resident {
-            member,
-            size,
-            cause,
-            address,
-            error_code,
-            syscall,
-            ..
-        } => {
-            let (size, address) = (size.0, address.0);
-            let change = Change {
-                member,
-                size,
-                cause,
-                address,
-                error_code,
-                syscall,
-            };
-            Effect {
-                touched: image.resident(now, who, change),
-                ..none
-            }
-        }
-        Body::Began { mapped, stack } => {
-            image.widest.begin(mapped, stack);
-            none
-        }
-        Body::CheckBegin => {
-            image.begin_check(now);
-            none
-        }
-        Body::Present {
-            address,
-            length,
-            member,
-        } => {
-            image.checks.present(address.0, length.0, member);
-            none
-        }
-        Body::CheckEnd => {
-            image.end_check(now);
-            none
-        }
-        // Of processes, not of an image.
-        Body::Fork { .. } | Body::Exec { .. } | Body::Exit { .. } | Body::Usage { .. } => none,
-    }
-}
-
-fn advise(
-    image: &mut Image,
-    now: &Now,
-    who: Actor,
-    range: Option<std::ops::Range<u64>>,
-    advice: u32,
-) {
-    let Some(range) = range else {
-        image.no_effect(who);
-        return;
-    };
-    match classify::advice(advice) {
-        classify::Advice::Discards => image.discard(now, who, &range),
-        classify::Advice::Populates => {
-            image.no_effect(who);
-            image.expect_filling(who.thread, &range);
-        }
-        classify::Advice::Neither => image.no_effect(who),
     }
 }

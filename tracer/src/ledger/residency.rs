@@ -28,13 +28,13 @@ impl Backing {
     /// Every one.
     pub(super) const ALL: [Self; 3] = [Self::Anon, Self::File, Self::Shmem];
 
-    /// What a counter counts; swap is not resident.
+    /// What a counter counts; neither swap nor huge pages of hugetlbfs are resident.
     pub(super) fn of(member: Member) -> Option<Self> {
         match member {
             Member::Anon => Some(Self::Anon),
             Member::File => Some(Self::File),
             Member::Shmem => Some(Self::Shmem),
-            Member::Swap => None,
+            Member::Swap | Member::HugeTlb => None,
         }
     }
 

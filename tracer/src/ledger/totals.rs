@@ -20,6 +20,8 @@ pub(super) struct Sums {
     pub(super) file: u64,
     /// See `anon`.
     pub(super) shmem: u64,
+    /// See `anon`; not part of resident memory.
+    pub(super) hugetlb: u64,
 }
 
 impl Sums {
@@ -45,6 +47,7 @@ impl Sums {
         step(&mut self.anon, before.anon, after.anon);
         step(&mut self.file, before.file, after.file);
         step(&mut self.shmem, before.shmem, after.shmem);
+        step(&mut self.hugetlb, before.hugetlb, after.hugetlb);
     }
 }
 

@@ -159,7 +159,6 @@ impl Kernel {
             page_size: page_size(),
             copy_all: 0,
             stacks: 0,
-            _pad: 0,
             prepare_exec: u32::from(self.has_tracepoint("sched/sched_prepare_exec")),
             // Only x86 has it, for 32-bit calls.
             task_status: task("thread_info.status").unwrap_or(ABSENT),
@@ -178,6 +177,10 @@ impl Kernel {
             mm_hiwater_vm: mm("hiwater_vm")?,
             mm_total_vm: mm("total_vm")?,
             mm_stack_vm: mm("stack_vm")?,
+            mm_hugetlb_usage: match super::hugetlb::is_possible() {
+                true => mm("hugetlb_usage").unwrap_or(ABSENT),
+                false => ABSENT,
+            },
             // Only for kernels with uprobes.
             mm_xol_area: mm("uprobes_state.xol_area").unwrap_or(ABSENT),
             xol_area_vaddr: offset("xol_area", "vaddr").unwrap_or(ABSENT),

@@ -1,32 +1,31 @@
-//! Loads the BPF programs: aya for maps and tracepoints; for uprobes, which
-//! need an attach type that aya 0.14 can't give them, bpf(2) directly.
+//! Loads the BPF programs: aya for maps and tracepoints, [`uprobes`](super::uprobes)
+//! for the rest.
 //!
 //! Nothing is pinned: programs, maps and links are held by descriptors of this
 //! process, and vanish with it, however it dies.
 
 use super::attach::{Mechanism, Programs};
-use super::bpf::{self, ProgramToLoad};
+use super::bpf;
 use super::kernel::{Kernel, KernelError, page_size};
 use super::losses::Losses;
 use super::ring::Ring;
 use super::table::Program as UprobeProgram;
+use super::uprobes::Uprobes;
 use crate::units::{Bytes, Pid};
 use crate::unwind::load::Tables;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
-use aya_obj::Object;
-use aya_obj::generated::bpf_prog_type;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tracer_ebpf::tables::KernelOffsets;
 use tracer_ebpf::{Config, target};
 
 pub use tracer_ebpf::stacks;
 
 /// The compiled programs, as `cargo xtask ebpf` left them.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.bpf.o");
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.bpf.o");
 
 /// Raw tracepoints that every kernel has, with the programs of the same name.
 const TRACEPOINTS: [&str; 7] = [
@@ -301,11 +300,11 @@ impl Loaded {
     }
 }
 
-fn object_error(error: impl std::error::Error + Send + Sync + 'static) -> LoadError {
+pub(super) fn object_error(error: impl std::error::Error + Send + Sync + 'static) -> LoadError {
     LoadError::Object(error.into())
 }
 
-fn missing(name: &str) -> LoadError {
+pub(super) fn missing(name: &str) -> LoadError {
     LoadError::Object(format!("it has no {name}, or it was taken already").into())
 }
 
@@ -373,101 +372,6 @@ fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, LoadErro
     Ok(fd.as_fd())
 }
 
-/// The uprobe programs, on the maps that aya made.
-struct Uprobes {
-    object: Object,
-    types: OwnedFd,
-    attach_type: u32,
-}
-
-impl Uprobes {
-    fn new(ebpf: &Ebpf, attach_type: u32) -> Result<Self, LoadError> {
-        let mut object = Object::parse(OBJECT).map_err(object_error)?;
-        let definitions = std::mem::take(&mut object.maps);
-        let maps = definitions.iter().filter_map(|(name, definition)| {
-            let fd = map_fd(ebpf.map(name)?)?;
-            Some((name.as_str(), fd.as_raw_fd(), definition))
-        });
-        let sections: HashSet<usize> = object
-            .functions
-            .keys()
-            .map(|&(section, _)| section)
-            .collect();
-        object
-            .relocate_maps(maps, &sections)
-            .map_err(object_error)?;
-        object.relocate_calls(&sections).map_err(object_error)?;
-        let types = load_types(&mut object)?;
-        Ok(Self {
-            object,
-            types,
-            attach_type,
-        })
-    }
-
-    fn load(&self) -> Result<BTreeMap<UprobeProgram, OwnedFd>, LoadError> {
-        UprobeProgram::ALL
-            .into_iter()
-            .map(|program| {
-                let types = self.types.as_fd();
-                let loaded = load_uprobe(&self.object, types, program.name(), self.attach_type)?;
-                Ok((program, loaded))
-            })
-            .collect()
-    }
-}
-
-/// Loads the object's own types, as far as this kernel understands them.
-fn load_types(object: &mut Object) -> Result<OwnedFd, LoadError> {
-    let none = || LoadError::Object("it or this kernel has no BTF".into());
-    let features = aya::features().btf().ok_or_else(none)?;
-    let btf = object
-        .fixup_and_sanitize_btf(features)
-        .map_err(object_error)?;
-    let bytes = btf.ok_or_else(none)?.to_bytes();
-    bpf::load_types(&bytes).map_err(object_error)
-}
-
-fn load_uprobe(
-    object: &Object,
-    types: BorrowedFd<'_>,
-    name: &'static str,
-    attach_type: u32,
-) -> Result<OwnedFd, LoadError> {
-    let program = object.programs.get(name).ok_or_else(|| missing(name))?;
-    let function = object.functions.get(&program.function_key());
-    let function = function.ok_or_else(|| missing(name))?;
-    bpf::load(&ProgramToLoad {
-        name,
-        kind: bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32,
-        attach_type,
-        license: &object.license,
-        code: &function.instructions,
-        types,
-        functions: &function.func_info.func_info,
-    })
-    .map_err(|refused| LoadError::Refused {
-        name,
-        error: refused.error,
-        log: refused.log,
-    })
-}
-
-/// The descriptor of a map of one of the kinds that the object has.
-fn map_fd(map: &aya::maps::Map) -> Option<BorrowedFd<'_>> {
-    use aya::maps::Map;
-    match map {
-        Map::Array(data)
-        | Map::ArrayOfMaps(data)
-        | Map::HashMap(data)
-        | Map::LruHashMap(data)
-        | Map::PerCpuArray(data)
-        | Map::StackTraceMap(data)
-        | Map::RingBuf(data) => Some(data.fd().as_fd()),
-        _ => None,
-    }
-}
-
 /// The size that the kernel takes: a power of two of pages.
 fn ring_bytes(wanted: Bytes) -> u32 {
     const MAX: u64 = 1 << 30;
@@ -517,7 +421,7 @@ mod tests {
 
     #[test]
     fn the_object_has_every_program_and_map() {
-        let object = Object::parse(OBJECT).unwrap();
+        let object = aya_obj::Object::parse(OBJECT).unwrap();
         let uprobes = UprobeProgram::ALL.map(UprobeProgram::name);
         for name in tracepoints(true).chain(uprobes).chain(["rss_stat"]) {
             assert!(object.programs.contains_key(name), "{name}");

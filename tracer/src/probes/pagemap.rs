@@ -8,6 +8,7 @@
 use crate::events::Member;
 use crate::units::{Address, Bytes, Pid};
 use procfs::process::{MMapPath, MemoryMap, Process};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -27,6 +28,9 @@ pub struct Run {
 /// Without the ioctl a page costs eight bytes, present or not: more than this is not read.
 const MAX_PLAIN: u64 = 64 << 30;
 
+/// What `statfs(2)` says of hugetlbfs (linux/magic.h).
+const HUGETLBFS: libc::c_long = 0x9584_58f6;
+
 /// Present pages of all mappings, in order.
 ///
 /// # Errors
@@ -38,7 +42,9 @@ pub fn present(pid: Pid) -> io::Result<Vec<Run>> {
     if maps.0.is_empty() {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
-    let maps: Vec<_> = maps.into_iter().filter(is_counted).collect();
+    let mut huge = HashMap::new();
+    let counted = |map: &MemoryMap| is_counted(map) && !is_of_hugetlbfs(pid, map, &mut huge);
+    let maps: Vec<_> = maps.into_iter().filter(counted).collect();
     match scanned(&file, &maps) {
         Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => plain(&file, &maps),
         result => result,
@@ -56,6 +62,21 @@ fn is_counted(map: &MemoryMap) -> bool {
         MMapPath::Vsys(_) => true,
         // Names given by prctl: `[anon:…]`; others are the kernel's.
         MMapPath::Other(name) => name.starts_with("anon"),
+        _ => false,
+    }
+}
+
+/// Whether a mapping is of hugetlbfs, `MAP_HUGETLB` and such memfds included. All mappings of
+/// a device are, or none.
+fn is_of_hugetlbfs(pid: Pid, map: &MemoryMap, known: &mut HashMap<(i32, i32), bool>) -> bool {
+    let ask = || {
+        let (start, end) = map.address;
+        let link = format!("/proc/{}/map_files/{start:x}-{end:x}", pid.0);
+        nix::sys::statfs::statfs(link.as_str())
+            .is_ok_and(|found| found.filesystem_type().0 == HUGETLBFS)
+    };
+    match map.pathname {
+        MMapPath::Path(_) => *known.entry(map.dev).or_insert_with(ask),
         _ => false,
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn offsets(btf: &Btf) -> Result<KernelOffsets, (&'static str, &'stati
         inode_size: need("inode", "i_size")?,
         inode_sb: need("inode", "i_sb")?,
         sb_device: need("super_block", "s_dev")?,
+        sb_block: need("super_block", "s_blocksize")?,
         mm_vdso: may("mm_struct", "context.vdso"),
         mm_xol: may("mm_struct", "uprobes_state.xol_area"),
         xol_address: may("xol_area", "vaddr"),

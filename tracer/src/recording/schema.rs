@@ -274,11 +274,12 @@ pub(super) const FUNCTIONS: [(&str, Function); 10] = [
 ];
 
 /// Counters of resident memory, in the order of their numbers from 0 on.
-pub(super) const MEMBERS: [(&str, Member); 4] = [
+pub(super) const MEMBERS: [(&str, Member); 5] = [
     ("file", Member::File),
     ("anon", Member::Anon),
     ("swap", Member::Swap),
     ("shmem", Member::Shmem),
+    ("hugetlb", Member::HugeTlb),
 ];
 
 /// Causes of a change of them, from 1 on.

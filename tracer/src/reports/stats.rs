@@ -61,6 +61,7 @@ struct Document<'a> {
     leaked: Leaked,
     top_touchers: Vec<TopToucher>,
     kernel_time: KernelTime,
+    hugetlb: HugeTlb,
     stacks: Stacks,
     oddities: Oddities,
     processes: Vec<Process<'a>>,
@@ -127,6 +128,19 @@ struct Resident {
     slack_bytes: u64,
     unexplained_bytes: i64,
     at_reserved_peak_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct HugeTlb {
+    peak_bytes: u64,
+    brought: Vec<Brought>,
+}
+
+#[derive(Serialize)]
+struct Brought {
+    reserver: String,
+    toucher: String,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -215,6 +229,7 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
         },
         top_touchers: top_touchers(&locations),
         kernel_time: kernel_time(input, &locations),
+        hugetlb: hugetlb(input),
         stacks: stacks(input),
         oddities: Oddities {
             unknown_frees: account.oddities.unknown_frees,
@@ -326,6 +341,27 @@ fn stacks(input: &Input<'_>) -> Stacks {
         incomplete: ends.incomplete,
         by_probe: ends.by_probe,
         cut_in: ends.by_module.into_iter().map(cut_in).collect(),
+    }
+}
+
+fn hugetlb(input: &Input<'_>) -> HugeTlb {
+    let totals = &input.account.hugetlb;
+    let name = |stack| input.symbols.location(stack).to_string();
+    let mut by_name: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for &(reserver, toucher, bytes) in &totals.brought {
+        *by_name.entry((name(reserver), name(toucher))).or_default() += bytes.0;
+    }
+    let brought = |((reserver, toucher), bytes)| Brought {
+        reserver,
+        toucher,
+        bytes,
+    };
+    let mut brought: Vec<_> = by_name.into_iter().map(brought).collect();
+    brought.sort_by_key(|entry| Reverse(entry.bytes));
+    brought.truncate(TOP);
+    HugeTlb {
+        peak_bytes: totals.peak.0,
+        brought,
     }
 }
 

@@ -97,7 +97,8 @@ fn push_line(out: &mut String, (label, text): &Line, colour: &str, style: Style)
     const LABEL: usize = 13;
     let mut column = 0;
     out.push_str(&style.paint(colour, &left(label, LABEL)));
-    for word in text.split(' ') {
+    for word in words(text) {
+        let word = word.as_str();
         if column > 0 && LABEL + column + 1 + width(word) > style.columns {
             out.push('\n');
             out.push_str(&" ".repeat(LABEL));
@@ -110,6 +111,28 @@ fn push_line(out: &mut String, (label, text): &Line, colour: &str, style: Style)
         column += width(word);
     }
     out.push('\n');
+}
+
+/// What is not broken at the end of a line: a word, or a number with its unit.
+fn words(text: &str) -> Vec<String> {
+    let is_unit = |word: &str| {
+        let word = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+        matches!(
+            word,
+            "B" | "KiB" | "MiB" | "GiB" | "TiB" | "PiB" | "EiB" | "s"
+        )
+    };
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match words.last_mut() {
+            Some(number) if is_unit(word) && number.ends_with(|c: char| c.is_ascii_digit()) => {
+                number.push(' ');
+                number.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 /// `out/ureter: top.md, stats.json, reserved.svg`

@@ -106,7 +106,8 @@ pub(super) fn seconds(nanos: u64) -> String {
         s if s >= 99.95 => format!("{s:.0} s"),
         s if s >= 9.995 => format!("{s:.1} s"),
         s if s >= 0.9995 => format!("{s:.2} s"),
-        s => format!("{:.3} s", s),
+        0.0 => "0 s".to_owned(),
+        s => format!("{s:.3} s"),
     }
 }
 
@@ -158,6 +159,6 @@ mod tests {
             ["0 %", "–", "33 %", "0.97 %", "4.5 %", "<0.01 %", "150 %"]
         );
         let times = [0, 1_234_567, 999_600_000, 18_770_000_000, 347_340_000_000].map(seconds);
-        assert_eq!(times, ["0.000 s", "0.001 s", "1.00 s", "18.8 s", "347 s"]);
+        assert_eq!(times, ["0 s", "0.001 s", "1.00 s", "18.8 s", "347 s"]);
     }
 }

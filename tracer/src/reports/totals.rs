@@ -58,6 +58,13 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
     if let Some(text) = kernel_time::which_calls(account) {
         lines.push(("calls", text));
     }
+    if account.hugetlb.peak > Bytes::ZERO {
+        let text = format!(
+            "{} of hugetlbfs at most, which neither resident memory nor VmHWM counts",
+            account.hugetlb.peak
+        );
+        lines.push(("huge pages", text));
+    }
     if account.processes.len() > 1 {
         let most = account.processes.iter().max_by_key(|p| p.resident_peak);
         let pid = most.map_or(0, |p| p.pid.0);

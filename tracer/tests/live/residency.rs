@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Cases of truth.c; the flag says whether the sites are calls of malloc, which `--trace pages`
 /// sees only through the mappings behind them.
-const CASES: [(&str, bool); 27] = [
+const CASES: [(&str, bool); 29] = [
     ("first_write", false),
     ("zero_reads", false),
     ("kernel_read", false),
@@ -34,6 +34,8 @@ const CASES: [(&str, bool); 27] = [
     ("large_blocks", true),
     ("threads", false),
     ("paged_out", false),
+    ("collapsed", false),
+    ("remapped_over", false),
 ];
 
 /// A number may be off by the larger of 1 % and this.
@@ -140,6 +142,124 @@ fn three_runs(mode: &str) {
         .chain((0..3).flat_map(|_| differences(&["exec", "first_write"], false, mode)))
         .collect();
     assert!(wrongs.is_empty(), "\n{}", wrongs.join("\n"));
+}
+
+/// A setting of the machine; as before when it is dropped.
+struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    fn new(path: &'static str, value: u64) -> Self {
+        let before = std::fs::read_to_string(path).unwrap();
+        std::fs::write(path, value.to_string()).unwrap();
+        Self { path, before }
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.path, &self.before);
+    }
+}
+
+/// Some room to swap to, until it is dropped.
+struct Swap(std::path::PathBuf);
+
+impl Swap {
+    fn of_mib(size: usize) -> Self {
+        let path = build_dir().join("swap");
+        // Written out: a file with holes is refused.
+        std::fs::write(&path, vec![0; size << 20]).unwrap();
+        let set = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, set).unwrap();
+        let swap = Self(path);
+        for tool in ["mkswap", "swapon"] {
+            let ran = std::process::Command::new(tool).arg(&swap.0).output();
+            let ran = ran.unwrap();
+            assert!(ran.status.success(), "{tool}: {ran:?}");
+        }
+        swap
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("swapoff").arg(&self.0).status();
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Three runs of a case in both modes.
+fn in_both_modes(case: &str) {
+    std::env::set_current_dir(build_dir()).unwrap();
+    let runs = ["heap", "pages"].into_iter().flat_map(|mode| [mode; 3]);
+    let wrongs: Vec<_> = runs
+        .flat_map(|mode| differences(&[case], false, mode))
+        .collect();
+    assert!(wrongs.is_empty(), "\n{}", wrongs.join("\n"));
+}
+
+#[test]
+fn what_is_swapped_out_is_not_resident() {
+    let _swap = Swap::of_mib(64);
+    in_both_modes("swapped_out");
+}
+
+#[test]
+fn khugepaged_leaves_no_page_without_an_owner() {
+    const SLEEP: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs";
+    const PAGES: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan";
+    let _hurry = [Setting::new(SLEEP, 10), Setting::new(PAGES, 100_000)];
+    in_both_modes("collapsed_later");
+}
+
+#[test]
+fn huge_pages_of_hugetlbfs_are_told_of_apart() {
+    std::env::set_current_dir(build_dir()).unwrap();
+    const POOL: &str = "/proc/sys/vm/nr_hugepages";
+    let pool = || {
+        let count = std::fs::read_to_string(POOL).unwrap();
+        count.trim().parse::<u64>().unwrap()
+    };
+    let wanted = pool() + 8;
+    std::fs::write("/proc/sys/vm/compact_memory", "1").unwrap();
+    let _pool = Setting::new(POOL, wanted);
+    assert_eq!(pool(), wanted, "memory is too fragmented");
+    in_both_modes("huge_tlb");
+    for mode in ["heap", "pages"] {
+        let stats = trace(
+            &["-q", "--trace", mode],
+            &program("truth", &[]),
+            &["huge_tlb"],
+        )
+        .stats();
+        let hugetlb = &stats["hugetlb"];
+        assert_eq!(number(&hugetlb["peak_bytes"]), 8 << 20);
+        let mut brought: Vec<_> = hugetlb["brought"].as_array().unwrap().iter().collect();
+        brought.sort_by_key(|entry| entry.to_string());
+        let name = |of: &Value| of.as_str().unwrap().split(':').next().unwrap().to_owned();
+        let brought: Vec<_> = brought
+            .iter()
+            .map(|e| {
+                (
+                    name(&e["reserver"]),
+                    name(&e["toucher"]),
+                    number(&e["bytes"]),
+                )
+            })
+            .collect();
+        let said = |reserver: &str, toucher: &str| (reserver.into(), toucher.into(), 4 << 20);
+        assert_eq!(
+            brought,
+            [
+                said("site_a", "site_a"),
+                said("site_a", "touch_a"),
+                said("site_b", "site_b")
+            ]
+        );
+    }
 }
 
 #[test]

@@ -87,6 +87,10 @@ SITE static char *site_b(size_t length, int flags) { return map(length, flags); 
 SITE static void touch_a(char *p, size_t length) { write_pages(p, length); }
 SITE static void touch_b(char *p, size_t length) { write_pages(p, length); }
 
+// The pages are found by a look into pagemap, which comes some 20 ms after what made it due
+// (commands/checks.rs): this is a hundred times as long.
+static void linger(void) { NEED(usleep(2000000) == 0); }
+
 static void first_write(void) {
     char *p = site_a(64 * MIB, 0);
     touch_a(p + 5 * MIB, 8 * MIB);
@@ -159,6 +163,21 @@ static void huge_pages(void) {
     say("touched", "touch_a", resident);
 }
 
+static void huge_tlb(void) {
+    char *p = site_a(8 * MIB, MAP_HUGETLB);
+    for (int i = 0; i < 2; i++) touch_a(p + i * 2 * MIB, PAGE);
+    site_b(4 * MIB, MAP_HUGETLB | MAP_POPULATE);
+    touch_b(map(8 * MIB, 0), 4 * MIB);
+    linger(); // the kernel does not count them as resident, and a look into pagemap must not
+    say("reserved", "site_a", 8 * MIB);
+    say("reserved", "site_b", 4 * MIB);
+    say("resident", "site_a", 0);
+    say("resident", "site_b", 0);
+    say("resident", "huge_tlb", 4 * MIB);
+    NEED(munmap(p, 8 * MIB) == 0);
+    site_a(4 * MIB, MAP_HUGETLB | MAP_POPULATE); // no more than before
+}
+
 static void huge_split(void) {
     char *p = site_a(10 * MIB, 0);
     char *aligned = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1));
@@ -170,10 +189,6 @@ static void huge_split(void) {
     say("resident", "site_a", rss(p, 10 * MIB));
     say("resident", "site_b", 12 * MIB);
 }
-
-// The pages are found by a look into pagemap, which comes some 20 ms after what made it due
-// (commands/checks.rs): this is a hundred times as long.
-static void linger(void) { NEED(usleep(2000000) == 0); }
 
 static void locked_all(void) {
     char *p = site_a(16 * MIB, 0);
@@ -407,6 +422,56 @@ static void threads(void) {
     say("touched", "touch_a", 16 * MIB);
 }
 
+static void collapsed(void) {
+    char *p = site_a(10 * MIB, 0);
+    char *aligned = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1));
+    touch_a(aligned, MIB);
+    touch_a(aligned + 2 * MIB, MIB);
+    NEED(madvise(aligned, 4 * MIB, 25 /* MADV_COLLAPSE */) == 0);
+    say("reserved", "site_a", 10 * MIB);
+    say("resident", "site_a", rss(p, 10 * MIB));
+    say("touched", "touch_a", 2 * MIB);
+    say("touched", "collapsed", 2 * MIB);
+}
+
+// khugepaged is in a hurry here: see the test.
+static void collapsed_later(void) {
+    char *p = site_a(10 * MIB, 0);
+    char *aligned = (char *)(((uintptr_t)p + 2 * MIB - 1) & ~(2 * MIB - 1));
+    for (int i = 0; i < 4; i++) touch_a(aligned + i * 2 * MIB, MIB);
+    NEED(madvise(aligned, 8 * MIB, MADV_HUGEPAGE) == 0);
+    for (int i = 0; i < 3000 && rss(p, 10 * MIB) < 8 * MIB; i++) usleep(10000);
+    linger();
+    say("reserved", "site_a", 10 * MIB);
+    say("resident", "site_a", rss(p, 10 * MIB));
+}
+
+static void remapped_over(void) {
+    char *p = site_a(8 * MIB, 0), *q = site_b(16 * MIB, 0);
+    touch_a(p, 4 * MIB);
+    touch_b(q, 16 * MIB);
+    NEED(raw(SYS_mremap, (long)p, 8 * MIB, 8 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, (long)q, 0) == (long)q);
+    char *r = (char *)raw(SYS_mremap, (long)q, 8 * MIB, 8 * MIB, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, 0);
+    NEED((long)r > 0);
+    touch_b(q, 2 * MIB); // the old place, empty
+    touch_b(site_b(32 * MIB, 0), 16 * MIB);
+    say("resident", "site_a", 4 * MIB + 2 * MIB);
+    say("resident", "site_b", 8 * MIB + 16 * MIB);
+    say("touched", "touch_a", 4 * MIB);
+    say("touched", "touch_b", 26 * MIB);
+}
+
+static void swapped_out(void) {
+    char *p = site_a(32 * MIB, 0);
+    touch_a(p, 16 * MIB);
+    NEED(madvise(p, 8 * MIB, MADV_PAGEOUT) == 0);
+    touch_b(site_b(64 * MIB, 0), 32 * MIB);
+    say("reserved", "site_a", 32 * MIB);
+    say("resident", "site_a", rss(p, 32 * MIB));
+    say("resident", "site_b", 32 * MIB);
+    linger();
+}
+
 static void paged_out(void) {
     int fd = file(16 * MIB);
     char *p = site_file(fd, 16 * MIB);
@@ -422,11 +487,12 @@ static const struct { const char *name; void (*run)(void); } cases[] = {
 #define CASE(name) {#name, name}
     CASE(first_write), CASE(zero_reads), CASE(kernel_read), CASE(populate), CASE(locked),
     CASE(locked_all),
-    CASE(direct_io), CASE(huge_pages), CASE(huge_split), CASE(private_file), CASE(shared),
+    CASE(direct_io), CASE(huge_pages), CASE(huge_tlb), CASE(huge_split), CASE(private_file), CASE(shared),
     CASE(memfd), CASE(system_v), CASE(forked), CASE(stack_growth), CASE(dont_need), CASE(freed_lazily),
     CASE(removed), CASE(unmapped_in_part), CASE(mapped_over), CASE(remapped),
     CASE(break_both_ways), CASE(protected), CASE(small_blocks), CASE(large_blocks),
-    CASE(threads), CASE(paged_out),
+    CASE(threads), CASE(paged_out), CASE(collapsed), CASE(collapsed_later),
+    CASE(remapped_over), CASE(swapped_out),
 };
 
 int main(int argc, char **argv) {

@@ -1,8 +1,6 @@
-//! How often each stack was seen, and by which kind of probe.
+//! Kinds of probes, as stacks are counted by.
 
-use crate::events::{Body, Event};
-use crate::units::StackId;
-use rustc_hash::FxHashMap;
+use crate::events::Body;
 
 /// A kind of probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,32 +42,5 @@ impl Probe {
             Self::Fault => "fault",
             Self::Process => "process",
         }
-    }
-}
-
-/// Counts of events by stack and probe. An event that names no stack is none.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Uses {
-    counts: FxHashMap<StackId, [u64; Probe::ALL.len()]>,
-}
-
-impl Uses {
-    /// counts\[stack\]\[probe\] += 1
-    pub(super) fn add(&mut self, event: &Event) {
-        if event.stack != StackId(0) {
-            self.counts.entry(event.stack).or_default()[Probe::of(&event.body) as usize] += 1;
-        }
-    }
-
-    /// Every stack and probe that go together, in order.
-    pub(super) fn into_sorted(self) -> Vec<(StackId, Probe, u64)> {
-        let each = |(stack, counts): (StackId, [u64; 4])| {
-            let probes = Probe::ALL.into_iter().zip(counts);
-            probes.map(move |(probe, count)| (stack, probe, count))
-        };
-        let mut all: Vec<_> = self.counts.into_iter().flat_map(each).collect();
-        all.retain(|&(.., count)| count > 0);
-        all.sort_unstable();
-        all
     }
 }

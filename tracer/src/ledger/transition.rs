@@ -1,0 +1,147 @@
+//! Which change of an image an event is.
+
+use super::account::Oddities;
+use super::classify;
+use super::faults::Change;
+use super::history::Now;
+use super::image::{Actor, Effect, Image};
+use super::mappings::page_range;
+use crate::events::Body;
+
+/// One event as a transition of the image that it happened in.
+pub(super) fn transition(
+    image: &mut Image,
+    now: &Now,
+    who: Actor,
+    body: &Body,
+    odd: &mut Oddities,
+) -> Effect {
+    let none = Effect::default();
+    match *body {
+        Body::Alloc { address, size, .. } => image.alloc(now, who, address.0, size.0, odd),
+        Body::Free { address } => image.free(now, address.0, odd),
+        Body::ReallocEnter { address, .. } => {
+            // A resize without an end: its exit was lost, or never came.
+            odd.misplaced += u64::from(image.heap.end_resize(now, who.thread).is_some());
+            odd.unknown_frees += u64::from(!image.heap.begin_resize(who.thread, address.0));
+            none
+        }
+        Body::ReallocExit { address, size, .. } => image.resized(now, who, address.0, size.0, odd),
+        Body::Map {
+            address,
+            length,
+            prot,
+            flags,
+            fd,
+            ..
+        } => {
+            let Some(range) = page_range(address.0, length.0) else {
+                odd.misplaced += 1;
+                return none;
+            };
+            let purpose = classify::purpose(image, &range, prot, flags, fd, who.in_allocator);
+            image.map(now, who, range, length.0, purpose)
+        }
+        Body::Unmap { address, length } => match page_range(address.0, length.0) {
+            Some(range) => image.unmap(now, who, &range),
+            None => {
+                image.no_effect(who);
+                none
+            }
+        },
+        Body::RemapEnter {
+            address,
+            length,
+            flags,
+            ..
+        } => {
+            let dont_unmap = classify::dont_unmap(flags);
+            image.begin_move(now, who, address.0, length.0, dont_unmap, odd);
+            none
+        }
+        Body::RemapExit { address, length } => image.end_move(now, who, address.0, length.0, odd),
+        Body::Break { address } => image.set_break(now, who, address.0, odd),
+        Body::Advise {
+            address,
+            length,
+            advice,
+        } => {
+            advise(image, now, who, page_range(address.0, length.0), advice);
+            none
+        }
+        Body::ShmAttach {
+            address, length, ..
+        } => image.attach(now, who, address.0, length.0),
+        Body::ShmDetach { address } => image.detach(now, who, address.0),
+        Body::Returned { syscall, errno, .. } => {
+            image.returned(now, who, syscall, errno, odd);
+            none
+        }
+        Body::Resident {
+            member,
+            size,
+            cause,
+            address,
+            error_code,
+            syscall,
+            ..
+        } => {
+            let (size, address) = (size.0, address.0);
+            let change = Change {
+                member,
+                size,
+                cause,
+                address,
+                error_code,
+                syscall,
+            };
+            Effect {
+                touched: image.resident(now, who, change),
+                ..none
+            }
+        }
+        Body::Began { mapped, stack } => {
+            image.widest.begin(mapped, stack);
+            none
+        }
+        Body::CheckBegin => {
+            image.begin_check(now);
+            none
+        }
+        Body::Present {
+            address,
+            length,
+            member,
+        } => {
+            image.checks.present(address.0, length.0, member);
+            none
+        }
+        Body::CheckEnd => {
+            image.end_check(now);
+            none
+        }
+        // Of processes, not of an image.
+        Body::Fork { .. } | Body::Exec { .. } | Body::Exit { .. } | Body::Usage { .. } => none,
+    }
+}
+
+fn advise(
+    image: &mut Image,
+    now: &Now,
+    who: Actor,
+    range: Option<std::ops::Range<u64>>,
+    advice: u32,
+) {
+    let Some(range) = range else {
+        image.no_effect(who);
+        return;
+    };
+    match classify::advice(advice) {
+        classify::Advice::Discards => image.discard(now, who, &range),
+        classify::Advice::Populates => {
+            image.no_effect(who);
+            image.expect_filling(who.thread, &range);
+        }
+        classify::Advice::Neither => image.no_effect(who),
+    }
+}
