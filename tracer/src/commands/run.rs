@@ -69,8 +69,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         &mut line,
     );
     line.clear();
-    // Detached first: then whatever was sent is in the buffer.
-    if let Err(error) = session.finish() {
+    // Detached first, or with nobody left to send: whatever was sent is in the buffer. Dropped
+    // last: reports are written meanwhile.
+    let (_detaching, kept) = session.finish();
+    if let Err(error) = kept {
         warn(format_args!("some stacks are incomplete: {error:#}"));
     }
     // A disk that is full loses a part; what there is is reported all the same.
