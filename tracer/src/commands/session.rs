@@ -71,6 +71,11 @@ impl Session {
         Ok(session)
     }
 
+    /// The process that the command runs in.
+    pub(crate) fn target(&self) -> Pid {
+        self.target
+    }
+
     /// The unwind tables as they are made.
     pub(crate) fn known(&self) -> Known {
         self.known.clone()
