@@ -91,15 +91,17 @@ impl Session {
     /// The kernel waits until no program can be running any more. So does this, unless no process
     /// is left that one could run for: then what was sent is all that there will be.
     pub(crate) fn finish(mut self) -> (Detaching, Result<()>) {
-        let kept = self.keeper.take().map(Keeper::finish).transpose();
-        let kept = kept.map(drop).map_err(Into::into);
-        if !self.loaded.has_targets() {
+        let keeper = self.keeper.take();
+        let detaching = if self.loaded.has_targets() {
+            drop(self);
+            Detaching(None)
+        } else {
+            // Where no thread can be had, the closure is dropped here, and the session with it.
             let thread = std::thread::Builder::new().spawn(move || drop(self));
-            // Where no thread can be had, the closure was dropped, and the session with it.
-            return (Detaching(thread.ok()), kept);
-        }
-        drop(self);
-        (Detaching(None), kept)
+            Detaching(thread.ok())
+        };
+        let kept = keeper.map(Keeper::finish).transpose();
+        (detaching, kept.map(drop).map_err(Into::into))
     }
 
     /// A file that the target has mapped since: it may bring an allocator of its own.
