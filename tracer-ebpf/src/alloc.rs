@@ -83,7 +83,7 @@ fn enter(ctx: &ProbeContext, kind: Kind) {
         ip: regs.rip,
         sp: regs.rsp,
         bp: regs.rbp,
-        at_entry: true,
+        at_entry: 1,
     };
     let stack = match capture_by_kernel(ctx) {
         Some(stack) => stack,

@@ -16,6 +16,21 @@ pub(crate) unsafe fn add(word: *mut u64, value: u64) {
     };
 }
 
+/// Replaces half a word of memory and returns what was there. From Linux 5.12 on.
+///
+/// # Safety
+///
+/// `half` must be valid for reads and writes.
+#[inline(always)]
+pub(crate) unsafe fn swap_half(half: *mut u32, value: u32) -> u32 {
+    let mut value = value;
+    // SAFETY: one atomic exchange with half a word that the caller vouches for.
+    unsafe {
+        asm!("{value} = xchg32_32({half} + 0, {value})", half = in(reg) half, value = inout(wreg) value)
+    };
+    value
+}
+
 /// Replaces a word of memory and returns what was there. From Linux 5.12 on.
 ///
 /// # Safety

@@ -301,7 +301,7 @@ pub(crate) fn toucher(thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
         ip: regs.ip,
         sp: regs.sp,
         bp: regs.bp,
-        at_entry: false,
+        at_entry: 0,
     };
     let stack = capture(thread, walk_from);
     (stack.id, stack.flags)

@@ -84,6 +84,18 @@ pub(crate) fn current() -> Kernel {
     Kernel(unsafe { bpf_get_current_task() })
 }
 
+/// What a global function was given: to the verifier it may be null.
+///
+/// A program's function that has a name of its own (`no_mangle`) is global: the
+/// verifier looks at it once for each program, whatever its callers know. One
+/// that has none is followed anew from each call.
+#[inline(always)]
+pub(crate) fn given<'a, T>(argument: *mut T) -> Option<&'a mut T> {
+    // SAFETY: these functions are called with references only, each to its
+    // caller's own.
+    unsafe { argument.as_mut() }
+}
+
 /// Registers that the current thread had in user mode.
 #[derive(Clone, Copy)]
 pub(crate) struct UserRegs {

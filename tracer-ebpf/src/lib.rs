@@ -47,6 +47,8 @@ pub mod target {
     pub const WAITING: u32 = 1;
     /// Recorded.
     pub const ACTIVE: u32 = 2;
+    /// Ending: its last event is being sent.
+    pub const ENDED: u32 = 3;
 }
 
 const _: () = {

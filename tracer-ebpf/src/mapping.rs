@@ -152,7 +152,7 @@ fn enter(ctx: &RawTracePointContext, nr: u32, thread: &mut Thread) {
                 ip: regs.rip,
                 sp: regs.rsp,
                 bp: regs.rbp,
-                at_entry: false,
+                at_entry: 0,
             };
             let stack = capture(thread, walk_from);
             (stack.id, stack.flags)

@@ -1,5 +1,6 @@
 //! Processes: how they begin, change their image, and end.
 
+use crate::atomic;
 use crate::fault::toucher;
 use crate::kernel::{Kernel, config, current, kernel_counts, mapped, user_regs};
 use crate::ring;
@@ -160,8 +161,7 @@ fn send_end(kind: Kind, header: Header, counts: KernelCounts, status: u32) {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn sched_process_exit(_: RawTracePointContext) -> i32 {
     let (pid, tid) = current_ids();
-    // SAFETY: the value is one word.
-    let Some(&state) = (unsafe { TARGETS.get(pid) }) else {
+    let Some(state) = TARGETS.get_ptr_mut(pid) else {
         return 0;
     };
     let task = current();
@@ -176,9 +176,13 @@ fn sched_process_exit(_: RawTracePointContext) -> i32 {
         ring::header(Kind::Exit, pid, tid, 0, 0)
     };
     end_thread(tid, signal_flags & SIGNAL_GROUP_EXIT != 0);
-    // Two threads may both see that none is left: the one that removes the
-    // process reports it.
-    if others != 0 || TARGETS.remove(pid).is_err() {
+    if others != 0 {
+        return 0;
+    }
+    // Two threads may both see that none is left: the first one reports it.
+    // SAFETY: a live element of the map, whichever thread it is.
+    let state = unsafe { atomic::swap_half(state, target::ENDED) };
+    if state == target::ENDED {
         return 0;
     }
     if state == target::ACTIVE {
@@ -191,6 +195,9 @@ fn sched_process_exit(_: RawTracePointContext) -> i32 {
         );
     }
     remove_process(pid);
+    // Last: user space takes it that nothing more will come of a process that
+    // is not there. Another thread may have been first.
+    let _ = TARGETS.remove(pid);
     0
 }
 

@@ -107,8 +107,9 @@ const LOOKS: u32 = 200_000;
 /// Whether less than half of the buffer waits to be read (its reader is woken at
 /// a quarter): the rest is for events. If not, and if the thread `may_wait`, holds
 /// it back for a while.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn has_room(may_wait: bool) -> bool {
+pub(crate) extern "C" fn has_room(may_wait: bool) -> bool {
     let looks = if may_wait { LOOKS } else { 1 };
     let mut room = 0u64;
     // SAFETY: the callback gets the context as it is given here, and only while

@@ -4,7 +4,7 @@
 //! the frames themselves only when no event has named that stack before.
 
 use crate::atomic;
-use crate::kernel::{config, copy_user_registers};
+use crate::kernel::{config, copy_user_registers, given};
 use crate::ring;
 use crate::state::{Thread, current_ids};
 use crate::unwind::{self, Walk};
@@ -65,6 +65,7 @@ static KERNEL_STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
 static SENT_STACKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_SENT_STACKS, 0);
 
 /// User registers to walk from.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Regs {
     /// Instruction pointer.
@@ -73,9 +74,9 @@ pub(crate) struct Regs {
     pub(crate) sp: u64,
     /// Frame pointer, if the code keeps one.
     pub(crate) bp: u64,
-    /// Whether the function has just been entered, before its first push: the
-    /// return address is on top of the stack, whatever the tables say.
-    pub(crate) at_entry: bool,
+    /// 1: the function has just been entered, before its first push; the return
+    /// address is on top of the stack, whatever the tables say.
+    pub(crate) at_entry: u64,
 }
 
 /// A captured stack, as events name it.
@@ -87,44 +88,55 @@ pub(crate) struct Captured {
     pub(crate) flags: u16,
 }
 
-/// What events carry whose stack could not be had.
-const LOST: Captured = Captured {
-    id: 0,
-    flags: flags::STACK_LOST,
-};
-
 /// Captures the current thread's user stack, and makes sure that its frames
 /// were sent before the event that will name it.
 #[inline(always)]
-pub(crate) fn capture(thread: &mut Thread, regs: Regs) -> Captured {
+pub(crate) fn capture(thread: &mut Thread, mut regs: Regs) -> Captured {
     if config!(stacks) != stacks::TABLES {
         return Captured { id: 0, flags: 0 };
     }
+    match capture_stack(thread, &raw mut regs) {
+        0 => Captured {
+            id: 0,
+            flags: flags::STACK_LOST,
+        },
+        id => Captured { id, flags: 0 },
+    }
+}
+
+/// The id of the current thread's stack, sent if need be; 0 where it could not
+/// be had.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn capture_stack(thread: *mut Thread, regs: *mut Regs) -> u64 {
+    let (Some(thread), Some(regs)) = (given(thread), given(regs)) else {
+        return 0;
+    };
     let (_, tid) = current_ids();
     thread.set_busy(true);
-    let walk = unwind::walk(tid, thread.seed, &regs);
+    let walk = unwind::walk(tid, thread.seed, regs);
     thread.set_busy(false);
     let Some(walk) = walk else {
         ring::lose(Loss::NoScratch, Kind::Stack);
-        return LOST;
+        return 0;
     };
     if walk.pending != 0 || config!(copy_all) != 0 {
-        return capture_copy(thread, walk, tid, &regs);
+        return capture_copy(thread, walk, tid, regs);
     }
     let id = walk.id();
     if walk.sent == id {
-        return Captured { id, flags: 0 };
+        return id;
     }
     if SENT_STACKS.get_ptr(id).is_none() {
         if !send(thread, walk, tid, id) {
-            return LOST;
+            return 0;
         }
         // Marked only once it is in the buffer: another CPU that finds the mark
         // may name the stack. A failure to mark costs no more than a second copy.
         let _ = SENT_STACKS.insert(id, 1, 0);
     }
     walk.sent = id;
-    Captured { id, flags: 0 }
+    id
 }
 
 /// What [`capture`] is compared with, where the configuration asks for it: the
@@ -146,20 +158,24 @@ pub(crate) fn capture_by_kernel<C: EbpfContext>(ctx: &C) -> Option<Captured> {
     Some(Captured { id, flags: 0 })
 }
 
-/// [`capture`] of a stack that goes with a copy: user space walks what no table
+/// [`capture_stack`] of one that goes with a copy: user space walks what no table
 /// was ready for. Such a stack has an id of its own: what its bytes stand for is
 /// not known here.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn capture_copy(thread: &mut Thread, walk: &mut Walk, tid: u32, regs: &Regs) -> Captured {
+extern "C" fn capture_copy(thread: *mut Thread, walk: *mut Walk, tid: u32, regs: *mut Regs) -> u64 {
+    let (Some(thread), Some(walk), Some(regs)) = (given(thread), given(walk), given(regs)) else {
+        return 0;
+    };
     let mut id = walk.id();
     if walk.pending != 0 {
         id = unwind::mix(id ^ u64::from(tid), ring::now()) | 1;
     } else if SENT_STACKS.get_ptr(id).is_some() {
-        return Captured { id, flags: 0 };
+        return id;
     }
     let Some(scratch) = claim_copy() else {
         ring::lose(Loss::NoScratch, Kind::Stack);
-        return LOST;
+        return 0;
     };
     // SAFETY: the buffer is claimed: nobody else touches it until released.
     let record = unsafe { &mut (*scratch).record };
@@ -178,13 +194,13 @@ fn capture_copy(thread: &mut Thread, walk: &mut Walk, tid: u32, regs: &Regs) -> 
     let sent = ring::output(record, size, flags, Kind::Stack);
     release(scratch);
     if !sent {
-        return LOST;
+        return 0;
     }
     if walk.pending == 0 {
         // A failure to mark costs no more than a second copy.
         let _ = SENT_STACKS.insert(id, 1, 0);
     }
-    Captured { id, flags: 0 }
+    id
 }
 
 /// Bytes that are copied where nobody can tell how far the stack goes.
@@ -202,7 +218,7 @@ fn copy(record: &mut CopyRecord, walk: &Walk, regs: &Regs) -> u64 {
     let mut size = end.wrapping_sub(first);
     // Only in a uprobe no lock is held and the CPU can be given to the reader: a fault
     // is told of under the lock of a page table.
-    if !ring::has_room(regs.at_entry) {
+    if !ring::has_room(regs.at_entry != 0) {
         return 0;
     }
     // The list of mappings was busy: what is not stack will be holes.
@@ -215,7 +231,7 @@ fn copy(record: &mut CopyRecord, walk: &Walk, regs: &Regs) -> u64 {
     record.copy.sp = regs.sp;
     record.copy.bp = regs.bp;
     record.copy.size = size as u32;
-    record.copy.at_entry = u32::from(regs.at_entry);
+    record.copy.at_entry = regs.at_entry as u32;
     record.copy.holes = 0;
     record.copy.trampoline = walk.trampoline;
     copy_user_registers(&mut record.copy.registers);

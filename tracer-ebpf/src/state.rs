@@ -216,8 +216,9 @@ pub(crate) fn known_thread(tid: u32) -> Option<&'static mut Thread> {
         .map(|thread| unsafe { &mut *thread })
 }
 
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn insert_thread(pid: u32, tid: u32) -> u64 {
+extern "C" fn insert_thread(pid: u32, tid: u32) -> u64 {
     let mut new = NO_THREAD;
     let (space, image) = match process(pid) {
         Some(process) => (process.space, process.image),

@@ -184,8 +184,9 @@ fn trace(words: &[OsString], method: u32, taken: &mut u64) -> String {
         stacks: method,
     };
     let mut loaded = Loaded::load(preparation, &kernel, options).expect("the programs load");
-    let tables = loaded.tables().expect("taken once");
-    let keeper = Keeper::start(tables, &found.files).expect("tables load");
+    let mut tables = loaded.tables().expect("taken once");
+    let prepared = tables.add_files(&found.files).expect("tables load");
+    let keeper = Keeper::start(tables, prepared).expect("a thread");
     let launch = Launch::new(&command, &environment).expect("a waiting child");
     let pid = launch.pid();
     loaded

@@ -49,9 +49,10 @@ fn trace(words: &[OsString], others: &[PathBuf]) -> Run {
         stacks: stacks::TABLES,
     };
     let mut loaded = Loaded::load(preparation, &kernel, options).expect("the programs load");
-    let tables = loaded.tables().expect("taken once");
+    let mut tables = loaded.tables().expect("taken once");
     let known = tables.known();
-    let keeper = Keeper::start(tables, &found.files).expect("tables load");
+    let prepared = tables.add_files(&found.files).expect("tables load");
+    let keeper = Keeper::start(tables, prepared).expect("a thread");
     let launch = Launch::new(&command, &environment).expect("a waiting child");
     let pid = launch.pid();
     let mut watcher = Watcher::new(pid).expect("perf events");

@@ -26,6 +26,12 @@ pub(crate) enum What {
         #[arg(trailing_var_arg = true)]
         command: Vec<std::ffi::OsString>,
     },
+    /// Trace a command that does nothing, beside the same untraced
+    Start {
+        /// Runs of each, in turn; the medians count
+        #[arg(default_value_t = 11)]
+        rounds: usize,
+    },
     /// Fetch from full-size synthetic Censuses, beside Python's TileDB-SOMA
     Workload(workload::Args),
     /// Run the real TileDB-SOMA plain, under memray --native and under the tracer, and hold their
@@ -41,6 +47,7 @@ pub(crate) fn run(what: &What) -> Result<()> {
             let rounds = rounds.to_string().into();
             bench("stacks", &[&[rounds], command.as_slice()].concat())
         }
+        What::Start { rounds } => bench("start", &[rounds.to_string().into()]),
         What::Workload(args) => workload::run(args),
         What::Soma(args) => soma::run(args),
     }

@@ -100,6 +100,8 @@ fn compile(toolchain: &Toolchain, root: &Path, target_dir: &Path) -> Result<Vec<
         .env("CARGO_CFG_BPF_TARGET_ARCH", "x86_64")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(root)?)
         .env_remove("RUSTFLAGS")
+        // It cuts the code into other units, which gives another object.
+        .env("CARGO_INCREMENTAL", "0")
         // Not by a flag: flags go into symbol hashes, and this is a path.
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", toolchain.linker());
     execute(&mut cargo)?;

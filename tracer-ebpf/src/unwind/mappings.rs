@@ -3,6 +3,7 @@
 
 use super::spine::mix;
 use super::thread::Walk;
+use crate::kernel::given;
 use crate::state::current_ids;
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST, task_struct};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap};
@@ -213,8 +214,23 @@ impl Mapping {
 }
 
 /// Makes `walk.mapping` the one that an address lies in.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn locate(walk: &mut Walk, address: u64) {
+    // It always is 0: a global function has to return a number.
+    let _ = locate_mapping(walk, address);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn locate_mapping(walk: *mut Walk, address: u64) -> u32 {
+    if let Some(walk) = given(walk) {
+        look_up(walk, address);
+    }
+    0
+}
+
+#[inline(always)]
+fn look_up(walk: &mut Walk, address: u64) {
     if walk.mapping.contains(address) {
         return;
     }
@@ -291,8 +307,9 @@ fn ask_kernel(address: u64, mapping: &mut Mapping) {
 
 /// The byte after the last of the mapping that an address lies in; 0 where there
 /// is none, or it can't be had.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn end_of_mapping(address: u64) -> u64 {
+pub(crate) extern "C" fn end_of_mapping(address: u64) -> u64 {
     let mut seen = NOTHING_SEEN;
     if find(address, &mut seen) == 0 {
         seen.end

@@ -33,7 +33,7 @@ const MAX_STEPS: u32 = 3 * MAX_FRAMES as u32;
 ///
 /// `image` tells apart what the same addresses meant at other times: it changes
 /// with the process and with each exec.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn walk(tid: u32, image: u64, start: &Regs) -> Option<&'static mut Walk> {
     let walk = thread::begin(tid, image, start)?;
     let mut walker = Walker { walk };

@@ -4,6 +4,7 @@ use super::mappings::{self, kind};
 use super::spine::fresh;
 use super::thread::{Walk, frame, mode};
 use super::words;
+use crate::kernel::given;
 use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps};
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
@@ -85,8 +86,12 @@ fn stop(walk: &mut Walk, end: StackEnd) -> bool {
 }
 
 /// The number of the rule for an address in `walk.mapping`.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn find_rule(walk: &mut Walk, address: u64) -> u32 {
+extern "C" fn find_rule(walk: *mut Walk, address: u64) -> u32 {
+    let Some(walk) = given(walk) else {
+        return NO_RULE;
+    };
     let (table, offset, pages) = walk.mapping.place(address);
     let page = offset >> PAGE_SHIFT;
     if page >= u64::from(pages) {
@@ -153,8 +158,9 @@ fn rbx(walk: &mut Walk) -> u64 {
 
 /// A register with which the thread entered the kernel, by its DWARF number
 /// (System V ABI, x86-64, figure 3.36); 0 for those that a walk has itself.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn user_register(number: u32) -> u64 {
+extern "C" fn user_register(number: u32) -> u64 {
     // SAFETY: for the current task both pointers are valid; the verifier knows
     // their types and makes the loads fault-tolerant.
     let regs = unsafe { &*(bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs) };

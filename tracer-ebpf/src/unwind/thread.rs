@@ -145,7 +145,7 @@ pub(super) fn begin(tid: u32, image: u64, start: &Regs) -> Option<&'static mut W
     walk.bp = start.bp;
     walk.bp_address = 0;
     walk.bx_address = 0;
-    walk.flags = if start.at_entry {
+    walk.flags = if start.at_entry != 0 {
         frame::EXACT | frame::ENTRY
     } else {
         frame::EXACT

@@ -2,6 +2,7 @@
 
 use super::mappings::{member, offset};
 use super::thread::Walk;
+use crate::kernel::given;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use core::ffi::c_void;
 
@@ -35,8 +36,17 @@ impl Window {
 }
 
 /// Reads the word at `address` into `window.word`; false if it can't be read.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn read(walk: &mut Walk, address: u64) -> bool {
+    read_word(walk, address)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn read_word(walk: *mut Walk, address: u64) -> bool {
+    let Some(walk) = given(walk) else {
+        return false;
+    };
     let window = &mut walk.window;
     let mut offset = address.wrapping_sub(window.base);
     if offset >= (WORDS * 8) as u64 || offset & 7 != 0 {
@@ -90,8 +100,12 @@ struct Search {
 }
 
 /// Finds the return address that a uretprobe replaced at `address`.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn find_pending(walk: &mut Walk, address: u64) -> bool {
+extern "C" fn find_pending(walk: *mut Walk, address: u64) -> bool {
+    let Some(walk) = given(walk) else {
+        return false;
+    };
     let mut search = Search {
         stack: address,
         pending: walk.returns,

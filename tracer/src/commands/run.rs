@@ -9,6 +9,7 @@ use crate::cli::{RunArgs, Trace};
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 use tracer::events::{Body, Event};
 use tracer::probes::modules::Watcher;
@@ -49,9 +50,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let mut signals = Signals::take().context("can't take over signals")?;
     let launch = Launch::new(&command, &environment).context("can't start the command")?;
     let (ring, pid) = (Bytes(args.ring_buffer), launch.pid());
+    // The kernel lets it wait for a grace period: the programs are verified meanwhile.
+    let watcher = std::thread::spawn(move || Watcher::new(pid));
     let mut session = Session::start(pid, args.trace, ring, finder, &found)?;
+    let watcher = watcher.join().unwrap_or_else(|panic| resume_unwind(panic));
+    let modules = watcher.context("can't follow what the command maps")?;
     let mut line = Line::new(args.quiet);
-    let collector = start_collector(&mut session, &launch, args, &out, line.is_shown())?;
+    let collector = start_collector(&mut session, modules, args, &out, line.is_shown())?;
 
     let mut target = match launch.release() {
         Ok(target) => target,
@@ -69,8 +74,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         &mut line,
     );
     line.clear();
-    // Detached first: then whatever was sent is in the buffer.
-    if let Err(error) = session.finish() {
+    // Detached first, or with nobody left to send: whatever was sent is in the buffer. Dropped
+    // last: reports are written meanwhile.
+    let (_detaching, kept) = session.finish();
+    if let Err(error) = kept {
         warn(format_args!("some stacks are incomplete: {error:#}"));
     }
     // A disk that is full loses a part; what there is is reported all the same.
@@ -91,7 +98,7 @@ fn need_root() -> Result<()> {
 
 fn start_collector(
     session: &mut Session,
-    launch: &Launch,
+    modules: Watcher,
     args: &RunArgs,
     out: &OutDir,
     live: bool,
@@ -100,9 +107,8 @@ fn start_collector(
         Trace::Heap => "heap",
         Trace::Pages => "pages",
     };
-    let meta = Meta::here(mode, out_dir::words(&args.command), Some(launch.pid()));
+    let meta = Meta::here(mode, out_dir::words(&args.command), Some(session.target()));
     let writer = out.act(|| Writer::create(&out_dir::recording(out), &meta))?;
-    let modules = Watcher::new(launch.pid()).context("can't follow what the command maps")?;
     let ring = session.loaded().ring()?;
     let losses = session.loaded().losses()?;
     let deferred = Deferred::new(session.known());

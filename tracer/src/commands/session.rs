@@ -3,6 +3,7 @@
 use super::warn;
 use crate::cli::Trace;
 use anyhow::{Context, Result};
+use std::thread::JoinHandle;
 use tracer::events::Module;
 use tracer::probes::attach::{self, Attached, Link, Mechanism, Scope};
 use tracer::probes::kernel::Kernel;
@@ -46,13 +47,15 @@ impl Session {
             copy_all: false,
             stacks: stacks::TABLES,
         };
-        let mut loaded = Loaded::load(preparation, &kernel, options)?;
+        let (mut loaded, prepared) = Loaded::load_and(preparation, &kernel, options, |tables| {
+            tables.keep_in(Cache::open());
+            tables.add_files(&found.files)
+        })?;
         let tables = loaded
             .tables()
-            .context("the unwind tables were taken already")?
-            .with_cache(Cache::open());
+            .context("the unwind tables were taken already")?;
         let known = tables.known();
-        let keeper = Keeper::start(tables, &found.files)?;
+        let keeper = Keeper::start(tables, prepared?)?;
         loaded.add_target(target, TargetState::Waiting)?;
         loaded.attach(&kernel)?;
         let mut session = Self {
@@ -68,6 +71,11 @@ impl Session {
         Ok(session)
     }
 
+    /// The process that the command runs in.
+    pub(crate) fn target(&self) -> Pid {
+        self.target
+    }
+
     /// The unwind tables as they are made.
     pub(crate) fn known(&self) -> Known {
         self.known.clone()
@@ -79,11 +87,21 @@ impl Session {
     }
 
     /// Detaches everything. Says why stacks may be short, if tables could not be loaded.
-    pub(crate) fn finish(mut self) -> Result<()> {
+    ///
+    /// The kernel waits until no program can be running any more. So does this, unless no process
+    /// is left that one could run for: then what was sent is all that there will be.
+    pub(crate) fn finish(mut self) -> (Detaching, Result<()>) {
         let keeper = self.keeper.take();
-        drop(self);
-        keeper.map(Keeper::finish).transpose()?;
-        Ok(())
+        let detaching = if self.loaded.has_targets() {
+            drop(self);
+            Detaching(None)
+        } else {
+            // Where no thread can be had, the closure is dropped here, and the session with it.
+            let thread = std::thread::Builder::new().spawn(move || drop(self));
+            Detaching(thread.ok())
+        };
+        let kept = keeper.map(Keeper::finish).transpose();
+        (detaching, kept.map(drop).map_err(Into::into))
     }
 
     /// A file that the target has mapped since: it may bring an allocator of its own.
@@ -129,6 +147,20 @@ impl Session {
 impl Drop for Session {
     /// Each link's end waits for a grace period of the kernel: all at once, not one by one.
     fn drop(&mut self) {
-        attach::detach(std::mem::take(&mut self.links));
+        let mut links = std::mem::take(&mut self.links);
+        links.extend(self.loaded.slow_link());
+        attach::detach(links);
+    }
+}
+
+/// Probes that are being detached; dropping it waits until they are.
+#[must_use = "dropping it waits"]
+pub(crate) struct Detaching(Option<JoinHandle<()>>);
+
+impl Drop for Detaching {
+    fn drop(&mut self) {
+        if let Some(Err(panic)) = self.0.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
     }
 }

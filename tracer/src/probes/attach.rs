@@ -256,6 +256,12 @@ fn failure(object: &Object, program: Program, site: &Site, error: io::Error) -> 
     }
 }
 
+impl From<OwnedFd> for Link {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

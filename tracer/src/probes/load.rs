@@ -1,19 +1,18 @@
-//! Loads the BPF programs: aya for maps and tracepoints, [`uprobes`](super::uprobes)
+//! Loads the BPF programs: aya for maps and tracepoints, [`programs`]
 //! for the rest.
 //!
 //! Nothing is pinned: programs, maps and links are held by descriptors of this
 //! process, and vanish with it, however it dies.
 
-use super::attach::{Mechanism, Programs};
+use super::attach::{Link, Mechanism, Programs};
 use super::bpf;
 use super::kernel::{Kernel, KernelError, page_size};
 use super::losses::Losses;
 use super::ring::Ring;
 use super::table::Program as UprobeProgram;
-use super::uprobes::Uprobes;
 use crate::units::{Bytes, Pid};
 use crate::unwind::load::Tables;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
 use std::collections::BTreeMap;
@@ -22,10 +21,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tracer_ebpf::tables::KernelOffsets;
 use tracer_ebpf::{Config, target};
 
+mod programs;
+
+use programs::Uprobes;
+
 pub use tracer_ebpf::stacks;
 
 /// The compiled programs, as `cargo xtask ebpf` left them.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.bpf.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.bpf.o");
 
 /// Raw tracepoints that every kernel has, with the programs of the same name.
 const TRACEPOINTS: [&str; 7] = [
@@ -97,8 +100,9 @@ pub struct Options {
 pub struct Loaded {
     ebpf: Ebpf,
     tables: Option<Tables>,
+    ring: Option<Ring>,
     uprobes: BTreeMap<UprobeProgram, OwnedFd>,
-    rss_stat: Option<OwnedFd>,
+    rss_stat: Option<Link>,
     prepare_exec: bool,
 }
 
@@ -147,47 +151,50 @@ impl Loaded {
         kernel: &Kernel,
         options: Options,
     ) -> Result<Self, LoadError> {
+        Self::load_and(preparation, kernel, options, |_| ()).map(|(loaded, ())| loaded)
+    }
+
+    /// [`Self::load`], which takes the CPU, while `fill` puts into the unwind
+    /// tables what is known already, which takes the kernel some waiting.
+    ///
+    /// # Errors
+    /// [`LoadError`] says which part the kernel refused, and why.
+    pub fn load_and<T: Send>(
+        preparation: Preparation,
+        kernel: &Kernel,
+        options: Options,
+        fill: impl FnOnce(&mut Tables) -> T + Send,
+    ) -> Result<(Self, T), LoadError> {
         if options.uprobes.is_some() {
             kernel.check_uprobes()?;
         }
-        let ring_bytes = ring_bytes(options.ring);
-        let mut config = with_wakeups(kernel.config()?, ring_bytes);
-        config.copy_all = u32::from(options.copy_all);
-        config.stacks = options.stacks;
-        let kernel_stacks = match options.stacks {
-            stacks::KERNEL => 1 << 16,
-            _ => 1,
-        };
-        let offsets = kernel.unwind_offsets()?;
-        let mut loader = preparation.finish();
-        let mut ebpf = loader
-            // The programs have no CO-RE relocations: their offsets come from us.
-            .btf(None)
-            .map_max_entries("EVENTS", ring_bytes)
-            .map_max_entries("KERNEL_STACKS", kernel_stacks)
-            .override_global("CONFIG", bytes_of(&config), true)
-            .override_global("OFFSETS", bytes_of(&offsets), true)
-            .load(OBJECT)
-            .map_err(object_error)?;
-        let prepare_exec = config.prepare_exec != 0;
+        let config = configure(kernel.config()?, &options);
+        let mut ebpf = make_maps(preparation, kernel, &config, &options)?;
         let uprobes = match options.uprobes {
             Some(mechanism) => Some(Uprobes::new(&ebpf, mechanism.expected_attach_type())?),
             None => None,
         };
-        // The kernel verifies each program on the thread that loads it.
-        let uprobes = std::thread::scope(|scope| {
-            let uprobes = scope.spawn(|| uprobes.map(|uprobes| uprobes.load()).transpose());
-            load_tracepoints(&mut ebpf, prepare_exec)?;
-            join(uprobes)
-        })?
-        .unwrap_or_default();
-        let tables = Tables::new(&mut ebpf).map_err(object_error)?;
-        Ok(Self {
-            ebpf,
-            tables: Some(tables),
-            uprobes,
-            rss_stat: None,
-            prepare_exec,
+        let mut tables = Tables::new(&mut ebpf).map_err(object_error)?;
+        let events = ebpf.take_map("EVENTS").ok_or_else(|| missing("EVENTS"))?;
+        let prepare_exec = config.prepare_exec != 0;
+        std::thread::scope(|scope| {
+            let filled = scope.spawn(|| fill(&mut tables));
+            // Before anything is attached, which would be told of each of its pages.
+            let ring = scope.spawn(|| map_ring(events));
+            let uprobes = programs::load(&mut ebpf, prepare_exec, uprobes.as_ref())?;
+            let (ring, filled) = (join(ring)?, join(filled));
+            Ok((ring, uprobes, filled))
+        })
+        .map(|(ring, uprobes, filled)| {
+            let loaded = Self {
+                ebpf,
+                tables: Some(tables),
+                ring: Some(ring),
+                uprobes,
+                rss_stat: None,
+                prepare_exec,
+            };
+            (loaded, filled)
         })
     }
 
@@ -226,7 +233,7 @@ impl Loaded {
             name: "rss_stat",
             error: error.into(),
         })?;
-        self.rss_stat = Some(event);
+        self.rss_stat = Some(event.into());
         Ok(())
     }
 
@@ -249,6 +256,21 @@ impl Loaded {
         targets.insert(pid.0, value, 0).map_err(error)
     }
 
+    /// Whether the table has any process left. Each leaves it when the last of its
+    /// events was sent.
+    #[must_use]
+    pub fn has_targets(&self) -> bool {
+        let targets = self.ebpf.map("TARGETS");
+        let targets = targets.map(HashMap::<_, u32, u32>::try_from);
+        !matches!(targets, Some(Ok(targets)) if targets.keys().next().is_none())
+    }
+
+    /// What holds the tracepoint whose end takes the kernel long, to be detached
+    /// together with the uprobes.
+    pub fn slow_link(&mut self) -> Option<Link> {
+        self.rss_stat.take()
+    }
+
     /// Takes a process out of the table: nothing more is recorded of it.
     ///
     /// # Errors
@@ -269,14 +291,9 @@ impl Loaded {
     /// The events' way out. There is one: the second call fails.
     ///
     /// # Errors
-    /// [`LoadError::Object`] where it was taken already or can't be mapped.
+    /// [`LoadError::Object`] where it was taken already.
     pub fn ring(&mut self) -> Result<Ring, LoadError> {
-        let map = self
-            .ebpf
-            .take_map("EVENTS")
-            .ok_or_else(|| missing("EVENTS"))?;
-        let ring: RingBuf<MapData> = map.try_into().map_err(object_error)?;
-        Ring::new(ring).map_err(object_error)
+        self.ring.take().ok_or_else(|| missing("EVENTS"))
     }
 
     /// The unwind tables. There is one: the second call gives none.
@@ -300,11 +317,40 @@ impl Loaded {
     }
 }
 
-pub(super) fn object_error(error: impl std::error::Error + Send + Sync + 'static) -> LoadError {
+/// Makes the maps of the object, and aims its programs at them.
+fn make_maps(
+    preparation: Preparation,
+    kernel: &Kernel,
+    config: &Config,
+    options: &Options,
+) -> Result<Ebpf, LoadError> {
+    let kernel_stacks = match options.stacks {
+        stacks::KERNEL => 1 << 16,
+        _ => 1,
+    };
+    let offsets = kernel.unwind_offsets()?;
+    preparation
+        .finish()
+        // The programs have no CO-RE relocations: their offsets come from us.
+        .btf(None)
+        .map_max_entries("EVENTS", ring_bytes(options.ring))
+        .map_max_entries("KERNEL_STACKS", kernel_stacks)
+        .override_global("CONFIG", bytes_of(config), true)
+        .override_global("OFFSETS", bytes_of(&offsets), true)
+        .load(OBJECT)
+        .map_err(object_error)
+}
+
+fn map_ring(events: Map) -> Result<Ring, LoadError> {
+    let ring: RingBuf<MapData> = events.try_into().map_err(object_error)?;
+    Ring::new(ring).map_err(object_error)
+}
+
+fn object_error(error: impl std::error::Error + Send + Sync + 'static) -> LoadError {
     LoadError::Object(error.into())
 }
 
-pub(super) fn missing(name: &str) -> LoadError {
+fn missing(name: &str) -> LoadError {
     LoadError::Object(format!("it has no {name}, or it was taken already").into())
 }
 
@@ -312,56 +358,6 @@ pub(super) fn missing(name: &str) -> LoadError {
 fn tracepoints(prepare_exec: bool) -> impl Iterator<Item = &'static str> {
     let newer = prepare_exec.then_some("sched_prepare_exec");
     TRACEPOINTS.into_iter().chain(newer)
-}
-
-fn load_tracepoints(ebpf: &mut Ebpf, prepare_exec: bool) -> Result<(), LoadError> {
-    let mut wanted: Vec<&'static str> = tracepoints(prepare_exec).chain(["rss_stat"]).collect();
-    let mut programs = Vec::with_capacity(wanted.len());
-    for (name, program) in ebpf.programs_mut() {
-        if let Some(at) = wanted.iter().position(|&wanted| wanted == name) {
-            programs.push((wanted.swap_remove(at), program));
-        }
-    }
-    if let Some(name) = wanted.first() {
-        return Err(missing(name));
-    }
-    let half = programs.len() / 2;
-    let (first, second) = programs.split_at_mut(half);
-    std::thread::scope(|scope| {
-        let second = scope.spawn(|| load_each(second));
-        load_each(first)?;
-        join(second)
-    })
-}
-
-fn load_each(programs: &mut [(&'static str, &mut Program)]) -> Result<(), LoadError> {
-    for (name, program) in programs {
-        let loaded = match program {
-            Program::RawTracePoint(program) => program.load(),
-            Program::TracePoint(program) => program.load(),
-            _ => return Err(missing(name)),
-        };
-        loaded.map_err(|error| refused(name, error))?;
-    }
-    Ok(())
-}
-
-fn refused(name: &'static str, error: aya::programs::ProgramError) -> LoadError {
-    use aya::programs::ProgramError::LoadError as Refused;
-    match error {
-        Refused {
-            io_error,
-            verifier_log,
-        } => LoadError::Refused {
-            name,
-            error: io_error,
-            log: bpf::end_of_log(&verifier_log.to_string()),
-        },
-        other => LoadError::Attach {
-            name,
-            error: other.into(),
-        },
-    }
 }
 
 fn program_fd<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, LoadError> {
@@ -382,11 +378,16 @@ fn ring_bytes(wanted: Bytes) -> u32 {
 /// The reader comes by itself every few milliseconds; it is woken when a
 /// quarter is full, which is looked at in one event of 32 where that leaves
 /// enough room, and in every event of a tiny buffer.
-fn with_wakeups(mut config: Config, ring_bytes: u32) -> Config {
+fn configure(config: Config, options: &Options) -> Config {
     const ROOMY: u32 = 1 << 20;
-    config.wake_bytes = u64::from(ring_bytes / 4);
-    config.wake_every = if ring_bytes >= ROOMY { 32 } else { 1 };
-    config
+    let ring_bytes = ring_bytes(options.ring);
+    Config {
+        wake_bytes: u64::from(ring_bytes / 4),
+        wake_every: if ring_bytes >= ROOMY { 32 } else { 1 },
+        copy_all: u32::from(options.copy_all),
+        stacks: options.stacks,
+        ..config
+    }
 }
 
 /// What the kernel copies as it is.

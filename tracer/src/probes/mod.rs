@@ -15,5 +15,4 @@ pub mod pagemap;
 pub mod placement;
 pub mod ring;
 pub mod table;
-mod uprobes;
 mod walk_offsets;

@@ -1,7 +1,6 @@
 //! Keeps the tables up with what the target maps.
 
 use super::load::{LoadError, Prepared, Tables};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -19,15 +18,13 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Prepares the files that the target is known to load, and starts. Call it
-    /// before the target runs.
+    /// Starts it, before the target runs. `prepared` is what the tables have of
+    /// the files that the target is known to load.
     ///
     /// # Errors
     ///
-    /// If the kernel refuses a table, or the thread can't be started.
-    pub fn start(mut tables: Tables, files: &[PathBuf]) -> Result<Self, LoadError> {
-        let mut prepared = tables.add_files(files)?;
-        prepared.push(tables.add_vdso()?);
+    /// If the thread can't be started.
+    pub fn start(mut tables: Tables, mut prepared: Vec<Prepared>) -> Result<Self, LoadError> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()

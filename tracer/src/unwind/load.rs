@@ -1,13 +1,16 @@
 //! Gives tables to the BPF programs: those known before the target runs, and
 //! those of the files that they report as they meet them.
 
+use super::batch;
 use super::elf::Image;
 use super::pack::{Packed, pack};
 use super::{Cache, Error, FileId, Known, Table};
 use aya::Ebpf;
-use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use rustc_hash::FxHashMap;
 use std::fs::{File, Metadata, OpenOptions};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +22,6 @@ use tracer_ebpf::tables::{Chunk, FileKey, FileTable, MAX_RULES, MAX_TABLES, Rule
 struct Raw<T>(T);
 
 // SAFETY: these are plain integers without implicit padding; any bytes are a value.
-unsafe impl aya::Pod for Raw<Chunk> {}
-// SAFETY: as above.
 unsafe impl aya::Pod for Raw<Rule> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Raw<FileKey> {}
@@ -28,6 +29,9 @@ unsafe impl aya::Pod for Raw<FileKey> {}
 unsafe impl aya::Pod for Raw<FileTable> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Raw<Sighting> {}
+
+/// Bytes of a file whose table may take a while to make.
+const LARGE: u64 = 4 << 20;
 
 /// Why a table could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +65,7 @@ pub struct Prepared {
 
 /// The tables in the kernel.
 pub struct Tables {
-    tables: ArrayOfMaps<MapData, Array<MapData, Raw<Chunk>>>,
+    tables: MapData,
     rules: Array<MapData, Raw<Rule>>,
     files: HashMap<MapData, Raw<FileKey>, Raw<FileTable>>,
     unknown: HashMap<MapData, Raw<FileKey>, Raw<Sighting>>,
@@ -69,6 +73,10 @@ pub struct Tables {
     entries: FxHashMap<FileKey, FileTable>,
     known: Known,
     cache: Option<Cache>,
+    /// Made, and not yet published; the last has the number before `next`.
+    made: Vec<MapData>,
+    /// Files whose tables were made, or that have none; not yet published.
+    told: Vec<(FileKey, FileTable)>,
     next: u32,
     next_rule: u32,
 }
@@ -87,8 +95,11 @@ impl Tables {
             let map = ebpf.take_map(name).ok_or(LoadError::Map(name))?;
             M::try_from(map).map_err(|_| LoadError::Map(name))
         }
+        let Some(Map::ArrayOfMaps(tables)) = ebpf.take_map("TABLES") else {
+            return Err(LoadError::Map("TABLES"));
+        };
         Ok(Self {
-            tables: take(ebpf, "TABLES")?,
+            tables,
             rules: take(ebpf, "RULES")?,
             files: take(ebpf, "FILES")?,
             unknown: take(ebpf, "UNKNOWN_FILES")?,
@@ -96,6 +107,8 @@ impl Tables {
             entries: FxHashMap::default(),
             known: Known::default(),
             cache: None,
+            made: Vec::new(),
+            told: Vec::new(),
             // Table 0 and rule 0 stand for none.
             next: 1,
             next_rule: 1,
@@ -103,10 +116,8 @@ impl Tables {
     }
 
     /// Keeps tables on disk, and takes from there those of files seen before.
-    #[must_use]
-    pub fn with_cache(mut self, cache: Option<Cache>) -> Self {
+    pub fn keep_in(&mut self, cache: Option<Cache>) {
         self.cache = cache;
-        self
     }
 
     /// The tables in memory, for walks in user space.
@@ -115,7 +126,7 @@ impl Tables {
         self.known.clone()
     }
 
-    /// Prepares files, on as many threads as there are CPUs.
+    /// Prepares files, on as many threads as there are CPUs, and the vDSO.
     ///
     /// # Errors
     ///
@@ -142,19 +153,13 @@ impl Tables {
             }
         });
         let built = built.into_inner().unwrap_or_default();
-        built
-            .into_iter()
-            .map(|(path, result)| self.add(path, None, result))
-            .collect()
-    }
-
-    /// Prepares the vDSO.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel refuses the table.
-    pub fn add_vdso(&mut self) -> Result<Prepared, LoadError> {
-        self.add(Path::new("[vdso]"), Some(VDSO), vdso())
+        let mut prepared = Vec::with_capacity(built.len() + 1);
+        for (path, result) in built {
+            prepared.push(self.add(path, None, result)?);
+        }
+        prepared.push(self.add(Path::new("[vdso]"), Some(VDSO), vdso())?);
+        self.publish()?;
+        Ok(prepared)
     }
 
     /// Prepares the files that the programs met and did not know.
@@ -163,9 +168,14 @@ impl Tables {
     ///
     /// If the kernel refuses a table.
     pub fn add_unknown(&mut self) -> Result<Vec<Prepared>, LoadError> {
-        let met: Vec<_> = self.unknown.iter().filter_map(Result::ok).collect();
+        let mut met: Vec<_> = self.unknown.iter().filter_map(Result::ok).collect();
+        // Small files need not wait for large ones.
+        met.sort_unstable_by_key(|(Raw(key), _)| key.size);
         let mut prepared = Vec::with_capacity(met.len());
-        for (Raw(key), Raw(seen)) in met {
+        for &(Raw(key), Raw(seen)) in &met {
+            if key.size > LARGE {
+                self.publish()?;
+            }
             let (path, result) = if key == VDSO {
                 ("[vdso]".into(), vdso())
             } else {
@@ -181,7 +191,10 @@ impl Tables {
             if !gone {
                 prepared.push(self.add(&path, Some(key), result)?);
             }
-            match self.unknown.remove(&Raw(key)) {
+        }
+        self.publish()?;
+        for (key, _) in met {
+            match self.unknown.remove(&key) {
                 Ok(()) | Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -209,7 +222,7 @@ impl Tables {
                 prepared.problem = Some(error.to_string());
                 if let Some(key) = key {
                     self.known.insert(FileId::of_key(&key), None);
-                    self.files.insert(Raw(key), Raw(FileTable::default()), 0)?;
+                    self.told.push((key, FileTable::default()));
                 }
                 return Ok(prepared);
             }
@@ -233,7 +246,7 @@ impl Tables {
         self.entries.insert(own, entry);
         for key in [Some(own), key].into_iter().flatten() {
             self.known.insert(FileId::of_key(&key), packed.clone());
-            self.files.insert(Raw(key), Raw(entry), 0)?;
+            self.told.push((key, entry));
         }
         Ok(prepared)
     }
@@ -266,15 +279,28 @@ impl Tables {
         if self.next >= MAX_TABLES {
             return Err(LoadError::TooMany);
         }
+        let (key, value) = (size_of::<u32>() as u32, size_of::<Chunk>() as u32);
+        let kind = BPF_MAP_TYPE_ARRAY as u32;
         let count = packed.chunks.len() as u32;
-        let mut table = Array::create(count, BPF_F_INNER_MAP)?;
-        for (index, &chunk) in (0..).zip(&packed.chunks) {
-            table.set(index, Raw(chunk), 0)?;
-        }
-        let number = self.next;
-        self.tables.set(number, &table, 0)?;
+        let map = aya_obj::Map::new_from_params(kind, key, value, count, BPF_F_INNER_MAP);
+        let table = MapData::create(map, "unwind_table", None)?;
+        batch::put(&table, 0, &packed.chunks)?;
+        self.made.push(table);
         self.next += 1;
-        Ok(packed.entry(number))
+        Ok(packed.entry(self.next - 1))
+    }
+
+    /// Lets the programs have what was made: the tables, then the files that
+    /// name them.
+    fn publish(&mut self) -> Result<(), LoadError> {
+        let descriptor = |table: &MapData| table.fd().as_fd().as_raw_fd();
+        let made: Vec<RawFd> = self.made.iter().map(descriptor).collect();
+        batch::put(&self.tables, self.next - made.len() as u32, &made)?;
+        self.made.clear();
+        for (key, entry) in self.told.drain(..) {
+            self.files.insert(Raw(key), Raw(entry), 0)?;
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@
 //!   the programs had them;
 //! - [`coverage`] says what of a file they cover.
 
+mod batch;
 pub mod cache;
 pub mod coverage;
 pub mod elf;
