@@ -465,9 +465,11 @@ static void swapped_out(void) {
     char *p = site_a(32 * MIB, 0);
     touch_a(p, 16 * MIB);
     NEED(madvise(p, 8 * MIB, MADV_PAGEOUT) == 0);
+    size_t resident = rss(p, 32 * MIB); // now: the next mapping adjoins, and becomes one with it
+    NEED(8 * MIB <= resident && resident < 10 * MIB);
     touch_b(site_b(64 * MIB, 0), 32 * MIB);
     say("reserved", "site_a", 32 * MIB);
-    say("resident", "site_a", rss(p, 32 * MIB));
+    say("resident", "site_a", resident);
     say("resident", "site_b", 32 * MIB);
     linger();
 }
