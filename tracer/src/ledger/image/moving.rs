@@ -39,6 +39,7 @@ impl Image {
             odd.misplaced += 1;
         }
         self.checks.moving();
+        self.threads.pages_leave();
         let from = match length {
             0 => address..address,
             _ => page_range(address, length).unwrap_or(address..address),

@@ -1,6 +1,6 @@
 //! Random sequences of all operations, against the naive ledger.
 
-use super::naive::{Naive, Picture};
+use super::naive::{MADVISE, MMAP, Naive, POPULATE, Picture};
 use super::*;
 use proptest::prelude::*;
 
@@ -48,6 +48,8 @@ pub(super) struct Pair {
     alive: Vec<u32>,
     /// Process and thread of every move under way.
     moving: Vec<(u32, u32)>,
+    /// Vforked children and in whose memory they run.
+    sharing: Vec<(u32, u32)>,
 }
 
 impl Pair {
@@ -57,6 +59,7 @@ impl Pair {
             naive: Naive::default(),
             alive: vec![1],
             moving: Vec::new(),
+            sharing: Vec::new(),
         }
     }
 
@@ -132,8 +135,18 @@ impl Pair {
                     0 => Body::Advise {
                         address: page,
                         length: whole,
-                        advice: libc::MADV_DONTNEED as u32,
+                        advice: [
+                            libc::MADV_DONTNEED as u32,
+                            libc::MADV_REMOVE as u32,
+                            POPULATE,
+                        ][op.pick / 3 % 3],
                     },
+                    1 if op.pick.is_multiple_of(4) => Body::ShmAttach {
+                        address: page,
+                        segment: 1,
+                        length: [whole, Bytes(0)][op.pick / 12 % 2],
+                    },
+                    1 if op.pick.is_multiple_of(5) => Body::ShmDetach { address: page },
                     _ => Body::Unmap {
                         address: page,
                         length: whole,
@@ -141,7 +154,12 @@ impl Pair {
                 };
                 self.event(op, false, body);
                 let errno = [libc::EINVAL, libc::ENOMEM, 0, 0][op.pick / 3 % 4];
-                let syscall = if op.pick.is_multiple_of(3) { 28 } else { 11 };
+                let syscall = match body {
+                    Body::Advise { .. } => MADVISE,
+                    Body::ShmAttach { .. } => 30,
+                    Body::ShmDetach { .. } => 67,
+                    _ => 11,
+                };
                 if !(op.pick / 12).is_multiple_of(8) {
                     let took = Nanos(1);
                     self.event(
@@ -234,6 +252,13 @@ impl Pair {
     fn process(&mut self, op: Op) {
         let other = op.tid;
         let counts = KernelCounts::default();
+        // The kernel lets a process sleep until its vforked child has memory of its own.
+        if self.sharing.iter().any(|&(_, owner)| owner == op.pid) {
+            return;
+        }
+        if op.pick % 4 < 2 && self.alive.len() > 1 {
+            self.sharing.retain(|&(child, _)| child != op.pid);
+        }
         match op.pick % 4 {
             0 if self.alive.len() > 1 => {
                 self.alive.retain(|&pid| pid != op.pid);
@@ -246,12 +271,16 @@ impl Pair {
             }
             _ if !self.alive.contains(&other) && self.moving.is_empty() => {
                 self.alive.push(other);
+                let shares_memory = op.pick.is_multiple_of(3);
+                if shares_memory {
+                    self.sharing.push((other, op.pid));
+                }
                 self.event(
                     op,
                     false,
                     Body::Fork {
                         child: Pid(other),
-                        shares_memory: false,
+                        shares_memory,
                     },
                 );
             }
@@ -281,24 +310,45 @@ impl Pair {
             error_code: [6, 4, 7][op.pick % 3],
             syscall: 200,
         };
-        // Of a call without a fault no address is known.
-        let body = match body {
-            Body::Resident {
-                cause: Cause::Syscall,
-                ..
-            } => Body::Resident {
-                member,
-                size,
-                cause: Cause::Syscall,
-                address: Address(0),
-                took: Nanos(0),
-                error_code: 0,
-                syscall: 200,
-            },
-            body => body,
-        };
-        self.event(op, false, body);
+        self.event(op, false, without_fault(op, body));
     }
+}
+
+/// A call without a fault: one of which no place is known, one that fills a buffer, one that
+/// populates what it was told to, one that populates what it maps.
+fn without_fault(op: Op, body: Body) -> Body {
+    let Body::Resident {
+        member,
+        size,
+        cause: Cause::Syscall,
+        address,
+        ..
+    } = body
+    else {
+        return body;
+    };
+    let nowhere = Address(0);
+    let (address, syscall) = [
+        (nowhere, 200),
+        (address, 0),
+        (nowhere, MADVISE),
+        (nowhere, MMAP),
+    ][op.pick / 264 % 4];
+    Body::Resident {
+        member,
+        size,
+        cause: Cause::Syscall,
+        address,
+        took: Nanos(0),
+        error_code: 0,
+        syscall,
+    }
+}
+
+/// As many as `PROPTEST_CASES` says, for a longer look than the tests take.
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|count| count.parse().ok()).unwrap_or(1000)
 }
 
 fn compare(what: &str, snapshot: &Snapshot, total: Bytes, picture: &Picture) {
@@ -317,7 +367,7 @@ fn compare(what: &str, snapshot: &Snapshot, total: Bytes, picture: &Picture) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn the_same_as_the_naive_ledger(ops in ops(160)) {

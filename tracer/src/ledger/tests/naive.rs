@@ -7,6 +7,14 @@ use crate::ledger::account::Reserver;
 use crate::units::StackId;
 use std::collections::BTreeMap;
 
+/// System calls by their numbers, and `MADV_POPULATE_WRITE`.
+pub(super) const MMAP: u16 = 9;
+pub(super) const MADVISE: u16 = 28;
+pub(super) const POPULATE: u32 = 23;
+
+/// In which a mapping is populated.
+const ORDER: [Member; 3] = [Member::Anon, Member::File, Member::Shmem];
+
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
@@ -51,6 +59,11 @@ struct Image {
     taken: BTreeMap<u32, (BTreeMap<u64, Mapped>, Resident)>,
     counts: BTreeMap<u16, u64>,
     end: Option<u64>,
+    segments: BTreeMap<u64, u64>,
+    /// What threads are filling: from where, to where.
+    filling: BTreeMap<u32, (u64, u64)>,
+    /// What of an `mmap` that has not returned is resident.
+    populated: BTreeMap<u32, Vec<(Member, u64, u64)>>,
 }
 
 /// A snapshot: by reserver, and by reserver and toucher.
@@ -65,6 +78,8 @@ pub(super) struct Picture {
 #[derive(Default)]
 pub(super) struct Naive {
     images: BTreeMap<u32, Image>,
+    /// In whose memory vforked children run.
+    owners: BTreeMap<u32, u32>,
     next_mapping: u64,
     reserved_peak: Peak,
     resident_peak: Peak,
@@ -107,15 +122,31 @@ impl Naive {
     pub(super) fn apply(&mut self, event: &Event) {
         let (pid, tid, stack) = (event.pid.0, event.tid.0, event.stack.0);
         match event.body {
-            Body::Fork { child, .. } => {
-                let copy = self.images.entry(pid).or_default().fork();
-                self.images.insert(child.0, copy);
+            Body::Fork {
+                child,
+                shares_memory,
+            } => {
+                let owner = self.owner(pid);
+                let parent = self.images.entry(owner).or_default();
+                if shares_memory {
+                    self.owners.insert(child.0, owner);
+                } else {
+                    let copy = parent.fork();
+                    self.images.insert(child.0, copy);
+                }
             }
-            Body::Exec { .. } => drop(self.images.insert(pid, Image::default())),
-            Body::Exit { .. } => drop(self.images.remove(&pid)),
+            Body::Exec { .. } => {
+                self.owners.remove(&pid);
+                self.images.insert(pid, Image::default());
+            }
+            Body::Exit { .. } => {
+                self.owners.remove(&pid);
+                self.images.remove(&pid);
+            }
             ref body => {
+                let owner = self.owner(pid);
                 let next = &mut self.next_mapping;
-                let image = self.images.entry(pid).or_default();
+                let image = self.images.entry(owner).or_default();
                 image.apply(next, tid, stack, event.in_allocator, body);
             }
         }
@@ -130,10 +161,14 @@ impl Naive {
         [self.reserved_peak.picture(), self.resident_peak.picture()]
     }
 
+    fn owner(&self, pid: u32) -> u32 {
+        self.owners.get(&pid).copied().unwrap_or(pid)
+    }
+
     /// The kernel's count of a process, to be moved on.
     pub(super) fn count(&self, pid: u32, member: Member) -> u64 {
         self.images
-            .get(&pid)
+            .get(&self.owner(pid))
             .and_then(|image| image.counts.get(&(member as u16)))
             .copied()
             .unwrap_or(0)
@@ -154,6 +189,8 @@ impl Image {
             }
         }
         copy.taken.clear();
+        copy.filling.clear();
+        copy.populated.clear();
         copy.resident
             .retain(|_, (member, _)| *member == Member::Anon);
         copy.counts
@@ -280,11 +317,35 @@ impl Image {
                     (_, true) => Use::File,
                     _ => Use::Direct,
                 };
-                self.map(next, address.0, length.0, stack, purpose);
+                self.map(next, tid, address.0, length.0, stack, purpose);
+            }
+            Body::ShmAttach {
+                address, length, ..
+            } if length.0 > 0 => {
+                let end = address.0 + length.0.next_multiple_of(PAGE);
+                self.segments.insert(address.0, end);
+                self.map(next, tid, address.0, length.0, stack, Use::Direct);
+            }
+            Body::ShmDetach { address } => {
+                let end = self.segments.remove(&address.0).unwrap_or(address.0);
+                let taken = match end - address.0 {
+                    0 => Default::default(),
+                    length => self.take(next, address.0 / PAGE, length / PAGE),
+                };
+                self.taken.insert(tid, taken);
             }
             Body::Unmap { address, length } => {
                 let taken = self.take(next, address.0 / PAGE, length.0.div_ceil(PAGE));
                 self.taken.insert(tid, taken);
+            }
+            Body::Advise {
+                address,
+                length,
+                advice: POPULATE,
+            } => {
+                let end = address.0 + length.0.next_multiple_of(PAGE);
+                self.filling.insert(tid, (address.0, end));
+                self.taken.insert(tid, Default::default());
             }
             Body::Advise {
                 address, length, ..
@@ -295,7 +356,12 @@ impl Image {
                     .collect();
                 self.taken.insert(tid, (BTreeMap::new(), gone));
             }
-            Body::Returned { errno, .. } => {
+            Body::Returned { syscall, errno, .. } => {
+                self.filling.remove(&tid);
+                self.populated.remove(&tid);
+                if ![11, 28, 67].contains(&syscall) {
+                    return;
+                }
                 let (mapped, resident) = self.taken.remove(&tid).unwrap_or_default();
                 if errno == 0 {
                     return;
@@ -313,7 +379,7 @@ impl Image {
                     } else {
                         Use::Direct
                     };
-                    self.map(next, from, to - from, stack, purpose);
+                    self.map(next, tid, from, to - from, stack, purpose);
                 } else if to < from {
                     self.take(next, to / PAGE, (from - to) / PAGE);
                 }
@@ -348,7 +414,8 @@ impl Image {
             Body::RemapExit { address, length } => {
                 let moving = self.moving.remove(&tid);
                 moving.into_iter().for_each(|moving| {
-                    self.arrive(next, moving, address.0, length.0, stack, in_allocator)
+                    let who = (tid, stack, in_allocator);
+                    self.arrive(next, moving, address.0, length.0, who);
                 });
             }
             Body::Resident {
@@ -357,8 +424,12 @@ impl Image {
                 cause,
                 address,
                 error_code,
+                syscall,
                 ..
             } => {
+                if cause == Cause::Syscall {
+                    return self.in_call(member, size.0, (tid, stack), address.0, syscall);
+                }
                 self.resident(member, size.0, cause, address.0, error_code, stack);
             }
             _ => {}
@@ -394,7 +465,15 @@ impl Image {
         (mapped, resident.collect())
     }
 
-    fn map(&mut self, next: &mut u64, address: u64, length: u64, stack: u64, purpose: Use) {
+    fn map(
+        &mut self,
+        next: &mut u64,
+        tid: u32,
+        address: u64,
+        length: u64,
+        stack: u64,
+        purpose: Use,
+    ) {
         let (from, count) = (address / PAGE, length.div_ceil(PAGE));
         self.take(next, from, count);
         *next += 1;
@@ -410,6 +489,52 @@ impl Image {
                 },
             );
         }
+        let mut populated = self.populated.remove(&tid).unwrap_or_default();
+        populated.sort_by_key(|&(member, ..)| ORDER.iter().position(|&at| at == member));
+        for (member, _, pages) in populated {
+            self.fill(from, from + count, member, stack, pages);
+        }
+    }
+
+    /// The first so many pages that are mapped and not resident, up to the first gap.
+    fn fill(&mut self, from: u64, to: u64, member: Member, stack: u64, mut pages: u64) {
+        for page in from..to {
+            if pages == 0 || !self.mapped.contains_key(&page) {
+                return;
+            }
+            if let std::collections::btree_map::Entry::Vacant(vacant) = self.resident.entry(page) {
+                vacant.insert((member, stack));
+                pages -= 1;
+            }
+        }
+    }
+
+    /// A system call brings pages without a fault.
+    fn in_call(
+        &mut self,
+        member: Member,
+        size: u64,
+        (tid, stack): (u32, u64),
+        address: u64,
+        syscall: u16,
+    ) {
+        let before = self.counts.insert(member as u16, size).unwrap_or(0);
+        let grown = (size.saturating_sub(before) / PAGE).min(512);
+        if grown == 0 {
+            return;
+        }
+        if syscall == MMAP {
+            let all = self.populated.entry(tid).or_default();
+            return all.push((member, stack, grown));
+        }
+        let under_way = self.filling.get(&tid).copied();
+        let (from, to) = match under_way {
+            Some(range) if address == range.0 || address == 0 && syscall == MADVISE => range,
+            _ if address > 0 => (address, u64::MAX),
+            _ => return,
+        };
+        self.filling.insert(tid, (from, to));
+        self.fill(from / PAGE, to.div_ceil(PAGE), member, stack, grown);
     }
 
     fn arrive(
@@ -418,8 +543,7 @@ impl Image {
         moving: Moving,
         address: u64,
         length: u64,
-        stack: u64,
-        in_allocator: bool,
+        (tid, stack, in_allocator): (u32, u64, bool),
     ) {
         if address == 0 {
             for (page, mapped, resident) in moving.pages {
@@ -456,7 +580,7 @@ impl Image {
                 Use::Direct
             });
             let stack = if stack == 0 { moving.stack } else { stack };
-            self.map(next, arrived, limit - arrived, stack, purpose);
+            self.map(next, tid, arrived, limit - arrived, stack, purpose);
         }
     }
 
