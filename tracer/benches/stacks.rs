@@ -8,18 +8,18 @@
 //! them. The floor is the same programs taking no
 //! stack at all. Rounds go through the variants in turn, and medians count.
 
+#[path = "../tests/support/probed.rs"]
+mod probed;
+
+use probed::Probed;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tracer::probes::attach::{self, Attached, Mechanism, Scope};
 use tracer::probes::decode::Record;
-use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
-use tracer::probes::objects::Finder;
-use tracer::target::{Command, Environment, Launch};
+use tracer::probes::load::{Options, stacks};
 use tracer::units::{Bytes, StackId};
 use tracer::unwind::elf::Image;
-use tracer::unwind::{Cache, Keeper, Table};
+use tracer::unwind::{Cache, Table};
 
 const VARIANTS: [(&str, Option<u32>); 4] = [
     ("untraced", None),
@@ -165,43 +165,23 @@ fn trace(words: &[OsString], method: u32, taken: &mut u64) -> String {
         .chain([told.path().into()])
         .chain(words.iter().cloned())
         .collect();
-    let command = Command::new(&shell).expect("a program");
-    let environment = Environment::current();
-    let target = Command::new(words).expect("a program");
-    let mut found = Finder::default()
-        .command(&target, &environment)
-        .expect("an x86-64 program");
-    found
-        .files
-        .extend(std::env::var_os("TILEDB_LIB").map(PathBuf::from));
-    let preparation = Preparation::start();
-    let kernel = Kernel::probe().expect("needs root");
-    let mechanism = Mechanism::of_this_kernel().expect("uprobes");
+    let others: Vec<_> = std::env::var_os("TILEDB_LIB")
+        .map(PathBuf::from)
+        .into_iter()
+        .collect();
     let options = Options {
         ring: Bytes(128 << 20),
-        uprobes: Some(mechanism),
+        uprobes: None,
         copy_all: false,
         stacks: method,
     };
-    let mut loaded = Loaded::load(preparation, &kernel, options).expect("the programs load");
-    let mut tables = loaded.tables().expect("taken once");
-    let prepared = tables.add_files(&found.files).expect("tables load");
-    let keeper = Keeper::start(tables, prepared).expect("a thread");
-    let launch = Launch::new(&command, &environment).expect("a waiting child");
-    let pid = launch.pid();
-    loaded
-        .add_target(pid, TargetState::Waiting)
-        .expect("a target");
-    loaded.attach(&kernel).expect("tracepoints");
-    let programs = loaded.uprobes().expect("uprobe programs");
-    let mut links = Vec::new();
-    for object in &found.objects {
-        let Attached { links: new, failed } =
-            attach::attach(mechanism, &programs, object, Scope::Process(pid));
-        assert!(failed.is_empty(), "{failed:?}");
-        links.extend(new);
-    }
-    let mut ring = loaded.ring().expect("taken once");
+    let Probed {
+        loaded: _loaded,
+        mut ring,
+        launch,
+        probes,
+        ..
+    } = Probed::new(&shell, words, &others, options);
     let mut target = launch.release().expect("the program runs");
     *taken = 0;
     while target.try_wait().expect("a child").is_none() {
@@ -212,7 +192,6 @@ fn trace(words: &[OsString], method: u32, taken: &mut u64) -> String {
         });
         ring.wait(Duration::from_millis(2)).expect("poll");
     }
-    attach::detach(links);
-    keeper.finish().expect("tables load");
+    probed::detach(probes);
     std::fs::read_to_string(told.path()).expect("its output")
 }

@@ -3,23 +3,22 @@
 
 #[path = "differential/evaluator.rs"]
 mod evaluator;
+#[path = "support/probed.rs"]
+mod probed;
 
 use evaluator::Evaluator;
+use probed::Probed;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracer::events::{Body, Captured, Module, StackEnd};
-use tracer::probes::attach::{self, Attached, Mechanism, Scope};
 use tracer::probes::decode::Record;
-use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
+use tracer::probes::load::{Options, stacks};
 use tracer::probes::modules::Watcher;
-use tracer::probes::objects::Finder;
 use tracer::symbols::AddressSpaces;
-use tracer::target::{Command, Environment, Launch};
 use tracer::units::{Address, Bytes};
-use tracer::unwind::{FileId, Found, Keeper, Known, StackCopy, walk};
+use tracer::unwind::{FileId, Found, Known, StackCopy, walk};
 
 /// Stacks that have to be compared.
 const ENOUGH: usize = 10_000;
@@ -33,60 +32,47 @@ struct Run {
 
 /// Traces a command with a copy of every new stack, tables of `others` made beforehand.
 fn trace(words: &[OsString], others: &[PathBuf]) -> Run {
-    let command = Command::new(words).expect("a program");
-    let environment = Environment::current();
-    let mut found = Finder::default()
-        .command(&command, &environment)
-        .expect("an x86-64 program");
-    found.files.extend_from_slice(others);
-    let preparation = Preparation::start();
-    let kernel = Kernel::probe().expect("needs root");
-    let mechanism = Mechanism::of_this_kernel().expect("uprobes");
     let options = Options {
         ring: Bytes(512 << 20),
-        uprobes: Some(mechanism),
+        uprobes: None,
         copy_all: true,
         stacks: stacks::TABLES,
     };
-    let mut loaded = Loaded::load(preparation, &kernel, options).expect("the programs load");
-    let mut tables = loaded.tables().expect("taken once");
-    let known = tables.known();
-    let prepared = tables.add_files(&found.files).expect("tables load");
-    let keeper = Keeper::start(tables, prepared).expect("a thread");
-    let launch = Launch::new(&command, &environment).expect("a waiting child");
-    let pid = launch.pid();
+    let Probed {
+        pid,
+        loaded: _loaded,
+        mut ring,
+        known,
+        launch,
+        probes,
+    } = Probed::new(words, words, others, options);
     let mut watcher = Watcher::new(pid).expect("perf events");
-    loaded
-        .add_target(pid, TargetState::Waiting)
-        .expect("a target");
-    loaded.attach(&kernel).expect("tracepoints");
-    let programs = loaded.uprobes().expect("uprobe programs");
-    let mut links = Vec::new();
-    for object in &found.objects {
-        let Attached { links: new, failed } =
-            attach::attach(mechanism, &programs, object, Scope::Process(pid));
-        assert!(failed.is_empty(), "{failed:?}");
-        links.extend(new);
-    }
-    let mut ring = loaded.ring().expect("taken once");
     launch.release().expect("the program runs");
     let mut stacks = Vec::new();
     let mut modules = Vec::new();
-    let mut ended = false;
-    while !ended {
+    let mut status = None;
+    while status.is_none() {
         modules.extend(watcher.drain());
         ring.drain(usize::MAX, |record| match record {
             Record::Event { event, .. } => {
-                ended |= event.pid == pid && matches!(event.body, Body::Exit { .. });
+                if let Body::Exit { status: how, .. } = event.body
+                    && event.pid == pid
+                {
+                    status = Some(how);
+                }
             }
             Record::Stack(stack, Some(copy)) => stacks.push((stack, copy)),
             Record::Stack(_, None) => {}
         });
         ring.wait(Duration::from_millis(5)).expect("poll");
     }
+    assert_eq!(
+        status,
+        Some(0),
+        "without a Census there is nothing to compare"
+    );
     modules.extend(watcher.drain());
-    attach::detach(links);
-    keeper.finish().expect("tables load");
+    probed::detach(probes);
     Run {
         stacks,
         modules,

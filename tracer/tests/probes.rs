@@ -1,19 +1,18 @@
 //! The BPF programs against programs that do a known number of things. Needs
 //! root; without it the tests say so and pass nothing off as done.
 
+#[path = "support/probed.rs"]
+mod probed;
+
+use probed::Probed;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracer::events::{Body, Cause, Event, Lost, Member};
-use tracer::probes::attach::{self, Mechanism, Scope};
 use tracer::probes::decode::Record;
-use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
+use tracer::probes::load::{Options, stacks};
 use tracer::probes::losses::kind_name;
-use tracer::probes::objects::Finder;
-use tracer::target::command::{Command, Environment};
-use tracer::target::launch::Launch;
 use tracer::units::{Bytes, Pid, StackId};
 use tracer_ebpf::Kind;
 
@@ -51,30 +50,21 @@ fn compile(name: &str, directory: &Path) -> PathBuf {
 /// Traces a command to its end. `reads` says whether the ring buffer is read
 /// meanwhile, or only afterwards.
 fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
-    let kernel = Kernel::probe().unwrap();
-    let mechanism = Mechanism::of_this_kernel().unwrap();
     let options = Options {
         ring,
-        uprobes: Some(mechanism),
+        uprobes: None,
         copy_all: false,
         stacks: stacks::TABLES,
     };
-    let mut loaded = Loaded::load(Preparation::start(), &kernel, options)
-        .unwrap_or_else(|error| panic!("{error}"));
-    let (mut ring, losses) = (loaded.ring().unwrap(), loaded.losses().unwrap());
-    let (command, environment) = (Command::new(words).unwrap(), Environment::current());
-    let launch = Launch::new(&command, &environment).unwrap();
-    let pid = launch.pid();
-    loaded.add_target(pid, TargetState::Waiting).unwrap();
-    loaded.attach(&kernel).unwrap();
-    let found = Finder::default().command(&command, &environment).unwrap();
-    let programs = loaded.uprobes().unwrap();
-    let attached: Vec<_> = found
-        .objects
-        .iter()
-        .map(|object| attach::attach(mechanism, &programs, object, Scope::Process(pid)))
-        .collect();
-    assert!(attached.iter().all(|attached| attached.failed.is_empty()));
+    let Probed {
+        pid,
+        mut loaded,
+        mut ring,
+        launch,
+        probes,
+        ..
+    } = Probed::new(words, words, &[], options);
+    let losses = loaded.losses().unwrap();
     let mut target = launch.release().unwrap();
     let mut run = Run {
         pid,
@@ -94,6 +84,7 @@ fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
         ring.wait(Duration::from_millis(5)).unwrap();
     }
     assert_eq!(ring.malformed(), 0);
+    probed::detach(probes);
     run.lost = losses.read().unwrap();
     run
 }
