@@ -203,7 +203,28 @@ fn resident(out: &mut dyn Write, account: &Account, top: f64, height: f64) -> io
         )?;
         text(out, x + 17.0, top - 10.0, "start", 12, name)?;
     }
-    Ok(())
+    let sum = "their sum is the kernel's RSS";
+    text(out, LEFT + 340.0, top - 10.0, "start", 12, sum)?;
+    high_water(out, account, &plot)
+}
+
+/// Where the kernel's own maximum is, if one process is all there is: several need not have
+/// reached theirs at one time.
+fn high_water(out: &mut dyn Write, account: &Account, plot: &Plot) -> io::Result<()> {
+    let [process] = account.processes.as_slice() else {
+        return Ok(());
+    };
+    let bytes = Bytes(process.kernel.resident_peak);
+    if bytes == Bytes::ZERO || bytes.0 as f64 > plot.most {
+        return Ok(());
+    }
+    let (y, right) = (plot.y(bytes), WIDTH - RIGHT);
+    writeln!(
+        out,
+        "<path stroke=\"#b00020\" stroke-dasharray=\"4 3\" d=\"M{LEFT} {y:.1}H{right}\"/>"
+    )?;
+    let label = format!("VmHWM {bytes}");
+    text(out, right, plot.top - 10.0, "end", 12, &label)
 }
 
 /// Three to six round sizes below a limit: powers of two, or one of their
