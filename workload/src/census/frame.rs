@@ -2,7 +2,7 @@
 
 use arrow::datatypes::ToByteSlice;
 
-use super::obs::{CAPACITY, DIMENSION, OFFSETS};
+use super::obs::{CAPACITY, DIMENSION, NUMBERS, OFFSETS};
 use crate::soma::{ENCODING_VERSION, JOINID, OBJECT_TYPE};
 use crate::tiledb::{
     Array, AttributeSpec, Context, Datatype, Filter, Input, Mode, Result, SchemaBuilder, WriteQuery,
@@ -19,8 +19,8 @@ pub(super) enum Values {
 /// Its name and its values.
 pub(super) type Column = (&'static str, Values);
 
-/// Filters of all attributes.
-const FILTERS: &[Filter] = &[Filter::Zstd(19)];
+/// Filters of text.
+const TEXT: &[Filter] = &[Filter::Zstd(19)];
 
 /// Writes a SOMADataFrame whose `soma_joinid` counts its rows, with these columns.
 pub(super) fn write(ctx: &Context, uri: &str, columns: &[Column]) -> Result<()> {
@@ -90,9 +90,9 @@ impl Values {
     }
 
     fn spec<'a>(&self, name: &'a str) -> AttributeSpec<'a> {
-        let datatype = match self {
-            Self::Int64(_) => Datatype::Int64,
-            Self::Utf8(_) => Datatype::StringUtf8,
+        let (datatype, filters) = match self {
+            Self::Int64(_) => (Datatype::Int64, NUMBERS),
+            Self::Utf8(_) => (Datatype::StringUtf8, TEXT),
         };
         let is_variable = datatype == Datatype::StringUtf8;
         AttributeSpec {
@@ -100,7 +100,7 @@ impl Values {
             datatype,
             is_variable,
             values: None,
-            filters: FILTERS,
+            filters,
         }
     }
 

@@ -1,4 +1,5 @@
-"""Runs a command, then prints the greatest resident set that it had, in bytes, as JSON."""
+"""Runs a command, then prints the greatest resident set that it had, in bytes, and the seconds of
+processor time that it took, as JSON."""
 
 import json
 import resource
@@ -6,4 +7,5 @@ import subprocess
 import sys
 
 subprocess.run(sys.argv[1:], check=True)
-print(json.dumps(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024))
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps({"resident": used.ru_maxrss * 1024, "cpu": used.ru_utime + used.ru_stime}))

@@ -34,8 +34,8 @@ pub(super) const BUDGET: &str = "10737418240";
 /// The steps that both report.
 pub(super) const STEPS: [&str; 4] = ["open", "query", "obs", "obs-df"];
 
-/// Seconds by step, with `submit` (the part of `obs` inside libtiledb) for the workload, and
-/// `resident`, the greatest resident set in bytes.
+/// Seconds by step, with `submit` (the part of `obs` inside libtiledb) for the workload, `cpu`, the
+/// seconds on all processors, and `resident`, the greatest resident set in bytes.
 pub(super) type Figures = HashMap<String, f64>;
 
 /// `cargo xtask bench workload`.
@@ -56,9 +56,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.runs, args.cells
     );
     println!("`obs` is the Arrow table over the read buffers in both. `obs-df` is one contiguous");
-    println!("Arrow table (workload), a pandas DataFrame (Python).\n");
-    println!("| fetch | | open | query | obs | of it in libtiledb | obs-df | VmHWM |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!(
+        "Arrow table (workload), a pandas DataFrame (Python). `CPU` is user and system time on"
+    );
+    println!(
+        "all threads: of the whole process (workload), of what follows the imports (Python).\n"
+    );
+    println!("| fetch | | open | query | obs | of it in libtiledb | obs-df | CPU | VmHWM |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let shapes = [census::ShapeArg::Clustered, census::ShapeArg::Scattered];
     for shape in shapes {
         if args.shape.is_some_and(|only| only != shape) {
@@ -102,7 +107,8 @@ impl Bench {
             return Ok(());
         };
         println!(
-            "| | ratio | {open} | {query} | {obs} | | {df} | {} |",
+            "| | ratio | {open} | {query} | {obs} | | {df} | {} | {} |",
+            ratio("cpu"),
             ratio("resident")
         );
         Ok(())
@@ -136,7 +142,7 @@ impl Bench {
         Ok(figures)
     }
 
-    /// A command whose last line says how much memory it had resident.
+    /// A command whose last line says what it used.
     fn measured(&self, program: &Path) -> Command {
         let mut command = Command::new(&self.python);
         command.arg(self.scripts.join("measure.py")).arg(program);
@@ -144,20 +150,17 @@ impl Bench {
     }
 }
 
-/// What a measured command said, and its resident set.
+/// What a measured command said, its processor time and its resident set.
 pub(super) fn answer(command: &mut Command) -> Result<(String, Figures)> {
     let output = command.output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{command:?} failed:\n{errors}");
     let said = String::from_utf8(output.stdout)?;
-    let (said, resident) = said
+    let (said, used) = said
         .trim_end()
         .rsplit_once('\n')
         .context("nothing was said")?;
-    Ok((
-        said.to_owned(),
-        Figures::from([("resident".to_owned(), resident.parse()?)]),
-    ))
+    Ok((said.to_owned(), serde_json::from_str(used)?))
 }
 
 pub(super) fn medians(runs: &[Figures]) -> Figures {
@@ -175,14 +178,14 @@ pub(super) fn medians(runs: &[Figures]) -> Figures {
     first.keys().map(|key| (key.clone(), median(key))).collect()
 }
 
-/// Seconds, and the resident set in megabytes.
+/// Seconds by column, and the resident set in megabytes.
 fn cells(figures: &Figures) -> String {
     let seconds = |key: &str| {
         figures
             .get(key)
             .map_or(String::new(), |s| format!("{s:.3} s"))
     };
-    let [open, query, obs, submit, df] = ["open", "query", "obs", "submit", "obs-df"].map(seconds);
+    let columns = ["open", "query", "obs", "submit", "obs-df", "cpu"].map(seconds);
     let resident = figures["resident"] / 1e6;
-    format!("{open} | {query} | {obs} | {submit} | {df} | {resident:.0} MB")
+    format!("{} | {resident:.0} MB", columns.join(" | "))
 }
