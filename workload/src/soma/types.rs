@@ -115,3 +115,25 @@ pub(super) fn damaged(column: &Column, source: arrow::error::ArrowError) -> Erro
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_soma_does_not_have_is_named_with_its_column() {
+        assert_eq!(arrow_type(Datatype::DatetimeDay), None);
+        let column = Column {
+            name: "born".to_owned(),
+            datatype: Datatype::DatetimeDay,
+            is_variable: false,
+            is_nullable: false,
+            enumeration: None,
+            is_dimension: false,
+        };
+        assert_eq!(
+            unsupported(&column, column.datatype).to_string(),
+            "column \"born\" has TileDB type DATETIME_DAY, which SOMA dataframes don't have"
+        );
+    }
+}
