@@ -186,6 +186,9 @@ fn finish(collector: Collector, used: Option<&Event>, out: &OutDir) -> Result<()
     let symbols = collected
         .symbolizer
         .resolve(&collected.stacks, &collected.modules);
+    for trouble in collected.symbolizer.troubles() {
+        warn(format_args!("debuginfod: {trouble}"));
+    }
     for symbol in symbols {
         collected.writer.push_symbol(&symbol)?;
     }

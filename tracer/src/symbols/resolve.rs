@@ -1,6 +1,7 @@
 //! Turns stacks of addresses into stacks of named frames.
 
 use super::Frame;
+use super::debuginfod::Debuginfod;
 use super::demangle::escape;
 use super::files;
 use super::image::{Debug, Image};
@@ -29,11 +30,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Resolves addresses. Tell it of modules as they are mapped: it opens their
 /// files while the process, its mount namespace and the file itself are there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Symbolizer {
     open: FxHashMap<FileKey, Result<Source, Reason>>,
     /// Processes that run code of no file.
     maps: FxHashMap<Pid, perf_map::Source>,
+    debuginfod: Debuginfod,
+}
+
+impl Default for Symbolizer {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What makes a mapped file the same as another.
@@ -57,10 +65,21 @@ impl FileKey {
 }
 
 impl Symbolizer {
-    /// Knows no file yet.
+    /// Knows no file yet. Debug files may come from debuginfod's servers, as the
+    /// environment says.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            open: FxHashMap::default(),
+            maps: FxHashMap::default(),
+            debuginfod: Debuginfod::from_env(),
+        }
+    }
+
+    /// What went wrong while debug files were fetched, a line each.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        self.debuginfod.troubles()
     }
 
     /// Opens a module's file, if it is not open yet, to be read at the end.
@@ -94,7 +113,7 @@ impl Symbolizer {
             wanted.extend(spots);
         }
         let mut symbols = Vec::with_capacity(wanted.len());
-        let deadline = Instant::now() + PATIENCE;
+        let began = Instant::now();
         for (number, module) in places.files().iter().enumerate() {
             let of_file = Spot::File(number, 0)..=Spot::File(number, u64::MAX);
             let offsets = wanted.range(of_file).filter_map(|(spot, _)| match spot {
@@ -105,7 +124,8 @@ impl Symbolizer {
             if offsets.is_empty() {
                 continue;
             }
-            let with_debug = Instant::now() < deadline;
+            // Waiting for servers has its own limit.
+            let with_debug = began.elapsed() < PATIENCE + self.debuginfod.waited();
             let found = self.resolve_file(module, offsets, with_debug);
             symbols.extend(found.into_iter().map(|(offset, frames)| Symbol {
                 place: places.place(Spot::File(number, offset)),
@@ -163,7 +183,7 @@ impl Symbolizer {
         match elf {
             Ok(elf) => {
                 let debug = match with_debug {
-                    true => Debug::find(&elf, &module.path),
+                    true => Debug::find(&elf, &module.path, &mut self.debuginfod),
                     false => Debug::default(),
                 };
                 Image::resolve(&elf, &debug, &name, offsets)

@@ -2,6 +2,7 @@
 //! `tests/fixtures/README.md` says how the files were made.
 
 use super::debug_files;
+use super::debuginfod::Debuginfod;
 use super::elf::Elf;
 use super::image::{Debug, Image};
 use super::source::Source;
@@ -27,9 +28,13 @@ fn elf(name: &str) -> Elf {
 
 /// Frames at addresses, one text each: inlined ones marked by `<`.
 fn frames_of(elf: &Elf, debug: Option<Elf>, addresses: &[u64]) -> Vec<Vec<String>> {
+    let debug = Debug::of(elf, debug, "/nowhere/x.elf", &mut Debuginfod::none());
+    frames_at(elf, &debug, addresses)
+}
+
+fn frames_at(elf: &Elf, debug: &Debug, addresses: &[u64]) -> Vec<Vec<String>> {
     let offsets = addresses.iter().map(|address| address - BASE).collect();
-    let debug = Debug::of(elf, debug, "/nowhere/x.elf");
-    let found = Image::resolve(elf, &debug, "x.elf", offsets);
+    let found = Image::resolve(elf, debug, "x.elf", offsets);
     let text = |frame: &super::Frame| format!("{frame}{}", if frame.inlined { " <" } else { "" });
     found
         .iter()
@@ -141,7 +146,7 @@ fn resolve_hostile(bytes: Vec<u8>) {
     if let Some(elf) = Elf::parse(Source::Memory(bytes)) {
         let offsets: Vec<u64> = (0x1000..0x1060).chain([0, u64::MAX, 1 << 40]).collect();
         let count = offsets.len();
-        let debug = Debug::of(&elf, None, "/nowhere/x.elf");
+        let debug = Debug::of(&elf, None, "/nowhere/x.elf", &mut Debuginfod::none());
         let found = Image::resolve(&elf, &debug, "x.elf", offsets);
         assert_eq!(found.len(), count);
         assert!(found.iter().all(|(_, frames)| !frames.is_empty()));
@@ -220,7 +225,7 @@ fn entry(code: u8) -> Vec<u8> {
 
 fn resolve_one(bytes: Vec<u8>) -> Vec<super::Frame> {
     let elf = Elf::parse(Source::Memory(bytes)).expect("ELF");
-    let debug = Debug::of(&elf, None, "/nowhere/x.elf");
+    let debug = Debug::of(&elf, None, "/nowhere/x.elf", &mut Debuginfod::none());
     let found = Image::resolve(&elf, &debug, "x.elf", vec![0x1800]);
     found.into_iter().next().expect("an answer").1
 }

@@ -3,6 +3,7 @@
 
 mod allocations;
 mod bad_input;
+mod debuginfod;
 mod endings;
 mod harness;
 mod losses;
