@@ -14,6 +14,7 @@ use crate::recording::{Place, Symbol};
 use crate::units::{Address, Pid};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 /// Files that are kept open for the end of the run. A process has some dozens
@@ -89,6 +90,19 @@ impl Symbolizer {
             self.open.entry(key).or_insert_with(|| files::open(module));
         }
         self.look_for_map(module);
+    }
+
+    /// A module's file, if it is open or can be opened still.
+    #[must_use]
+    pub fn file(&self, module: &Module) -> Option<File> {
+        match self.open.get(&FileKey::of(module)) {
+            Some(Ok(Source::File(file, _))) => file.try_clone().ok(),
+            Some(_) => None,
+            None => match files::open(module) {
+                Ok(Source::File(file, _)) => Some(file),
+                _ => None,
+            },
+        }
     }
 
     /// Code of no file may have a perf map, which may come later than the code.
