@@ -17,6 +17,12 @@ run, 125 when the tracer itself failed.
 Environment:
   TRACER_CACHE   folder that keeps unwind tables for the next run [default: /var/cache/tracer];
                  empty: they are made anew each time
+  DEBUGINFOD_URLS
+                 servers that are asked for debug files that this machine lacks, for a minute
+                 at most, all requests together; what they send is kept where gdb and elfutils
+                 keep it (DEBUGINFOD_CACHE_PATH). DEBUGINFOD_TIMEOUT, DEBUGINFOD_MAXTIME and
+                 DEBUGINFOD_MAXSIZE set narrower limits. sudo drops such variables unless they
+                 stand behind it: sudo DEBUGINFOD_URLS=https://… tracer …
 
 Words:
   reserved   address space asked for: live heap allocations plus direct mappings

@@ -43,6 +43,11 @@ fn symbols() {
 }
 
 #[test]
+fn debug_files() {
+    replay("debug_files", targets::debug_files);
+}
+
+#[test]
 fn perf_maps() {
     replay("perf_map", targets::perf_map);
 }

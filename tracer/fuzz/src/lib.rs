@@ -4,18 +4,17 @@
 //! The same functions replay the committed corpus in `tracer/tests/corpus.rs`.
 
 mod events;
+mod files;
+
+pub use files::{debug_files, symbols};
 
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::MetadataExt as _;
-use tracer::events::{Captured, Module, StackEnd};
 use tracer::ledger::Ledger;
 use tracer::recording::schema::Stream;
 use tracer::recording::{Meta, Recording, Writer};
-use tracer::symbols::{PerfMap, SymbolTable, Symbolizer};
-use tracer::units::{Address, Bytes, Nanos, Pid, StackId};
+use tracer::symbols::PerfMap;
+use tracer::units::Bytes;
 use tracer::unwind::elf::{Image, Section, Segment};
 use tracer::unwind::pack::{Packed, pack};
 use tracer::unwind::{Table, cache};
@@ -76,48 +75,6 @@ fn look_up(packed: &Packed, offset: u64, rule: u32) {
     let found = tracer::unwind::known::find(packed, offset);
     if inside.is_some_and(|inside| inside < pages) && packed.crowded == 0 {
         assert_eq!(found, rule);
-    }
-}
-
-/// Names of addresses in a file that its owner made up.
-pub fn symbols(data: &[u8]) {
-    let Ok(mut file) = tempfile::tempfile() else {
-        return;
-    };
-    let (Ok(()), Ok(found)) = (file.write_all(data), file.metadata()) else {
-        return;
-    };
-    let module = Module {
-        // No process has this id: pid_max is at most 2^22.
-        pid: Pid(u32::MAX),
-        time: Nanos(0),
-        address: Address(0),
-        length: Bytes(1 << 32),
-        offset: 0,
-        path: format!("/proc/self/fd/{}", file.as_raw_fd()),
-        device: found.dev(),
-        inode: found.ino(),
-        build_id: String::new(),
-    };
-    // Across the file, and wherever it says.
-    let step = (data.len() as u64 / 32).max(1);
-    let words = data.chunks_exact(8).rev().take(64);
-    let told =
-        words.map(|word| u64::from_le_bytes(word.try_into().expect("8 bytes")) & 0xffff_ffff);
-    let frames = (0..32).map(|index| index * step).chain(told).map(Address);
-    let stack = Captured {
-        id: StackId(1),
-        pid: module.pid,
-        time: Nanos(1),
-        end: StackEnd::Complete,
-        frames: frames.collect(),
-    };
-    let stacks = [stack];
-    let modules = [module];
-    let symbols = Symbolizer::new().resolve(&stacks, &modules);
-    let table = SymbolTable::new(&stacks, &modules, symbols);
-    for frame in table.frames(StackId(1)) {
-        assert!(!frame.to_string().contains('\n'));
     }
 }
 

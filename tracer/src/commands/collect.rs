@@ -124,7 +124,7 @@ impl Work {
             let stopping = self.stop.load(Ordering::Acquire);
             self.take_modules();
             let taken = self.take_events();
-            self.take_deferred(false);
+            self.take_deferred();
             self.show();
             if taken == BATCH {
                 continue;
@@ -144,7 +144,7 @@ impl Work {
             self.streams.ring.wait(PAUSE)?;
         }
         self.take_modules();
-        self.take_deferred(true);
+        self.finish_deferred();
         let losses = self.all_losses()?;
         Ok(Collected {
             losses,
@@ -195,8 +195,19 @@ impl Work {
         })
     }
 
-    fn take_deferred(&mut self, end: bool) {
-        for stack in self.streams.deferred.take(&self.modules, end) {
+    fn take_deferred(&mut self) {
+        let walked = self.streams.deferred.take(&self.modules);
+        self.keep_stacks(walked);
+    }
+
+    fn finish_deferred(&mut self) {
+        let file = |module: &Module| self.symbolizer.file(module);
+        let walked = self.streams.deferred.finish(&self.modules, file);
+        self.keep_stacks(walked);
+    }
+
+    fn keep_stacks(&mut self, walked: Vec<Captured>) {
+        for stack in walked {
             tell_failure(self.streams.writer.push_stack(&stack));
             self.stacks.push(stack);
         }

@@ -1,6 +1,8 @@
 //! Stacks that the programs could not walk, because the table of a file on their way was not
 //! ready: walked here, by copies of them, once it is.
 
+use rustc_hash::FxHashMap;
+use std::fs::File;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use tracer::events::{Captured, Module, StackEnd};
@@ -73,25 +75,57 @@ impl Deferred {
         });
     }
 
-    /// Walks those whose tables are there by now, and those that have waited long enough; at the
-    /// `end` all. They are cut where a table is missing even then.
-    pub(crate) fn take(&mut self, modules: &[Module], end: bool) -> Vec<Captured> {
-        if self.waiting.is_empty() || !end && self.looked.elapsed() < PAUSE {
+    /// Walks those whose tables are there by now, and those that have waited long enough: they
+    /// are cut where a table is missing even then.
+    pub(crate) fn take(&mut self, modules: &[Module]) -> Vec<Captured> {
+        if self.waiting.is_empty() || self.looked.elapsed() < PAUSE {
             return Vec::new();
         }
         self.looked = Instant::now();
-        let cut = end || self.chunks.len() * CHUNK > MAX_BYTES;
+        let full = self.chunks.len() * CHUNK > MAX_BYTES;
+        let cut = |waiting: &Waiting| full || waiting.since.elapsed() > PATIENCE;
+        self.walk_all(&AddressSpaces::new(modules), cut).0
+    }
+
+    /// Walks all. No process is there any more by which a table could be made; what is left is
+    /// the `file` that was opened while one was. A stack is cut where a table is missing even then.
+    pub(crate) fn finish(
+        &mut self,
+        modules: &[Module],
+        file: impl Fn(&Module) -> Option<File>,
+    ) -> Vec<Captured> {
         let spaces = AddressSpaces::new(modules);
         let mut done = Vec::new();
+        loop {
+            let (walked, missing) = self.walk_all(&spaces, |_| false);
+            done.extend(walked);
+            let opened = missing
+                .into_iter()
+                .filter_map(|(id, module)| Some((id, file(module)?)));
+            // A table may lead the walk into the next file that has none.
+            if opened.map(|(id, file)| self.known.add(id, file)).count() == 0 {
+                done.extend(self.walk_all(&spaces, |_| true).0);
+                return done;
+            }
+        }
+    }
+
+    /// Those that are done, and the files whose tables the others need.
+    fn walk_all<'m>(
+        &mut self,
+        spaces: &AddressSpaces<'m>,
+        cut: impl Fn(&Waiting) -> bool,
+    ) -> (Vec<Captured>, FxHashMap<FileId, &'m Module>) {
+        let mut done = Vec::new();
+        let mut missing = FxHashMap::default();
         let mut bytes = Vec::new();
         for mut waiting in std::mem::take(&mut self.waiting) {
             bytes.clear();
             bytes.extend_from_slice(&self.chunks[waiting.chunk][waiting.bytes.clone()]);
             waiting.copy.bytes = bytes;
-            let walked = self.walk(&waiting.stack, &waiting.copy, &spaces);
+            let walked = self.walk(&waiting.stack, &waiting.copy, spaces, &mut missing);
             bytes = std::mem::take(&mut waiting.copy.bytes);
-            let cut = cut || waiting.since.elapsed() > PATIENCE;
-            if walked.end == StackEnd::NoTable && !cut {
+            if walked.end == StackEnd::NoTable && !cut(&waiting) {
                 self.waiting.push(waiting);
             } else {
                 done.push(walked);
@@ -100,13 +134,29 @@ impl Deferred {
         if self.waiting.is_empty() {
             self.chunks.clear();
         }
-        done
+        (done, missing)
     }
 
-    fn walk(&self, stack: &Captured, copy: &StackCopy, spaces: &AddressSpaces<'_>) -> Captured {
+    fn walk<'m>(
+        &self,
+        stack: &Captured,
+        copy: &StackCopy,
+        spaces: &AddressSpaces<'m>,
+        missing: &mut FxHashMap<FileId, &'m Module>,
+    ) -> Captured {
         let find = |address| {
-            let module = spaces.find(stack.pid, stack.time, Address(address));
-            module.map_or(Found::NotReady, |module| self.find(module, address))
+            let Some(module) = spaces.find(stack.pid, stack.time, Address(address)) else {
+                return Found::NotReady;
+            };
+            let Some(file) = file_id(module) else {
+                return Found::NoRule;
+            };
+            let offset = (address - module.address.0).wrapping_add(module.offset);
+            let found = self.known.find(file, offset);
+            if found == Found::NotReady {
+                missing.insert(file, module);
+            }
+            found
         };
         let mut frames: Vec<u64> = stack.frames.iter().map(|frame| frame.0).collect();
         let end = walk(copy, &mut frames, find);
@@ -116,17 +166,16 @@ impl Deferred {
             ..*stack
         }
     }
+}
 
-    fn find(&self, module: &Module, address: u64) -> Found {
-        let file = match module.path.as_str() {
-            "[vdso]" => FileId::VDSO,
-            path if path.starts_with('/') && module.inode != 0 => {
-                FileId::new(module.device, module.inode)
-            }
-            _ => return Found::NoRule,
-        };
-        let offset = (address - module.address.0).wrapping_add(module.offset);
-        self.known.find(file, offset)
+/// What tables know the file of a module by; nothing if no file has its code.
+fn file_id(module: &Module) -> Option<FileId> {
+    match module.path.as_str() {
+        "[vdso]" => Some(FileId::VDSO),
+        path if path.starts_with('/') && module.inode != 0 => {
+            Some(FileId::new(module.device, module.inode))
+        }
+        _ => None,
     }
 }
 

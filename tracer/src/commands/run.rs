@@ -110,6 +110,10 @@ fn start_collector(
     let meta = Meta::here(mode, out_dir::words(&args.command), Some(session.target()));
     let writer = out.act(|| Writer::create(&out_dir::recording(out), &meta))?;
     let ring = session.loaded().ring()?;
+    // What is mapped is opened at once: its process may end in a millisecond.
+    for news in modules.fds() {
+        ring.also_wake_by(news)?;
+    }
     let losses = session.loaded().losses()?;
     let deferred = Deferred::new(session.known());
     Collector::start(
@@ -186,6 +190,9 @@ fn finish(collector: Collector, used: Option<&Event>, out: &OutDir) -> Result<()
     let symbols = collected
         .symbolizer
         .resolve(&collected.stacks, &collected.modules);
+    for trouble in collected.symbolizer.troubles() {
+        warn(format_args!("debuginfod: {trouble}"));
+    }
     for symbol in symbols {
         collected.writer.push_symbol(&symbol)?;
     }

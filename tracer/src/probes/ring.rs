@@ -4,6 +4,7 @@ use super::decode::{Record, decode};
 use aya::maps::{MapData, RingBuf};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// The reading end of the ring buffer.
@@ -27,6 +28,15 @@ impl Ring {
         })
     }
 
+    /// Ends a wait also when there is news on another descriptor.
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) says.
+    pub fn also_wake_by(&self, descriptor: BorrowedFd<'_>) -> nix::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        self.wakeups.add(descriptor, EpollEvent::new(flags, 0))
+    }
+
     /// Hands at most `limit` records to `sink`, in the order in which they were
     /// sent, and says how many that were. Fewer than `limit` means that the
     /// buffer is empty. Records that make no sense are counted, not handed on.
@@ -45,8 +55,8 @@ impl Ring {
         taken
     }
 
-    /// Waits until the programs announce that the buffer is a quarter full, or
-    /// the time is over, whichever is first. They don't announce every event:
+    /// Waits until the programs announce that the buffer is a quarter full, another
+    /// descriptor has news, or the time is over, whichever is first. They don't announce every event:
     /// call [`Self::drain`] in either case.
     ///
     /// # Errors

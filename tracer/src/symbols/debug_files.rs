@@ -1,59 +1,30 @@
 //! Separate files with debug information, as distributions install them.
 
+use super::debuginfod::Debuginfod;
 use super::elf::{Elf, bytes_at, hexadecimal};
 use super::files::regular;
 use super::source::{PIECE, Source, number};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where distributions put them.
 const ROOT: &str = "/usr/lib/debug";
 
 /// The separate debug file of an image that stood at `path`: found by its
 /// build-id, else by its debug link (with the checksum that the link demands).
-/// See GDB's manual, "Separate Debug Files".
-pub(crate) fn find(elf: &Elf, path: &str) -> Option<Elf> {
-    find_below(Path::new(ROOT), elf, path).or_else(|| cached(&elf.build_id()?))
-}
-
-/// What debuginfod's clients (gdb, elfutils) have fetched before. Nothing is
-/// fetched here: a tracer should not tell a server what root runs.
-fn cached(id: &str) -> Option<Elf> {
-    let home = std::env::var_os("SUDO_USER").and_then(home_of);
-    let folders = cache_folders(|name| std::env::var_os(name), home);
-    folders.iter().find_map(|folder| in_cache(folder, id))
-}
-
-/// The folders that debuginfod_find_debuginfo(3) names, and the same of the user
-/// who called sudo.
-fn cache_folders(
-    variable: impl Fn(&str) -> Option<OsString>,
-    home: Option<PathBuf>,
-) -> Vec<PathBuf> {
-    const NAME: &str = "debuginfod_client";
-    let set = |name| {
-        variable(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let below = |home: PathBuf| home.join(".cache").join(NAME);
-    let folders = [
-        set("DEBUGINFOD_CACHE_PATH"),
-        set("XDG_CACHE_HOME").map(|cache| cache.join(NAME)),
-        set("HOME").map(below),
-        home.map(below),
-    ];
-    folders.into_iter().flatten().collect()
-}
-
-fn home_of(user: OsString) -> Option<PathBuf> {
-    let found = nix::unistd::User::from_name(user.to_str()?).ok()??;
-    Some(found.dir)
-}
-
-fn in_cache(folder: &Path, id: &str) -> Option<Elf> {
-    let found = open(&folder.join(id).join("debuginfo"))?;
-    (found.build_id().as_deref() == Some(id)).then_some(found)
+/// See GDB's manual, "Separate Debug Files". Servers are asked last, and not for
+/// a file that has the information itself.
+pub(crate) fn find(elf: &Elf, path: &str, debuginfod: &mut Debuginfod) -> Option<Elf> {
+    let local = find_below(Path::new(ROOT), elf, path);
+    local.or_else(|| {
+        let id = elf.build_id()?;
+        let cached = debuginfod.cached(&id);
+        let wanted = cached.is_none() && elf.section(".debug_info").is_none();
+        if wanted {
+            debuginfod.fetch(&id)
+        } else {
+            cached
+        }
+    })
 }
 
 /// Likewise, below another root.
@@ -119,28 +90,40 @@ fn unpack(packed: &[u8], most: u64) -> Option<Vec<u8>> {
 
 /// The file that DWZ moved what several debug files share to, as named by the
 /// `.gnu_debugaltlink` of one of them. The build-id in the link must match.
-pub(crate) fn supplementary(elf: &Elf, path: &str) -> Option<Elf> {
+pub(crate) fn supplementary(elf: &Elf, path: &str, debuginfod: &mut Debuginfod) -> Option<Elf> {
+    let (_, id) = alternate_link(elf)?;
     supplementary_below(Path::new(ROOT), elf, path)
+        .or_else(|| debuginfod.cached(&id))
+        .or_else(|| debuginfod.fetch(&id))
 }
 
-fn supplementary_below(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
+/// Name and build-id of what DWZ moved to another file.
+fn alternate_link(elf: &Elf) -> Option<(String, String)> {
     let link = elf.data(elf.section(".gnu_debugaltlink")?)?;
     let name = bytes_at(&link, 0, 4096);
     let id = hexadecimal(link.get(name.len() + 1..)?);
+    Some((std::str::from_utf8(name).ok()?.to_owned(), id))
+}
+
+/// Likewise, below another root.
+pub(super) fn supplementary_below(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
+    let (name, id) = alternate_link(elf)?;
     // By its build-id first: the name is relative to the file that has the
     // link, wherever that was found.
-    by_build_id(root, &id).or_else(|| cached(&id)).or_else(|| {
-        let name = Path::new(std::str::from_utf8(name).ok()?).file_name()?;
-        let places = [
-            root.join(".dwz").join(name),
-            root.join(".dwz/x86_64-linux-gnu").join(name),
-            Path::new(path).parent()?.join(name),
-        ];
-        let found = places.iter().filter_map(|place| open(place));
-        found
-            .into_iter()
-            .find(|found| found.build_id().as_deref() == Some(&id))
-    })
+    by_build_id(root, &id).or_else(|| by_alternate_name(root, elf, path, (&name, &id)))
+}
+
+fn by_alternate_name(root: &Path, elf: &Elf, path: &str, (name, id): (&str, &str)) -> Option<Elf> {
+    let name = Path::new(name).file_name()?;
+    let beside = |path: &Path| Some(path.parent()?.join(name));
+    let places = [
+        Some(root.join(".dwz").join(name)),
+        Some(root.join(".dwz/x86_64-linux-gnu").join(name)),
+        elf.source().path().and_then(|path| beside(&path)),
+        beside(Path::new(path)),
+    ];
+    let mut found = places.iter().flatten().filter_map(|place| open(place));
+    found.find(|found| found.build_id().as_deref() == Some(id))
 }
 
 fn open(path: &Path) -> Option<Elf> {
@@ -156,47 +139,19 @@ fn crc32(source: &Source) -> Option<u32> {
     if source.len() > PIECE {
         return None;
     }
-    let table = crc_table();
-    let mut crc = u32::MAX;
+    let mut hasher = crc32fast::Hasher::new();
     let mut at = 0;
     while at < source.len() {
         let length = STEP.min(source.len() - at);
-        for byte in source.read(at, length)? {
-            crc = table[((crc ^ u32::from(byte)) & 0xff) as usize] ^ (crc >> 8);
-        }
+        hasher.update(&source.read(at, length)?);
         at += length;
     }
-    Some(!crc)
-}
-
-fn crc_table() -> [u32; 256] {
-    std::array::from_fn(|index| {
-        let step = |crc: u32, _| (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
-        (0..8).fold(index as u32, step)
-    })
+    Some(hasher.finalize())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cache_is_asked_by_build_id_and_not_believed() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let debug = fixtures.join("inlined.debug");
-        let id = open(&debug).and_then(|elf| elf.build_id()).expect("an id");
-        let put = |id: &str| {
-            std::fs::create_dir(dir.path().join(id)).expect("made");
-            std::fs::copy(&debug, dir.path().join(id).join("debuginfo")).expect("copied");
-        };
-        assert!(in_cache(dir.path(), &id).is_none(), "absent");
-        put(&id);
-        assert!(in_cache(dir.path(), &id).is_some());
-        let other = "0123456789abcdef0123456789abcdef01234567";
-        put(other);
-        assert!(in_cache(dir.path(), other).is_none(), "another file's");
-    }
 
     #[test]
     fn packed_symbols_are_unpacked_up_to_a_limit() {
@@ -213,32 +168,6 @@ mod tests {
         damaged[packed.len() / 2] ^= 0x55;
         assert_eq!(unpack(&damaged, size), None, "damaged");
         assert_eq!(unpack(b"not xz", size), None);
-    }
-
-    #[test]
-    fn caches_are_where_debuginfods_clients_keep_them() {
-        let folders = |set: &[(&str, &str)], home: Option<&str>| {
-            let value = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
-            cache_folders(value, home.map(PathBuf::from))
-        };
-        assert_eq!(
-            folders(
-                &[
-                    ("DEBUGINFOD_CACHE_PATH", "/a"),
-                    ("XDG_CACHE_HOME", "/b"),
-                    ("HOME", "/c"),
-                ],
-                Some("/d")
-            ),
-            [
-                "/a",
-                "/b/debuginfod_client",
-                "/c/.cache/debuginfod_client",
-                "/d/.cache/debuginfod_client"
-            ]
-            .map(PathBuf::from)
-        );
-        assert!(folders(&[("HOME", "")], None).is_empty());
     }
 
     #[test]

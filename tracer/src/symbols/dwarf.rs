@@ -105,8 +105,10 @@ impl<'d> Lookup<'d> {
     pub(crate) fn new(sections: &'d Sections) -> Self {
         let slice = |section: &'d Vec<u8>| EndianSlice::new(section, LittleEndian);
         let budget = Budget::new();
-        let units = Units::new(sections.main.borrow(slice), budget.clone());
         let supplementary = sections.supplementary.as_ref();
+        // Strings of either file may stand in the supplementary one, and entries too.
+        let main = sections.main.borrow_with_sup(supplementary, slice);
+        let units = Units::new(main, budget.clone());
         let supplementary = supplementary.map(|s| Units::new(s.borrow(slice), budget));
         let mut lookup = Self {
             details: (0..units.len()).map(|_| None).collect(),

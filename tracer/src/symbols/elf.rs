@@ -246,7 +246,11 @@ pub(crate) fn bytes_at(strings: &[u8], offset: u64, limit: usize) -> &[u8] {
     &tail[..tail.iter().position(|&b| b == 0).unwrap_or(tail.len())]
 }
 
+/// Unpacks a section. Memory is taken for as much as its header claims: DWARF shrinks
+/// to a third as a rule, to a twentieth at most, and what claims far more is left out.
 fn decompress(data: &[u8]) -> Option<Vec<u8>> {
+    const MAX_RATIO: u64 = 100;
+    const ANYWAY: u64 = 1 << 20;
     // Elf64_Chdr: type, reserved, size, alignment.
     let format = match number::<4>(data, 0)? {
         1 => CompressionFormat::Zlib,
@@ -254,7 +258,7 @@ fn decompress(data: &[u8]) -> Option<Vec<u8>> {
         _ => return None,
     };
     let uncompressed_size = number::<8>(data, 8)?;
-    if uncompressed_size > PIECE {
+    if uncompressed_size > PIECE.min(ANYWAY + data.len() as u64 * MAX_RATIO) {
         return None;
     }
     let data = data.get(24..)?;
@@ -292,4 +296,32 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A section of zeros as Zstandard has it: four bytes for each 128 KiB.
+    fn zeros(blocks: u32) -> Vec<u8> {
+        const BLOCK: u32 = 128 << 10;
+        let size = blocks * BLOCK;
+        // Elf64_Chdr; then RFC 8878: magic, a single segment, its size, blocks that repeat a byte.
+        let mut section = [2, u64::from(size), 1].map(u64::to_le_bytes).concat();
+        section.extend(b"\x28\xb5\x2f\xfd\xa0");
+        section.extend(size.to_le_bytes());
+        for block in 1..=blocks {
+            let header = BLOCK << 3 | 1 << 1 | u32::from(block == blocks);
+            section.extend(&header.to_le_bytes()[..3]);
+            section.push(0);
+        }
+        section
+    }
+
+    #[test]
+    fn a_section_that_unpacks_to_far_more_than_it_has_is_left_out() {
+        assert_eq!(decompress(&zeros(4)), Some(vec![0; 512 << 10]));
+        assert_eq!(decompress(&zeros(9)), None);
+        assert_eq!(decompress(&zeros(1000)), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::Frame;
 use super::debug_files;
+use super::debuginfod::Debuginfod;
 use super::demangle::{demangle, escape, is_mangled};
 use super::dwarf::{DebugFrame, Lookup, Sections};
 use super::elf::Elf;
@@ -18,15 +19,24 @@ pub(super) struct Debug {
 
 impl Debug {
     /// What the file that stood at `path` has, or a separate file for it.
-    pub(super) fn find(elf: &Elf, path: &str) -> Self {
-        Self::of(elf, debug_files::find(elf, path), path)
+    pub(super) fn find(elf: &Elf, path: &str, debuginfod: &mut Debuginfod) -> Self {
+        let file = debug_files::find(elf, path, debuginfod);
+        Self::of(elf, file, path, debuginfod)
     }
 
     /// Likewise, given the separate file. Failing that, the file may have packed
     /// symbols.
-    pub(super) fn of(elf: &Elf, file: Option<Elf>, path: &str) -> Self {
+    pub(super) fn of(
+        elf: &Elf,
+        file: Option<Elf>,
+        path: &str,
+        debuginfod: &mut Debuginfod,
+    ) -> Self {
         let file = file.or_else(|| debug_files::mini(elf));
-        let read = |elf: &Elf| Sections::read(elf, debug_files::supplementary(elf, path).as_ref());
+        let read = |elf: &Elf| {
+            let supplementary = debug_files::supplementary(elf, path, debuginfod);
+            Sections::read(elf, supplementary.as_ref())
+        };
         let sections = file.iter().chain([elf]).find_map(read);
         Self { file, sections }
     }

@@ -20,6 +20,7 @@
 //! are read by `pread` instead, and only those that are needed.
 
 mod debug_files;
+mod debuginfod;
 mod demangle;
 mod dwarf;
 mod elf;

@@ -1,6 +1,7 @@
 //! Turns stacks of addresses into stacks of named frames.
 
 use super::Frame;
+use super::debuginfod::Debuginfod;
 use super::demangle::escape;
 use super::files;
 use super::image::{Debug, Image};
@@ -13,6 +14,7 @@ use crate::recording::{Place, Symbol};
 use crate::units::{Address, Pid};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 /// Files that are kept open for the end of the run. A process has some dozens
@@ -29,11 +31,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Resolves addresses. Tell it of modules as they are mapped: it opens their
 /// files while the process, its mount namespace and the file itself are there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Symbolizer {
     open: FxHashMap<FileKey, Result<Source, Reason>>,
     /// Processes that run code of no file.
     maps: FxHashMap<Pid, perf_map::Source>,
+    debuginfod: Debuginfod,
+}
+
+impl Default for Symbolizer {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What makes a mapped file the same as another.
@@ -57,10 +66,21 @@ impl FileKey {
 }
 
 impl Symbolizer {
-    /// Knows no file yet.
+    /// Knows no file yet. Debug files may come from debuginfod's servers, as the
+    /// environment says.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            open: FxHashMap::default(),
+            maps: FxHashMap::default(),
+            debuginfod: Debuginfod::from_env(),
+        }
+    }
+
+    /// What went wrong while debug files were fetched, a line each.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        self.debuginfod.troubles()
     }
 
     /// Opens a module's file, if it is not open yet, to be read at the end.
@@ -70,6 +90,19 @@ impl Symbolizer {
             self.open.entry(key).or_insert_with(|| files::open(module));
         }
         self.look_for_map(module);
+    }
+
+    /// A module's file, if it is open or can be opened still.
+    #[must_use]
+    pub fn file(&self, module: &Module) -> Option<File> {
+        match self.open.get(&FileKey::of(module)) {
+            Some(Ok(Source::File(file, _))) => file.try_clone().ok(),
+            Some(_) => None,
+            None => match files::open(module) {
+                Ok(Source::File(file, _)) => Some(file),
+                _ => None,
+            },
+        }
     }
 
     /// Code of no file may have a perf map, which may come later than the code.
@@ -94,7 +127,7 @@ impl Symbolizer {
             wanted.extend(spots);
         }
         let mut symbols = Vec::with_capacity(wanted.len());
-        let deadline = Instant::now() + PATIENCE;
+        let began = Instant::now();
         for (number, module) in places.files().iter().enumerate() {
             let of_file = Spot::File(number, 0)..=Spot::File(number, u64::MAX);
             let offsets = wanted.range(of_file).filter_map(|(spot, _)| match spot {
@@ -105,7 +138,8 @@ impl Symbolizer {
             if offsets.is_empty() {
                 continue;
             }
-            let with_debug = Instant::now() < deadline;
+            // Waiting for servers has its own limit.
+            let with_debug = began.elapsed() < PATIENCE + self.debuginfod.waited();
             let found = self.resolve_file(module, offsets, with_debug);
             symbols.extend(found.into_iter().map(|(offset, frames)| Symbol {
                 place: places.place(Spot::File(number, offset)),
@@ -163,7 +197,7 @@ impl Symbolizer {
         match elf {
             Ok(elf) => {
                 let debug = match with_debug {
-                    true => Debug::find(&elf, &module.path),
+                    true => Debug::find(&elf, &module.path, &mut self.debuginfod),
                     false => Debug::default(),
                 };
                 Image::resolve(&elf, &debug, &name, offsets)

@@ -1,7 +1,9 @@
 //! Bytes of a file or of an image in memory, read piece by piece.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 /// Largest piece that is ever read at once.
 pub(crate) const PIECE: u64 = 1 << 30;
@@ -34,6 +36,17 @@ impl Source {
                 file.read_exact_at(&mut bytes, offset).ok()?;
                 Some(bytes)
             }
+        }
+    }
+
+    /// Where the file stands, as the kernel names it: not through the link by
+    /// which it was found.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(file, _) => {
+                std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+            }
+            Self::Memory(_) => None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! `tests/fixtures/README.md` says how the files were made.
 
 use super::debug_files;
+use super::debuginfod::Debuginfod;
 use super::elf::Elf;
 use super::image::{Debug, Image};
 use super::source::Source;
@@ -27,9 +28,13 @@ fn elf(name: &str) -> Elf {
 
 /// Frames at addresses, one text each: inlined ones marked by `<`.
 fn frames_of(elf: &Elf, debug: Option<Elf>, addresses: &[u64]) -> Vec<Vec<String>> {
+    let debug = Debug::of(elf, debug, "/nowhere/x.elf", &mut Debuginfod::none());
+    frames_at(elf, &debug, addresses)
+}
+
+fn frames_at(elf: &Elf, debug: &Debug, addresses: &[u64]) -> Vec<Vec<String>> {
     let offsets = addresses.iter().map(|address| address - BASE).collect();
-    let debug = Debug::of(elf, debug, "/nowhere/x.elf");
-    let found = Image::resolve(elf, &debug, "x.elf", offsets);
+    let found = Image::resolve(elf, debug, "x.elf", offsets);
     let text = |frame: &super::Frame| format!("{frame}{}", if frame.inlined { " <" } else { "" });
     found
         .iter()
@@ -128,6 +133,66 @@ fn a_separate_file_is_found_by_build_id_or_checked_link() {
     assert!(find().is_none(), "the checksum differs");
 }
 
+/// Frames of the file whose common entries DWZ moved to another, looked for beside `path`.
+fn frames_of_shared(path: &Path) -> Vec<Vec<String>> {
+    let dwz = elf("dwz.elf");
+    let path = path.to_str().expect("UTF-8");
+    let debug = Debug::of(&dwz, None, path, &mut Debuginfod::none());
+    frames_at(&dwz, &debug, &[0x40_1001, 0x40_100a, 0x40_102b])
+}
+
+#[test]
+fn what_dwz_moved_to_a_common_file_is_read_there() {
+    let expected = [
+        &[
+            "shared_by_two::Counter::increment_by(int):/src/shared.cc:8 <",
+            "shared_by_two::Counter::increment_often(int):/src/shared.cc:16",
+        ][..],
+        &["shared_by_two::Counter::increment_often(int):/src/shared.cc:16"],
+        &["_start:/src/shared.cc:21"],
+    ];
+    let addresses = [0x40_1001, 0x40_100a, 0x40_102b];
+    assert_eq!(frames_of(&elf("shared.elf"), None, &addresses), expected);
+    assert_eq!(frames_of_shared(&fixture("dwz.elf")), expected);
+    // Its names are there and nowhere else.
+    let lost = frames_of_shared(Path::new("/nowhere/dwz.elf"));
+    assert_eq!(lost[2], ["x.elf+0x40102b"]);
+}
+
+#[test]
+fn a_common_file_is_found_by_build_id_or_name_and_checked() {
+    let root = tempfile::tempdir().expect("a directory");
+    let dwz = elf("dwz.elf");
+    let find = |path: &str| debug_files::supplementary_below(root.path(), &dwz, path);
+    assert!(find("/nowhere/x.elf").is_none());
+    let found = find(fixture("x").to_str().expect("UTF-8")).expect("beside the file");
+    let id = found.build_id().expect("a build-id");
+    let places = [
+        ".dwz/dwz.sup".to_owned(),
+        ".dwz/x86_64-linux-gnu/dwz.sup".to_owned(),
+        format!(".build-id/{}/{}.debug", &id[..2], &id[2..]),
+    ];
+    for place in places.map(|place| root.path().join(place)) {
+        std::fs::create_dir_all(place.parent().expect("a folder")).expect("made");
+        std::fs::copy(fixture("dwz.sup"), &place).expect("copied");
+        assert!(find("/nowhere/x.elf").is_some(), "{}", place.display());
+        std::fs::copy(fixture("inlined.debug"), &place).expect("copied");
+        assert!(find("/nowhere/x.elf").is_none(), "another file");
+        std::fs::remove_file(place).expect("removed");
+    }
+    // A file that was opened through a link has it beside where it truly is.
+    let (there, link) = (root.path().join("dwz.elf"), root.path().join("a.link"));
+    for name in ["dwz.elf", "dwz.sup"] {
+        std::fs::copy(fixture(name), root.path().join(name)).expect("copied");
+    }
+    std::os::unix::fs::symlink(&there, &link).expect("linked");
+    let file = std::fs::File::open(&link).expect("opened");
+    let length = file.metadata().expect("known").len();
+    let opened = Elf::parse(Source::File(file, length)).expect("ELF");
+    let found = debug_files::supplementary_below(Path::new("/nowhere"), &opened, "/nowhere/x");
+    assert!(found.is_some());
+}
+
 #[test]
 fn a_file_cut_short_anywhere_is_no_panic() {
     let whole = bytes("inlined.elf");
@@ -141,7 +206,7 @@ fn resolve_hostile(bytes: Vec<u8>) {
     if let Some(elf) = Elf::parse(Source::Memory(bytes)) {
         let offsets: Vec<u64> = (0x1000..0x1060).chain([0, u64::MAX, 1 << 40]).collect();
         let count = offsets.len();
-        let debug = Debug::of(&elf, None, "/nowhere/x.elf");
+        let debug = Debug::of(&elf, None, "/nowhere/x.elf", &mut Debuginfod::none());
         let found = Image::resolve(&elf, &debug, "x.elf", offsets);
         assert_eq!(found.len(), count);
         assert!(found.iter().all(|(_, frames)| !frames.is_empty()));
@@ -220,7 +285,7 @@ fn entry(code: u8) -> Vec<u8> {
 
 fn resolve_one(bytes: Vec<u8>) -> Vec<super::Frame> {
     let elf = Elf::parse(Source::Memory(bytes)).expect("ELF");
-    let debug = Debug::of(&elf, None, "/nowhere/x.elf");
+    let debug = Debug::of(&elf, None, "/nowhere/x.elf", &mut Debuginfod::none());
     let found = Image::resolve(&elf, &debug, "x.elf", vec![0x1800]);
     found.into_iter().next().expect("an answer").1
 }

@@ -1,11 +1,14 @@
 //! The tables that the programs have, as user space keeps them: for the stacks
 //! that only it can walk.
 
-use super::pack::Packed;
+use super::Table;
+use super::pack::{Packed, pack};
 use rustc_hash::FxHashMap;
+use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tracer_ebpf::tables::{
-    CHUNK_WORDS, FileKey, NO_RULE, PAGE_SHIFT, PAGES_PER_CHUNK, RULE_BITS, Rule, VDSO, cfa, row,
+    CHUNK_WORDS, FileKey, MAX_RULES, NO_RULE, PAGE_SHIFT, PAGES_PER_CHUNK, RULE_BITS, Rule, VDSO,
+    cfa, row,
 };
 
 /// A file, by device (as `makedev(3)` has it) and inode.
@@ -73,6 +76,34 @@ impl Known {
         }
     }
 
+    /// Makes the table of a file whose process ended before the programs could
+    /// have it. Not while a thread prepares tables for them: both number rules.
+    pub fn add(&self, id: FileId, file: File) {
+        let table = Table::of_file(file).ok();
+        let packed = table.and_then(|table| pack(&table, &self.number(&table.rules)));
+        self.insert(id, packed.map(Arc::new));
+    }
+
+    /// The numbers of rules, old ones and new; those for which there is no room
+    /// become "no unwind information".
+    fn number(&self, rules: &[Rule]) -> Vec<u32> {
+        let known = &mut self.lock().rules;
+        if known.is_empty() {
+            known.push(Rule::default());
+        }
+        let mut numbers: FxHashMap<Rule, u32> = known.iter().copied().zip(0..).collect();
+        let mut number = |&rule: &Rule| {
+            *numbers.entry(rule).or_insert_with(|| {
+                if known.len() >= MAX_RULES as usize {
+                    return 0;
+                }
+                known.push(rule);
+                known.len() as u32 - 1
+            })
+        };
+        rules.iter().map(&mut number).collect()
+    }
+
     /// Keeps a file's table; `None`: it has none.
     pub(super) fn insert(&self, file: FileId, table: Option<Arc<Packed>>) {
         self.lock().files.insert(file, table);
@@ -117,4 +148,47 @@ fn try_find(packed: &Packed, offset: u64) -> Option<u32> {
     // The page's first row stands at its first byte.
     let word = rows.get(after.saturating_sub(1))?;
     Some(word & ((1 << RULE_BITS) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The file that this test is.
+    fn own() -> File {
+        File::open("/proc/self/exe").expect("a program")
+    }
+
+    #[test]
+    fn a_table_that_is_made_late_says_what_the_file_says() {
+        let known = Known::default();
+        // What the programs had before.
+        let earlier = Rule {
+            cfa_offset: 12_345,
+            cfa: cfa::SP,
+            ..Rule::default()
+        };
+        known.set_rule(1, earlier);
+        let id = FileId::new(7, 8);
+        assert_eq!(known.find(id, 0), Found::NotReady);
+        known.add(id, own());
+        let table = Table::of_file(own()).expect("a table");
+        let rule = |index: u32| match table.rules[index as usize] {
+            rule if rule.cfa == cfa::NONE => Found::NoRule,
+            rule => Found::Rule(rule),
+        };
+        assert!(table.rows.len() > 1000);
+        for row in &table.rows {
+            assert_eq!(known.find(id, row.offset.into()), rule(row.rule));
+        }
+        assert_eq!(known.lock().rules[1], earlier);
+    }
+
+    #[test]
+    fn a_file_without_a_table_is_known_to_have_none() {
+        let known = Known::default();
+        let id = FileId::new(7, 8);
+        known.add(id, File::open("/dev/null").expect("opened"));
+        assert_eq!(known.find(id, 0), Found::NoRule);
+    }
 }

@@ -3,7 +3,9 @@
 
 mod allocations;
 mod bad_input;
+mod debuginfod;
 mod endings;
+mod files;
 mod harness;
 mod losses;
 mod memory;
