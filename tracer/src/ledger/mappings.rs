@@ -104,6 +104,8 @@ pub(super) struct Mappings {
     pieces: BTreeMap<u64, Piece>,
     lengths: [u64; Purpose::COUNT],
     pages: [u64; Purpose::COUNT],
+    /// Σ `pages`, which every event asks for.
+    all_pages: u64,
     next_slot: u64,
     ended: Ended<Piece>,
 }
@@ -115,6 +117,7 @@ impl Default for Mappings {
             pieces: BTreeMap::new(),
             lengths: [0; Purpose::COUNT],
             pages: [0; Purpose::COUNT],
+            all_pages: 0,
             next_slot,
             ended: Ended::default(),
         }
@@ -129,8 +132,7 @@ impl Mappings {
 
     /// Σ whole pages over all pieces, in bytes.
     pub(super) fn virtual_bytes(&self) -> u64 {
-        let pages = self.pages.iter();
-        pages.fold(0, |sum: u64, pages| sum.wrapping_add(*pages)) * PAGE
+        self.all_pages * PAGE
     }
 
     /// The same by purpose.
@@ -191,6 +193,7 @@ impl Mappings {
         *length = add(*length, piece.length());
         let pages = &mut self.pages[piece.purpose as usize];
         *pages = add(*pages, piece.length().div_ceil(PAGE));
+        self.all_pages = add(self.all_pages, piece.length().div_ceil(PAGE));
     }
 
     /// A piece that was taken out will not come back.

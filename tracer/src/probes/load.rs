@@ -1,4 +1,4 @@
-//! Loads the BPF programs: aya for maps and tracepoints, [`programs`]
+//! Loads the BPF programs: aya for maps and tracepoints, `programs`
 //! for the rest.
 //!
 //! Nothing is pinned: programs, maps and links are held by descriptors of this
