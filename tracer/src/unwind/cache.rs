@@ -81,12 +81,14 @@ impl Cache {
             return Table::build(image);
         }
         let name = self.folder.join(name(image));
-        if let Some(table) = self.read(&name) {
-            return table;
-        }
-        let table = Table::build(image);
-        // A cache that can't be written costs the next run some time.
-        let _ = self.write(&name, &table);
+        // What is made of instructions would need a digest of all the code.
+        let mut table = self.read(&name).unwrap_or_else(|| {
+            let table = Table::of_cfi(image);
+            // A cache that can't be written costs the next run some time.
+            let _ = self.write(&name, &table);
+            table
+        });
+        table.fill(image);
         table
     }
 

@@ -1,0 +1,185 @@
+//! Rules for code without unwind information, from its instructions.
+//!
+//! musl ships its static library without CFI, and assembly often has none. But
+//! compiled code treats the stack in a way that can be followed: from an entry,
+//! where the return address is on top, instruction by instruction to where that
+//! must be so again, the return.
+//!
+//! - [`sweep`] decodes the code that no FDE covers;
+//! - [`state`] says what an instruction does to the frame;
+//! - [`flow`] carries that from the entries along every path, and throws away
+//!   what contradicts itself;
+//! - [`infer`] finds the frame of code that no path from an entry leads to (the
+//!   cases of a `switch`), from the way to the return.
+//!
+//! Where nothing is certain the rule is that the walk ends there: a stack that
+//! is cut is better than frames that were never there.
+
+mod flow;
+mod infer;
+pub(super) mod source;
+mod state;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use super::elf::Image;
+use super::table::{Row, Table, UNSUPPORTED};
+use flow::Flow;
+use rustc_hash::FxHashMap;
+use std::ops::Range;
+use tracer_ebpf::tables::{NO_RULE, Rule, bp, cfa, ra};
+
+/// Bytes without FDE that are worth it: less is padding between functions, or
+/// the few instructions of an entry.
+const MIN_GAP: u32 = 64;
+
+/// Bytes without FDE that are decoded of a file at most. musl has some 400 KiB
+/// in all. What is larger (the builtins of V8) keeps frame pointers.
+const MAX_GAPS: u64 = 1 << 20;
+
+/// Rules that a file may have after this.
+const MAX_RULES: usize = tracer_ebpf::tables::MAX_RULES as usize / 4;
+
+/// A piece of code without FDE, by file offset.
+type Gap = Range<u32>;
+
+/// Fills the gaps of a table that was made of unwind information.
+pub(super) fn fill(table: &mut Table, image: &Image<'_>) {
+    // Go keeps frame pointers everywhere, and changes stacks as nobody else does.
+    if image.is_go {
+        return;
+    }
+    let gaps = gaps(&table.rows, image);
+    let size: u64 = gaps.iter().map(|gap| gap.len() as u64).sum();
+    if gaps.is_empty() || size > MAX_GAPS {
+        return;
+    }
+    let Some(code) = sweep::sweep(image, &gaps) else {
+        return;
+    };
+    let mut flow = Flow::new(&code);
+    flow.run();
+    let rows = Derived::new(table).rows(&code, &flow);
+    let derived = table.splice(&gaps, rows);
+    table.coverage.derived_bytes = derived;
+}
+
+/// The executable code that no row says anything about.
+fn gaps(rows: &[Row], image: &Image<'_>) -> Vec<Gap> {
+    let mut found = Vec::new();
+    for segment in &image.segments {
+        let (Ok(start), Ok(end)) = (
+            u32::try_from(segment.offset),
+            u32::try_from(segment.offset.saturating_add(segment.size)),
+        ) else {
+            continue;
+        };
+        let first = rows.partition_point(|row| row.offset <= start);
+        let inside = rows[first..].iter().take_while(|row| row.offset < end);
+        let in_force = first.checked_sub(1).map_or(NO_RULE, |at| rows[at].rule);
+        let mut from = (in_force == NO_RULE).then_some(start);
+        let last = Row {
+            offset: end,
+            rule: u32::MAX,
+        };
+        for row in inside.chain([&last]) {
+            match from {
+                Some(begin) if row.rule != NO_RULE => {
+                    found.push(begin..row.offset);
+                    from = None;
+                }
+                None if row.rule == NO_RULE => from = Some(row.offset),
+                _ => {}
+            }
+        }
+    }
+    found.retain(|gap| gap.len() >= MIN_GAP as usize);
+    // Segments that overlap are a lie of the file's.
+    found.sort_unstable_by_key(|gap| gap.start);
+    found.dedup_by(|next, last| next.start < last.end);
+    found
+}
+
+/// Makes rows of states.
+struct Derived<'a> {
+    rules: &'a mut Vec<Rule>,
+    numbers: FxHashMap<Rule, u32>,
+}
+
+impl<'a> Derived<'a> {
+    fn new(table: &'a mut Table) -> Self {
+        let numbers = table.rules.iter().copied().zip(0..).collect();
+        Self {
+            rules: &mut table.rules,
+            numbers,
+        }
+    }
+
+    fn number(&mut self, rule: Rule) -> u32 {
+        if let Some(&number) = self.numbers.get(&rule) {
+            return number;
+        }
+        if self.rules.len() >= MAX_RULES && rule != UNSUPPORTED {
+            return self.number(UNSUPPORTED);
+        }
+        let number = self.rules.len() as u32;
+        self.rules.push(rule);
+        self.numbers.insert(rule, number);
+        number
+    }
+
+    /// The rows of all gaps, one for each change.
+    fn rows(mut self, code: &sweep::Code, flow: &Flow<'_>) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for gap in &code.gaps {
+            rows.push(self.row(gap.start, UNSUPPORTED));
+            for (at, instruction) in code.inside(gap) {
+                let rule = flow.rule(at);
+                rows.push(self.row(instruction.at, rule));
+            }
+        }
+        for trampoline in &code.trampolines {
+            self.add_trampoline(&mut rows, trampoline);
+        }
+        rows
+    }
+
+    fn row(&mut self, offset: u32, rule: Rule) -> Row {
+        Row {
+            offset,
+            rule: self.number(rule),
+        }
+    }
+
+    /// The instructions to which handlers return, and the byte before: a walk
+    /// takes their address for that after a call.
+    fn add_trampoline(&mut self, rows: &mut Vec<Row>, trampoline: &Gap) {
+        let signal = self.row(trampoline.start.saturating_sub(1), SIGNAL);
+        let first = rows.partition_point(|row| row.offset < signal.offset);
+        let end = rows.partition_point(|row| row.offset < trampoline.end);
+        let after = match rows.get(end) {
+            Some(row) if row.offset == trampoline.end => None,
+            _ => end.checked_sub(1).map(|last| Row {
+                offset: trampoline.end,
+                rule: rows[last].rule,
+            }),
+        };
+        rows.splice(first..end, [signal].into_iter().chain(after));
+    }
+}
+
+/// Where the kernel left what a signal interrupted: in the `ucontext_t` that the
+/// stack pointer points to (asm/ucontext.h, asm/sigcontext.h), as glibc's own
+/// unwind information says.
+const SIGNAL: Rule = Rule {
+    cfa: cfa::AT_SP,
+    ra: ra::AT_SP,
+    bp: bp::AT_SP,
+    signal: 1,
+    cfa_offset: 160,
+    cfa_add: 0,
+    ra_offset: 168,
+    bp_offset: 120,
+    bx_offset: 0,
+};
