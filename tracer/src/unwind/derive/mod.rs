@@ -30,9 +30,13 @@ use rustc_hash::FxHashMap;
 use std::ops::Range;
 use tracer_ebpf::tables::{NO_RULE, Rule, bp, cfa, ra};
 
-/// Bytes without FDE that are worth it: less is padding between functions, or
-/// the few instructions of an entry.
-const MIN_GAP: u32 = 64;
+/// Bytes without FDE that are more than padding between functions, or the few
+/// instructions of an entry.
+const MIN_GAP: usize = 64;
+
+/// A file of whose code more than this part lies in such gaps has functions in
+/// the smaller ones, too.
+const MANY: u64 = 64;
 
 /// Bytes without FDE that are decoded of a file at most. musl has some 400 KiB
 /// in all. What is larger (the builtins of V8) keeps frame pointers.
@@ -94,11 +98,22 @@ fn gaps(rows: &[Row], image: &Image<'_>) -> Vec<Gap> {
             }
         }
     }
-    found.retain(|gap| gap.len() >= MIN_GAP as usize);
     // Segments that overlap are a lie of the file's.
     found.sort_unstable_by_key(|gap| gap.start);
     found.dedup_by(|next, last| next.start < last.end);
+    keep_worthy(&mut found, image);
     found
+}
+
+/// Leaves out what is not worth to be read.
+fn keep_worthy(gaps: &mut Vec<Gap>, image: &Image<'_>) {
+    let sum = |lengths: &mut dyn Iterator<Item = u64>| lengths.fold(0, u64::saturating_add);
+    let large = |gap: &&Gap| gap.len() >= MIN_GAP;
+    let inside = sum(&mut gaps.iter().filter(large).map(|gap| gap.len() as u64));
+    let all = sum(&mut image.segments.iter().map(|segment| segment.size));
+    if inside < all / MANY {
+        gaps.retain(|gap| large(&gap));
+    }
 }
 
 /// Makes rows of states.
