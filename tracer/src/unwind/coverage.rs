@@ -42,7 +42,11 @@ impl std::fmt::Display for Coverage {
             "code        {} bytes, {share:.1} % covered",
             self.code_bytes
         )?;
-        writeln!(f, "derived     {} bytes by their instructions", self.derived_bytes)?;
+        writeln!(
+            f,
+            "derived     {} bytes by their instructions",
+            self.derived_bytes
+        )?;
         writeln!(f, "rows        {} ({} rules)", self.rows, self.rules)?;
         writeln!(f, "leaf only   {} bytes", self.leaf_bytes)?;
         for (kind, bytes) in &self.unsupported_bytes {

@@ -82,18 +82,27 @@ impl Table {
     pub(super) fn splice(&mut self, gaps: &[Range<u32>], derived: Vec<Row>) -> u64 {
         let in_gap = |offset: u32| {
             let after = gaps.partition_point(|gap| gap.start <= offset);
-            after.checked_sub(1).is_some_and(|at| gaps[at].contains(&offset))
+            after
+                .checked_sub(1)
+                .is_some_and(|at| gaps[at].contains(&offset))
         };
         // What holds again after a gap, unless it says so itself.
-        let ends = gaps.iter().map(|gap| Row { offset: gap.end, rule: self.in_force(gap.end) });
+        let ends = gaps.iter().map(|gap| Row {
+            offset: gap.end,
+            rule: self.in_force(gap.end),
+        });
         let ends: Vec<Row> = ends.collect();
         let own = self.rows.iter().copied().filter(|row| !in_gap(row.offset));
         let mut rows: Vec<Row> = own.chain(derived).chain(ends).collect();
         rows.sort_by_key(|row| row.offset);
         rows.dedup_by_key(|row| row.offset);
         let followed = |row: &Row| self.rules[row.rule as usize].cfa > cfa::UNSUPPORTED;
-        let spans = rows.windows(2).filter(|pair| in_gap(pair[0].offset) && followed(&pair[0]));
-        let bytes = spans.map(|pair| u64::from(pair[1].offset - pair[0].offset)).sum();
+        let spans = rows
+            .windows(2)
+            .filter(|pair| in_gap(pair[0].offset) && followed(&pair[0]));
+        let bytes = spans
+            .map(|pair| u64::from(pair[1].offset - pair[0].offset))
+            .sum();
         rows.dedup_by_key(|row| row.rule);
         self.rows = rows;
         self.coverage.rows = self.rows.len() as u64;
@@ -103,7 +112,9 @@ impl Table {
 
     fn in_force(&self, offset: u32) -> u32 {
         let after = self.rows.partition_point(|row| row.offset <= offset);
-        after.checked_sub(1).map_or(NO_RULE, |at| self.rows[at].rule)
+        after
+            .checked_sub(1)
+            .map_or(NO_RULE, |at| self.rows[at].rule)
     }
 
     /// Makes the table of a file from its `.eh_frame`, and from its

@@ -9,12 +9,17 @@ use tracer_ebpf::tables::Rule;
 /// Instructions that inferences may look at, for each that there is.
 const MAX_LOOKS: usize = 16;
 
+/// Where compilers begin functions.
+const ALIGNMENT: u32 = 16;
+
 /// The frame at each instruction, as far as it is known.
 pub(super) struct Flow<'a> {
     code: &'a Code,
     states: Vec<Option<State>>,
-    /// Whether a way leads from it to a return, or to where nobody knows.
+    /// Whether a way leads from it to a return, …
     returns: Vec<bool>,
+    /// … or to where nobody knows.
+    may_return: Vec<bool>,
     /// Instructions that are reached from each other, as a forest: whatever
     /// contradicts itself takes all of its tree along.
     parents: Vec<u32>,
@@ -28,6 +33,7 @@ impl<'a> Flow<'a> {
             code,
             states: vec![None; count],
             returns: vec![false; count],
+            may_return: vec![false; count],
             parents: (0..count as u32).collect(),
             contradicted: vec![false; count],
         }
@@ -35,10 +41,18 @@ impl<'a> Flow<'a> {
 
     /// Finds what there is to know.
     pub(super) fn run(&mut self) {
-        self.find_returns();
+        self.may_return = self.find_returns(|goes| matches!(goes, Goes::Return | Goes::Away));
+        self.returns = self.find_returns(|goes| goes == Goes::Return);
         for &entry in &self.code.entries {
             if let Some(at) = self.code.find(entry) {
-                self.spread(at, State::ENTRY);
+                let end = self.code.start == Some(entry);
+                self.spread(
+                    at,
+                    State {
+                        end,
+                        ..State::ENTRY
+                    },
+                );
             }
         }
         let mut looks = self.code.instructions.len().saturating_mul(MAX_LOOKS);
@@ -84,59 +98,58 @@ impl<'a> Flow<'a> {
 
     /// The next instruction, where control falls through to it. Nobody falls
     /// into a function from a call, nor through padding: that call does not
-    /// return.
+    /// return. What is called elsewhere may not return either, and what stands
+    /// where functions do may be one; if not, [`infer`] finds it.
     fn through(&self, at: usize) -> Option<usize> {
         let after = self.code.after(at)?;
         let this = &self.code.instructions[at];
-        let stops = this.padding || matches!(this.goes, Goes::Call(_) | Goes::CallAway);
-        let entered = stops && self.code.is_entry(self.code.instructions[after].at);
-        (!entered).then_some(after)
+        let next = &self.code.instructions[after];
+        let doubtful = match this.goes {
+            Goes::CallAway => true,
+            Goes::Call(callee) => self.code.find(callee).is_none_or(|at| !self.returns[at]),
+            _ => false,
+        };
+        let stops = doubtful && (next.padding || next.at.is_multiple_of(ALIGNMENT));
+        (!stops && !self.is_border(at, after)).then_some(after)
     }
 
     fn call_returns(&self, callee: u32) -> bool {
-        self.code.find(callee).is_none_or(|at| self.returns[at])
+        self.code.find(callee).is_none_or(|at| self.may_return[at])
     }
 
-    /// Finds the functions that never return: what follows their calls belongs
-    /// to another function.
-    fn find_returns(&mut self) {
+    /// Finds what leads to an end, or out of the code: what follows the call of
+    /// a function that does not belongs to another.
+    fn find_returns(&self, is_end: impl Fn(Goes) -> bool) -> Vec<bool> {
         let code = self.code;
-        let mut sources: Vec<(usize, usize)> = Vec::new();
-        let mut callers: Vec<(usize, usize)> = Vec::new();
-        let mut found = Vec::new();
-        for (at, instruction) in code.instructions.iter().enumerate() {
-            let known = match instruction.goes {
-                Goes::Return | Goes::Away => false,
-                Goes::Jump(to) | Goes::Branch(to) => {
-                    let to = code.find(to);
-                    sources.extend(to.map(|to| (to, at)));
-                    to.is_some()
-                }
-                Goes::Call(callee) => {
-                    callers.extend(code.find(callee).map(|callee| (callee, at)));
-                    true
-                }
-                _ => true,
-            };
-            if instruction.goes.falls_through() && code.after(at).is_none() || !known {
-                found.push(at);
-            }
-        }
-        sources.sort_unstable();
-        callers.sort_unstable();
+        let mut returns = vec![false; code.instructions.len()];
+        let (jumps, calls) = code.references();
+        let mut found: Vec<usize> = (0..returns.len())
+            .filter(|&at| {
+                let goes = code.instructions[at].goes;
+                is_end(goes) || goes.falls_through() && code.after(at).is_none()
+            })
+            .collect();
         while let Some(at) = found.pop() {
-            if std::mem::replace(&mut self.returns[at], true) {
+            if std::mem::replace(&mut returns[at], true) {
                 continue;
             }
-            found.extend(of(&sources, at));
-            let calls = of(&callers, at);
-            found.extend(calls.filter(|&c| code.after(c).is_some_and(|n| self.returns[n])));
-            let before = at.checked_sub(1).filter(|&b| self.through(b) == Some(at));
+            found.extend(of(&jumps, at));
+            let on = |&call: &usize| code.after(call).is_some_and(|next| returns[next]);
+            found.extend(of(&calls, at).filter(on));
+            let before = at.checked_sub(1).filter(|&b| code.after(b) == Some(at));
             found.extend(before.filter(|&b| match code.instructions[b].goes {
-                Goes::Call(callee) => self.call_returns(callee),
-                _ => true,
+                Goes::Call(callee) => code.find(callee).is_none_or(|callee| returns[callee]),
+                _ => !self.is_border(b, at),
             }));
         }
+        returns
+    }
+
+    /// Whether a function begins where no control comes from before.
+    fn is_border(&self, before: usize, at: usize) -> bool {
+        let this = &self.code.instructions[before];
+        let called = matches!(this.goes, Goes::Call(_) | Goes::CallAway);
+        (called || this.padding) && self.code.is_entry(self.code.instructions[at].at)
     }
 
     /// Whether what comes before leads elsewhere.

@@ -121,6 +121,11 @@ impl Way {
             (Caller::Unknown, Saved::Not) if !intact => Saved::Lost,
             (Caller::Unknown, here) => here,
         };
-        Some(State { sp, bp, saved, end: false })
+        Some(State {
+            sp,
+            bp,
+            saved,
+            end: false,
+        })
     }
 }

@@ -50,13 +50,18 @@ type Gap = Range<u32>;
 
 /// Fills the gaps of a table that was made of unwind information.
 pub(super) fn fill(table: &mut Table, image: &Image<'_>) {
+    fill_up_to(MAX_GAPS, table, image);
+}
+
+/// The same where the gaps have no more bytes.
+fn fill_up_to(most: u64, table: &mut Table, image: &Image<'_>) {
     // Go keeps frame pointers everywhere, and changes stacks as nobody else does.
     if image.is_go {
         return;
     }
-    let gaps = gaps(&table.rows, image);
+    let gaps = gaps(table, image);
     let size: u64 = gaps.iter().map(|gap| gap.len() as u64).sum();
-    if gaps.is_empty() || size > MAX_GAPS {
+    if gaps.is_empty() || size > most {
         return;
     }
     let Some(code) = sweep::sweep(image, &gaps) else {
@@ -70,7 +75,15 @@ pub(super) fn fill(table: &mut Table, image: &Image<'_>) {
 }
 
 /// The executable code that no row says anything about.
-fn gaps(rows: &[Row], image: &Image<'_>) -> Vec<Gap> {
+fn gaps(table: &Table, image: &Image<'_>) -> Vec<Gap> {
+    let entry = image.file_offset(image.entry);
+    // Without unwind information, nobody knows where the entry's code ends.
+    let says_nothing = |row: &Row| {
+        let ends = |rule: &Rule| rule.ra == ra::END;
+        let rule = table.rules.get(row.rule as usize);
+        row.rule == NO_RULE || rule.is_some_and(ends) && entry == Some(row.offset.into())
+    };
+    let rows = &table.rows;
     let mut found = Vec::new();
     for segment in &image.segments {
         let (Ok(start), Ok(end)) = (
@@ -81,19 +94,19 @@ fn gaps(rows: &[Row], image: &Image<'_>) -> Vec<Gap> {
         };
         let first = rows.partition_point(|row| row.offset <= start);
         let inside = rows[first..].iter().take_while(|row| row.offset < end);
-        let in_force = first.checked_sub(1).map_or(NO_RULE, |at| rows[at].rule);
-        let mut from = (in_force == NO_RULE).then_some(start);
+        let in_force = first.checked_sub(1).map(|at| &rows[at]);
+        let mut from = in_force.is_none_or(says_nothing).then_some(start);
         let last = Row {
             offset: end,
             rule: u32::MAX,
         };
         for row in inside.chain([&last]) {
             match from {
-                Some(begin) if row.rule != NO_RULE => {
+                Some(begin) if !says_nothing(row) => {
                     found.push(begin..row.offset);
                     from = None;
                 }
-                None if row.rule == NO_RULE => from = Some(row.offset),
+                None if says_nothing(row) => from = Some(row.offset),
                 _ => {}
             }
         }
@@ -148,7 +161,6 @@ impl<'a> Derived<'a> {
     fn rows(mut self, code: &sweep::Code, flow: &Flow<'_>) -> Vec<Row> {
         let mut rows = Vec::new();
         for gap in &code.gaps {
-            rows.push(self.row(gap.start, UNSUPPORTED));
             for (at, instruction) in code.inside(gap) {
                 let rule = flow.rule(at);
                 rows.push(self.row(instruction.at, rule));

@@ -25,7 +25,8 @@ pub struct Source<'a>(Option<Box<dyn Read + 'a>>);
 
 impl<'a> Source<'a> {
     /// The file behind `data`.
-    pub(in super::super) fn new<R: ReadRef<'a> + 'a>(data: R) -> Self {
+    #[must_use]
+    pub fn new<R: ReadRef<'a> + 'a>(data: R) -> Self {
         Self(Some(Box::new(File(data, PhantomData))))
     }
 
@@ -34,7 +35,9 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn functions(&self) -> Vec<u64> {
-        self.0.as_ref().map_or_else(Vec::new, |file| file.functions())
+        self.0
+            .as_ref()
+            .map_or_else(Vec::new, |file| file.functions())
     }
 }
 

@@ -67,7 +67,11 @@ impl Op {
             let explicit = instruction.op0_kind() == OpKind::Register
                 && instruction.op0_register().full_register() == Register::RSP
                 && instruction.mnemonic() == Mnemonic::Pop;
-            return if explicit { Self::Lose } else { Self::Move(moved) };
+            return if explicit {
+                Self::Lose
+            } else {
+                Self::Move(moved)
+            };
         }
         match writes(Register::RSP, factory) {
             true => Self::Lose,
@@ -170,7 +174,7 @@ pub(super) struct State {
     /// What rbp points to.
     pub(super) bp: Option<Place>,
     pub(super) saved: Saved,
-    /// Nobody called this: a thread begins.
+    /// Nobody called this: a process or thread begins.
     pub(super) end: bool,
 }
 
@@ -222,7 +226,10 @@ impl State {
             }
         }
         // With its return address taken off, a function may go anywhere.
-        if self.sp.is_some_and(|sp| sp.origin == Origin::Cfa && sp.offset > TOP.offset) {
+        if self
+            .sp
+            .is_some_and(|sp| sp.origin == Origin::Cfa && sp.offset > TOP.offset)
+        {
             self.sp = None;
         }
         self
@@ -260,7 +267,11 @@ impl State {
         let joined = Self {
             sp: same(self.sp, other.sp),
             bp: same(self.bp, other.bp),
-            saved: if self.saved == other.saved { self.saved } else { Saved::Lost },
+            saved: if self.saved == other.saved {
+                self.saved
+            } else {
+                Saved::Lost
+            },
             end: self.end && other.end,
         };
         (joined, contradict || self.end != other.end)
@@ -269,7 +280,11 @@ impl State {
     /// The rule at this instruction.
     pub(super) fn rule(self) -> Rule {
         if self.end {
-            return Rule { cfa: cfa::SP, ra: ra::END, ..Rule::default() };
+            return Rule {
+                cfa: cfa::SP,
+                ra: ra::END,
+                ..Rule::default()
+            };
         }
         let cfa_relative = |place: Option<Place>| place.filter(|p| p.origin == Origin::Cfa);
         let (kind, from) = match (cfa_relative(self.sp), cfa_relative(self.bp)) {
@@ -279,7 +294,10 @@ impl State {
         };
         let (saved, at) = match self.saved {
             Saved::Not => (bp::SAME, 0),
-            Saved::At(Place { origin: Origin::Cfa, offset }) => (bp::AT_CFA, offset),
+            Saved::At(Place {
+                origin: Origin::Cfa,
+                offset,
+            }) => (bp::AT_CFA, offset),
             _ => (bp::UNKNOWN, 0),
         };
         Rule {

@@ -54,12 +54,17 @@ pub(super) struct Instruction {
     pub(super) goes: Goes,
 }
 
+/// Instructions and those that refer to them.
+pub(super) type Pairs = Vec<(usize, usize)>;
+
 /// What was decoded.
 #[derive(Debug, Default)]
 pub(super) struct Code {
     pub(super) gaps: Vec<Gap>,
     /// In order.
     pub(super) instructions: Vec<Instruction>,
+    /// Where the process begins.
+    pub(super) start: Option<u32>,
     /// Where functions begin: called, or a symbol says so. Sorted.
     pub(super) entries: Vec<u32>,
     /// Of what code takes the address: maybe a function. Sorted.
@@ -80,6 +85,22 @@ impl Code {
         let next = self.instructions.get(index + 1)?;
         (this.goes.falls_through() && next.at == this.at + u32::from(this.length))
             .then_some(index + 1)
+    }
+
+    /// Pairs of indices: jumped to and from where, called and from where. Sorted.
+    pub(super) fn references(&self) -> (Pairs, Pairs) {
+        let (mut jumps, mut calls) = (Vec::new(), Vec::new());
+        for (from, instruction) in self.instructions.iter().enumerate() {
+            let (list, to) = match instruction.goes {
+                Goes::Jump(to) | Goes::Branch(to) => (&mut jumps, to),
+                Goes::Call(to) => (&mut calls, to),
+                _ => continue,
+            };
+            list.extend(self.find(to).map(|to| (to, from)));
+        }
+        jumps.sort_unstable();
+        calls.sort_unstable();
+        (jumps, calls)
     }
 
     pub(super) fn is_entry(&self, at: u32) -> bool {
@@ -113,7 +134,11 @@ pub(super) fn sweep(image: &Image<'_>, gaps: &[Gap]) -> Option<Code> {
     // to decode.
     let first = sweeper.decode()?;
     let code = sweeper.decode()?;
-    Some(if code.entries.len() < first.entries.len() { first } else { code })
+    Some(if code.entries.len() < first.entries.len() {
+        first
+    } else {
+        code
+    })
 }
 
 struct Sweeper<'a> {
@@ -146,7 +171,8 @@ impl Sweeper<'_> {
     fn read(&self, range: &Gap) -> Option<(&'_ [u8], u64)> {
         let from = u64::from(range.start);
         let holds = |s: &&super::super::elf::Segment| {
-            from.checked_sub(s.offset).is_some_and(|inside| inside < s.size)
+            from.checked_sub(s.offset)
+                .is_some_and(|inside| inside < s.size)
         };
         let segment = self.image.segments.iter().find(holds)?;
         let address = segment.address.wrapping_add(from - segment.offset);
@@ -180,6 +206,7 @@ impl Sweeper<'_> {
     fn decode(&mut self) -> Option<Code> {
         let mut code = Code {
             gaps: self.gaps.to_vec(),
+            start: self.offset(self.image.entry),
             entries: self.offsets(&self.calls),
             ..Code::default()
         };
@@ -194,7 +221,9 @@ impl Sweeper<'_> {
             }
         }
         code.entries.retain(|&entry| {
-            code.instructions.binary_search_by_key(&entry, |i| i.at).is_ok()
+            code.instructions
+                .binary_search_by_key(&entry, |i| i.at)
+                .is_ok()
         });
         code.taken = self.offsets(&self.taken);
         Some(code)
@@ -219,7 +248,9 @@ impl Sweeper<'_> {
                 goes,
             });
             self.taken.extend(address_taken(&decoded));
-            if is_sigreturn(&decoded) && bytes[(decoded.next_ip() - address) as usize..].starts_with(&SYSCALL) {
+            if is_sigreturn(&decoded)
+                && bytes[(decoded.next_ip() - address) as usize..].starts_with(&SYSCALL)
+            {
                 let end = at + decoded.len() as u32 + SYSCALL.len() as u32;
                 code.trampolines.push(at..end);
             }
@@ -245,9 +276,7 @@ impl Sweeper<'_> {
             FlowControl::ConditionalBranch | FlowControl::XbeginXabortXend => {
                 self.offset(target).map_or(Goes::On, Goes::Branch)
             }
-            FlowControl::UnconditionalBranch => {
-                self.offset(target).map_or(Goes::Away, Goes::Jump)
-            }
+            FlowControl::UnconditionalBranch => self.offset(target).map_or(Goes::Away, Goes::Jump),
             FlowControl::IndirectBranch => Goes::Away,
             FlowControl::Return => Goes::Return,
             FlowControl::Interrupt if decoded.code() == Opcode::Int_imm8 => Goes::On,
