@@ -77,37 +77,29 @@ impl Table {
         derive::fill(self, image);
     }
 
-    /// Puts rows into gaps between the others; gives the bytes that got a rule
-    /// which can be followed.
-    pub(super) fn splice(&mut self, gaps: &[Range<u32>], derived: Vec<Row>) -> u64 {
-        let in_gap = |offset: u32| {
-            let after = gaps.partition_point(|gap| gap.start <= offset);
-            after
-                .checked_sub(1)
-                .is_some_and(|at| gaps[at].contains(&offset))
-        };
-        // What holds again after a gap, unless it says so itself.
-        let ends = gaps.iter().map(|gap| Row {
-            offset: gap.end,
-            rule: self.in_force(gap.end),
-        });
-        let ends: Vec<Row> = ends.collect();
-        let own = self.rows.iter().copied().filter(|row| !in_gap(row.offset));
-        let mut rows: Vec<Row> = own.chain(derived).chain(ends).collect();
-        rows.sort_by_key(|row| row.offset);
+    /// Puts rows, in order, into gaps between the others.
+    pub(super) fn splice(&mut self, gaps: &[Range<u32>], derived: &[Row]) {
+        let mut rows = Vec::with_capacity(self.rows.len() + derived.len() + gaps.len());
+        let (mut taken, mut left) = (0, derived);
+        for gap in gaps {
+            let before = |offset: u32| move |row: &Row| row.offset < offset;
+            let start = self.rows.partition_point(before(gap.start));
+            let end = self.rows.partition_point(before(gap.end));
+            let inside = left.partition_point(before(gap.end));
+            rows.extend_from_slice(&self.rows[taken..start]);
+            rows.extend_from_slice(&left[..inside]);
+            rows.push(Row {
+                offset: gap.end,
+                rule: self.in_force(gap.end),
+            });
+            (taken, left) = (end, &left[inside..]);
+        }
+        rows.extend_from_slice(&self.rows[taken..]);
         rows.dedup_by_key(|row| row.offset);
-        let followed = |row: &Row| self.rules[row.rule as usize].cfa > cfa::UNSUPPORTED;
-        let spans = rows
-            .windows(2)
-            .filter(|pair| in_gap(pair[0].offset) && followed(&pair[0]));
-        let bytes = spans
-            .map(|pair| u64::from(pair[1].offset - pair[0].offset))
-            .sum();
         rows.dedup_by_key(|row| row.rule);
         self.rows = rows;
         self.coverage.rows = self.rows.len() as u64;
         self.coverage.rules = self.rules.len() as u64;
-        bytes
     }
 
     fn in_force(&self, offset: u32) -> u32 {

@@ -45,6 +45,9 @@ const MAX_GAPS: u64 = 1 << 20;
 /// Rules that a file may have after this.
 const MAX_RULES: usize = tracer_ebpf::tables::MAX_RULES as usize / 4;
 
+/// Trampolines of signal handlers that a file may have.
+const MAX_TRAMPOLINES: usize = 16;
+
 /// A piece of code without FDE, by file offset.
 type Gap = Range<u32>;
 
@@ -69,20 +72,20 @@ fn fill_up_to(most: u64, table: &mut Table, image: &Image<'_>) {
     };
     let mut flow = Flow::new(&code);
     flow.run();
-    let rows = Derived::new(table).rows(&code, &flow);
-    let derived = table.splice(&gaps, rows);
-    table.coverage.derived_bytes = derived;
+    let (rows, bytes) = Derived::new(table).rows(&code, &flow);
+    table.splice(&gaps, &rows);
+    table.coverage.derived_bytes = bytes;
 }
 
 /// The executable code that no row says anything about.
 fn gaps(table: &Table, image: &Image<'_>) -> Vec<Gap> {
     let entry = image.file_offset(image.entry);
     // Without unwind information, nobody knows where the entry's code ends.
-    let says_nothing = |row: &Row| {
-        let ends = |rule: &Rule| rule.ra == ra::END;
+    let is_entry = |row: &Row| {
         let rule = table.rules.get(row.rule as usize);
-        row.rule == NO_RULE || rule.is_some_and(ends) && entry == Some(row.offset.into())
+        entry == Some(row.offset.into()) && rule.is_some_and(|rule| rule.ra == ra::END)
     };
+    let says_nothing = |row: &Row| row.rule == NO_RULE || is_entry(row);
     let rows = &table.rows;
     let mut found = Vec::new();
     for segment in &image.segments {
@@ -157,19 +160,22 @@ impl<'a> Derived<'a> {
         number
     }
 
-    /// The rows of all gaps, one for each change.
-    fn rows(mut self, code: &sweep::Code, flow: &Flow<'_>) -> Vec<Row> {
-        let mut rows = Vec::new();
-        for gap in &code.gaps {
-            for (at, instruction) in code.inside(gap) {
-                let rule = flow.rule(at);
-                rows.push(self.row(instruction.at, rule));
+    /// The rows of all gaps, one for each instruction, and the bytes of those with
+    /// a rule that can be followed.
+    fn rows(mut self, code: &sweep::Code, flow: &Flow<'_>) -> (Vec<Row>, u64) {
+        let mut rows = Vec::with_capacity(code.instructions.len());
+        let mut bytes = 0;
+        for (at, instruction) in code.instructions.iter().enumerate() {
+            let rule = flow.rule(at);
+            if rule.cfa > cfa::UNSUPPORTED {
+                bytes += u64::from(instruction.length);
             }
+            rows.push(self.row(instruction.at, rule));
         }
-        for trampoline in &code.trampolines {
-            self.add_trampoline(&mut rows, trampoline);
+        for trampoline in code.trampolines.iter().take(MAX_TRAMPOLINES) {
+            self.add_trampoline(&mut rows, trampoline, &code.gaps);
         }
-        rows
+        (rows, bytes)
     }
 
     fn row(&mut self, offset: u32, rule: Rule) -> Row {
@@ -181,8 +187,10 @@ impl<'a> Derived<'a> {
 
     /// The instructions to which handlers return, and the byte before: a walk
     /// takes their address for that after a call.
-    fn add_trampoline(&mut self, rows: &mut Vec<Row>, trampoline: &Gap) {
-        let signal = self.row(trampoline.start.saturating_sub(1), SIGNAL);
+    fn add_trampoline(&mut self, rows: &mut Vec<Row>, trampoline: &Gap, gaps: &[Gap]) {
+        let before = trampoline.start.saturating_sub(1);
+        let free = gaps.iter().any(|gap| gap.contains(&before));
+        let signal = self.row(if free { before } else { trampoline.start }, SIGNAL);
         let first = rows.partition_point(|row| row.offset < signal.offset);
         let end = rows.partition_point(|row| row.offset < trampoline.end);
         let after = match rows.get(end) {

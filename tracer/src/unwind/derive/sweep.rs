@@ -106,13 +106,6 @@ impl Code {
     pub(super) fn is_entry(&self, at: u32) -> bool {
         self.entries.binary_search(&at).is_ok()
     }
-
-    /// The instructions of a gap with their indices.
-    pub(super) fn inside(&self, gap: &Gap) -> impl Iterator<Item = (usize, &Instruction)> {
-        let from = self.instructions.partition_point(|i| i.at < gap.start);
-        let to = self.instructions.partition_point(|i| i.at < gap.end);
-        (from..to).zip(&self.instructions[from..to])
-    }
 }
 
 /// Decodes the gaps; `None` if the file can't be read.
