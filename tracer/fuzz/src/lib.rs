@@ -17,9 +17,9 @@ use tracer::symbols::PerfMap;
 use tracer::units::Bytes;
 use tracer::unwind::elf::{Image, Section, Segment};
 use tracer::unwind::pack::{Packed, pack};
-use tracer::unwind::{Table, cache};
+use tracer::unwind::{Source, Table, cache};
 
-/// Unwind tables of a whole ELF file, or of a section alone.
+/// Unwind tables of a whole ELF file, of a section alone, or of code alone.
 pub fn elf_eh_frame(data: &[u8]) {
     let Some((&how, data)) = data.split_first() else {
         return;
@@ -33,14 +33,18 @@ pub fn elf_eh_frame(data: &[u8]) {
         },
     };
     let image = match how % 4 {
-        0 | 1 => match Image::parse(data) {
+        0 => match Image::parse(data) {
             Ok(image) => image,
             Err(_) => return,
         },
         kind => Image {
             segments: vec![Segment {
                 address: 0x40_0000,
-                size: 0x8_0000,
+                size: if kind == 1 {
+                    data.len() as u64
+                } else {
+                    0x8_0000
+                },
                 offset: 0,
             }],
             eh_frame: section(kind == 2),
@@ -50,6 +54,8 @@ pub fn elf_eh_frame(data: &[u8]) {
             got: 0x60_0000,
             entry: 0x40_0010,
             build_id: Vec::new(),
+            is_go: false,
+            source: Source::new(data),
         },
     };
     check_table(&Table::build(&image));

@@ -14,6 +14,9 @@ pub struct Coverage {
     pub code_bytes: u64,
     /// Rows of the table.
     pub rows: u64,
+    /// Bytes of code without unwind information for which rules were derived from
+    /// the instructions.
+    pub derived_bytes: u64,
     /// Distinct rules.
     pub rules: u64,
     /// Bytes of code under rules that can be followed in the innermost frame only,
@@ -38,6 +41,11 @@ impl std::fmt::Display for Coverage {
             f,
             "code        {} bytes, {share:.1} % covered",
             self.code_bytes
+        )?;
+        writeln!(
+            f,
+            "derived     {} bytes by their instructions",
+            self.derived_bytes
         )?;
         writeln!(f, "rows        {} ({} rules)", self.rows, self.rules)?;
         writeln!(f, "leaf only   {} bytes", self.leaf_bytes)?;

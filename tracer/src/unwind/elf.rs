@@ -1,6 +1,7 @@
 //! The parts of an ELF file that unwinding needs.
 
 use super::Error;
+use super::derive::source::Source;
 use object::elf::{EM_X86_64, PF_X, PT_GNU_EH_FRAME, PT_LOAD};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use object::{LittleEndian, ReadRef};
@@ -67,6 +68,10 @@ pub struct Image<'a> {
     pub entry: u64,
     /// GNU build-id, empty if there is none.
     pub build_id: Vec<u8>,
+    /// Whether it is a Go program.
+    pub is_go: bool,
+    /// The rest of the file.
+    pub source: Source<'a>,
 }
 
 impl<'a> Image<'a> {
@@ -75,7 +80,7 @@ impl<'a> Image<'a> {
     /// # Errors
     ///
     /// If it is no x86-64 ELF file, or one of its tables lies outside of it.
-    pub fn parse<R: ReadRef<'a>>(data: R) -> Result<Self, Error> {
+    pub fn parse<R: ReadRef<'a> + 'a>(data: R) -> Result<Self, Error> {
         let header = Header::parse(data)?;
         let endian = header.endian()?;
         if header.e_machine.get(endian) != EM_X86_64 {
@@ -90,6 +95,8 @@ impl<'a> Image<'a> {
             got: 0,
             entry: header.e_entry.get(endian),
             build_id: Vec::new(),
+            is_go: false,
+            source: Source::new(data),
         };
         let mut eh_frame_hdr = None;
         for segment in header.program_headers(endian, data)? {
@@ -155,6 +162,7 @@ impl<'a> Image<'a> {
                 Ok(b".init" | b".fini") if self.pieced.len() < MAX_PIECED => {
                     self.pieced.extend(read(endian, data, section, "its .init"));
                 }
+                Ok(b".gopclntab" | b".data.rel.ro.gopclntab") => self.is_go = true,
                 Ok(b".text") => self.text = address,
                 Ok(b".got") => self.got = address,
                 _ => {}

@@ -4,6 +4,7 @@
 //! - [`elf`] finds the sections, reading nothing else of the file;
 //! - [`rule`] turns one row of CFI into a rule that fits twenty bytes;
 //! - [`table`] sorts and merges a file's rows;
+//! - [`mod@derive`] makes rules of instructions where a file has no CFI;
 //! - [`pack`] lays them out as [`tracer_ebpf::tables`] says;
 //! - [`load`] gives them to the programs, and [`keeper`] follows the target;
 //! - [`cache`] keeps tables on disk for the next run;
@@ -14,6 +15,7 @@
 mod batch;
 pub mod cache;
 pub mod coverage;
+mod derive;
 pub mod elf;
 pub mod keeper;
 pub mod known;
@@ -28,6 +30,7 @@ mod tests;
 
 pub use cache::Cache;
 pub use coverage::Coverage;
+pub use derive::source::Source;
 pub use keeper::Keeper;
 pub use known::{FileId, Found, Known};
 pub use table::Table;

@@ -3,9 +3,10 @@
 use super::coverage::Coverage;
 use super::elf::{Image, Section};
 use super::rule::{Reader, rule};
-use super::{Error, rule::Unsupported};
+use super::{Error, derive, rule::Unsupported};
 use gimli::{BaseAddresses, CieOrFde, LittleEndian, UnwindContext, UnwindSection};
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 use tracer_ebpf::tables::{MAX_RULES, NO_RULE, Rule, cfa, ra};
 
 /// Rows of a file at most (32 MiB in the kernel). Chromium has about 6 million.
@@ -62,10 +63,56 @@ struct Builder<'a> {
 }
 
 impl Table {
+    /// Makes the table of a file from its unwind information, and from its
+    /// instructions where it has none.
+    #[must_use]
+    pub fn build(image: &Image<'_>) -> Self {
+        let mut table = Self::of_cfi(image);
+        table.fill(image);
+        table
+    }
+
+    /// Makes what the file leaves out.
+    pub(super) fn fill(&mut self, image: &Image<'_>) {
+        derive::fill(self, image);
+    }
+
+    /// Puts rows, in order, into gaps between the others.
+    pub(super) fn splice(&mut self, gaps: &[Range<u32>], derived: &[Row]) {
+        let mut rows = Vec::with_capacity(self.rows.len() + derived.len() + gaps.len());
+        let (mut taken, mut left) = (0, derived);
+        for gap in gaps {
+            let before = |offset: u32| move |row: &Row| row.offset < offset;
+            let start = self.rows.partition_point(before(gap.start));
+            let end = self.rows.partition_point(before(gap.end));
+            let inside = left.partition_point(before(gap.end));
+            rows.extend_from_slice(&self.rows[taken..start]);
+            rows.extend_from_slice(&left[..inside]);
+            rows.push(Row {
+                offset: gap.end,
+                rule: self.in_force(gap.end),
+            });
+            (taken, left) = (end, &left[inside..]);
+        }
+        rows.extend_from_slice(&self.rows[taken..]);
+        rows.dedup_by_key(|row| row.offset);
+        rows.dedup_by_key(|row| row.rule);
+        self.rows = rows;
+        self.coverage.rows = self.rows.len() as u64;
+        self.coverage.rules = self.rules.len() as u64;
+    }
+
+    fn in_force(&self, offset: u32) -> u32 {
+        let after = self.rows.partition_point(|row| row.offset <= offset);
+        after
+            .checked_sub(1)
+            .map_or(NO_RULE, |at| self.rows[at].rule)
+    }
+
     /// Makes the table of a file from its `.eh_frame`, and from its
     /// `.debug_frame` for what that leaves out.
     #[must_use]
-    pub fn build(image: &Image<'_>) -> Self {
+    pub(super) fn of_cfi(image: &Image<'_>) -> Self {
         let mut builder = Builder::new(image);
         let section = |found: &Section<'_>| found.data.len();
         if section(&image.eh_frame) > 0 {
@@ -398,7 +445,7 @@ fn pieces(code: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// What stands for every rule that can't be followed.
-const UNSUPPORTED: Rule = Rule {
+pub(super) const UNSUPPORTED: Rule = Rule {
     cfa: cfa::UNSUPPORTED,
     ra: ra::NORMAL,
     bp: tracer_ebpf::tables::bp::SAME,

@@ -1,5 +1,6 @@
 //! Tables made of hand-written `.eh_frame`.
 
+use super::Source;
 use super::elf::{Image, Section, Segment};
 use super::known::find;
 use super::pack::pack;
@@ -32,6 +33,8 @@ fn image(eh_frame: &[u8]) -> Image<'_> {
         got: 0,
         entry: 0,
         build_id: Vec::new(),
+        is_go: false,
+        source: Source::default(),
     }
 }
 

@@ -223,6 +223,35 @@ fn chains_of_a_static_program() {
     check_c(&build, false);
 }
 
+/// musl's own code comes without unwind information.
+fn check_musl(strip: bool, probes: &[usize]) {
+    /// musl has no coroutines.
+    const COROUTINE: u64 = 14;
+    let dir = tempfile::tempdir().expect("a folder");
+    let build = Build {
+        compiler: "musl-gcc",
+        source: "chains.c",
+        flags: &["-O2", "-fomit-frame-pointer", "-static"],
+        strip,
+    };
+    let (program, full) = build.build(dir.path());
+    let traced = trace(&program, &full, &[]);
+    let mut chains = CHAINS.to_vec();
+    chains.retain(|(number, ..)| *number != COROUTINE);
+    check(&traced, &chains, !strip, probes);
+}
+
+#[test]
+fn chains_of_a_static_musl_program() {
+    check_musl(false, &ALL_PROBES);
+}
+
+#[test]
+fn chains_of_a_stripped_static_musl_program() {
+    // Without symbols there is no allocator to probe.
+    check_musl(true, &ALL_PROBES[2..]);
+}
+
 #[test]
 fn chains_of_code_with_frame_pointers_alone() {
     let build = Build {

@@ -9,7 +9,7 @@ use tracer::symbols::SymbolTable;
 use tracer::units::Pid;
 
 /// Sizes of a chain: `MARK` of `leaf.h`.
-const BASE: u64 = 200_000;
+const BASE: u64 = 100_000;
 
 /// A way to build a program.
 pub(crate) struct Build<'a> {
@@ -127,13 +127,20 @@ impl Symbols {
         use object::{Object as _, ObjectSymbol as _};
         let data = std::fs::read(path).expect("the program");
         let file = object::File::parse(data.as_slice()).expect("ELF");
-        let text = |s: &object::Symbol<'_, '_>| s.kind() == object::SymbolKind::Text;
+        // musl's assembly does not say that `_start` is a function.
+        let text = |s: &object::Symbol<'_, '_>| {
+            use object::SymbolKind::{Text, Unknown};
+            matches!(s.kind(), Text | Unknown) && s.is_definition()
+        };
         let symbol = |s: object::Symbol<'_, '_>| {
             // Pieces of assembly have none.
             let size = if s.size() == 0 { 32 } else { s.size() };
             Some((s.address(), size, s.name().ok()?.to_owned()))
         };
-        Self(file.symbols().filter(text).filter_map(symbol).collect())
+        let mut all: Vec<_> = file.symbols().filter(text).filter_map(symbol).collect();
+        // Functions before labels in them.
+        all.sort_by_key(|(_, size, _)| *size == 32);
+        Self(all)
     }
 
     fn name(&self, address: u64) -> Option<&str> {
@@ -165,13 +172,15 @@ impl Traced {
     /// The events of a chain, by the number of the probe.
     pub(crate) fn of_chain(&self, chain: u64) -> BTreeMap<usize, Vec<&Event>> {
         let mut found: BTreeMap<usize, Vec<&Event>> = BTreeMap::new();
-        let mark = |probe: u64| BASE + chain * 100 + probe * 10;
+        let mark = |probe: u64| BASE + chain * 100 + probe * 15;
         let mut add = |probe: usize, event| found.entry(probe).or_default().push(event);
         let mut areas: HashMap<u64, u64> = HashMap::new();
         let ends = self.ends();
         for (index, event) in self.events.iter().enumerate() {
             match event.body {
-                Body::Alloc { address, size, .. } if size.0 == mark(1) => {
+                Body::Alloc { address, size, .. } | Body::ReallocExit { address, size, .. }
+                    if size.0 == mark(1) =>
+                {
                     for fault in self.faults_before(index, event, address.0, size.0) {
                         add(1, fault);
                     }
@@ -233,7 +242,15 @@ impl Traced {
     fn faults_before(&self, index: usize, call: &Event, begin: u64, size: u64) -> Vec<&Event> {
         let before = self.events[..index].iter().rev();
         let own = before.filter(|event| event.tid == call.tid);
-        own.take_while(|event| matches!(event.body, Body::Resident { .. }))
+        // The allocator may map the block, and unmap the one that was copied.
+        let inside = |event: &&Event| {
+            use Body::{Map, Resident, Returned, Unmap};
+            matches!(
+                event.body,
+                Resident { .. } | Map { .. } | Unmap { .. } | Returned { .. }
+            )
+        };
+        own.take_while(inside)
             .filter(|event| match event.body {
                 Body::Resident { address, .. } => (begin..begin + size).contains(&address.0),
                 _ => false,
