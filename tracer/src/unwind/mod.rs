@@ -4,7 +4,7 @@
 //! - [`elf`] finds the sections, reading nothing else of the file;
 //! - [`rule`] turns one row of CFI into a rule that fits twenty bytes;
 //! - [`table`] sorts and merges a file's rows;
-//! - [`mod@derive`] makes rules of instructions where a file has no CFI;
+//! - `derive` makes rules of instructions where a file has no CFI;
 //! - [`pack`] lays them out as [`tracer_ebpf::tables`] says;
 //! - [`load`] gives them to the programs, and [`keeper`] follows the target;
 //! - [`cache`] keeps tables on disk for the next run;
