@@ -7,7 +7,7 @@ use crate::unwind::table::UNSUPPORTED;
 use tracer_ebpf::tables::Rule;
 
 /// Instructions that inferences may look at, for each that there is.
-const MAX_LOOKS: usize = 16;
+const MAX_LOOKS: usize = 4;
 
 /// Where compilers begin functions.
 const ALIGNMENT: u32 = 16;
@@ -70,7 +70,7 @@ impl<'a> Flow<'a> {
     /// The rule at an instruction.
     pub(super) fn rule(&self, at: usize) -> Rule {
         match self.states[at] {
-            Some(state) if !self.contradicted[self.root(at)] => state.rule(),
+            Some(state) if !self.contradicted[self.parents[at] as usize] => state.rule(),
             _ => UNSUPPORTED,
         }
     }
@@ -218,19 +218,15 @@ impl<'a> Flow<'a> {
                 self.contradicted[at] |= entered && !fits;
             }
         }
+        // Parents come before their children: one pass leads all to the roots.
+        for at in 0..self.parents.len() {
+            self.parents[at] = self.parents[self.parents[at] as usize];
+        }
         for at in 0..self.states.len() {
             if self.contradicted[at] {
-                let root = self.root(at);
-                self.contradicted[root] = true;
+                self.contradicted[self.parents[at] as usize] = true;
             }
         }
-    }
-
-    fn root(&self, mut at: usize) -> usize {
-        while self.parents[at] as usize != at {
-            at = self.parents[at] as usize;
-        }
-        at
     }
 
     fn unite(&mut self, a: usize, b: usize) {

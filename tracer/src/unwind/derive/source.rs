@@ -11,6 +11,10 @@ type Header = object::elf::FileHeader64<LittleEndian>;
 /// Symbols that are looked at.
 const MAX_SYMBOLS: usize = 1 << 20;
 
+/// Bytes of their names that are looked at: a hostile file's may all have one
+/// without an end.
+const MAX_NAMES: usize = 64 << 20;
+
 /// A file to read on in.
 trait Read {
     /// Bytes at a file offset.
@@ -64,16 +68,22 @@ fn functions<'a, R: ReadRef<'a>>(data: R) -> Option<Vec<u64>> {
     let header = Header::parse(data).ok()?;
     let endian = header.endian().ok()?;
     let sections = header.sections(endian, data).ok()?;
-    let mut found = Vec::new();
+    let (mut found, mut names) = (Vec::new(), 0);
     for kind in [SHT_SYMTAB, SHT_DYNSYM] {
         let Ok(symbols) = sections.symbols(endian, data, kind) else {
             continue;
         };
         for symbol in symbols.iter().take(MAX_SYMBOLS) {
+            if symbol.st_type() != STT_FUNC || symbol.is_undefined(endian) {
+                continue;
+            }
             let name = symbol.name(endian, symbols.strings()).unwrap_or_default();
+            names += name.len();
+            if names > MAX_NAMES {
+                return None;
+            }
             // What a compiler moved out of a function's way is a part of it.
-            let part = name.windows(5).any(|word| word == b".cold");
-            if symbol.st_type() == STT_FUNC && !symbol.is_undefined(endian) && !part {
+            if !name.windows(5).any(|word| word == b".cold") {
                 found.push(symbol.st_value(endian));
             }
         }
