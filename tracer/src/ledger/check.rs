@@ -174,10 +174,13 @@ impl Image {
             let vacancy = |(slots, backing)| Vacancy { slots, backing };
             vacant.extend(runs.into_iter().map(vacancy));
         }
-        for backing in Backing::ALL {
-            self.settle(now, backing, &vacant, &absent);
-        }
-        self.checks.owed.clear();
+        let settle = |backing| self.settle(now, backing, &vacant, &absent);
+        let mut owed: Vec<Owed> = Backing::ALL.into_iter().flat_map(settle).collect();
+        // What came while the pages were read may lie where the reader had been before: the next
+        // check finds it.
+        owed.retain(|owed| since < owed.born && owed.born < now.moment);
+        owed.sort_by_key(|owed| owed.born);
+        self.checks.owed = owed.into();
         self.checks.last = now.moment;
     }
 
@@ -219,8 +222,15 @@ impl Image {
         regions
     }
 
-    /// Takes away what is absent and fills what is vacant, of one backing.
-    fn settle(&mut self, now: &Now, backing: Backing, vacant: &[Vacancy], absent: &[Page]) {
+    /// Takes away what is absent and fills what is vacant, of one backing. Returns what found no
+    /// place.
+    fn settle(
+        &mut self,
+        now: &Now,
+        backing: Backing,
+        vacant: &[Vacancy],
+        absent: &[Page],
+    ) -> VecDeque<Owed> {
         let vacant: Vec<_> = vacant.iter().filter(|v| v.backing == backing).collect();
         let absent: Vec<_> = absent.iter().filter(|p| p.backing == backing).collect();
         let wanted = vacant
@@ -264,6 +274,7 @@ impl Image {
         for vacancy in vacant {
             self.occupy(vacancy.slots.clone(), &mut sources);
         }
+        sources
     }
 
     /// Fills slots, from one source after the other.

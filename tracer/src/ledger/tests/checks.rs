@@ -88,6 +88,25 @@ fn pages_that_came_without_an_address_get_their_toucher() {
     assert_eq!(account.resident_peak.unexplained, 0);
 }
 
+/// The reader has passed the place when the pages come; the next check finds them, after the peak.
+#[test]
+fn what_comes_behind_the_reader_is_found_by_the_next_check() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.touch(stack(30), A, 2 * PAGE);
+    story.event(MAIN, false, Body::CheckBegin);
+    let nowhere = (0, 0, MLOCKALL);
+    story.moved(stack(40), Member::Anon, 3, Cause::Syscall, nowhere);
+    story.end_check(MAIN, &[(A, 2 * PAGE)]);
+    story.check(MAIN, &[(A, 2 * PAGE), (A + 8 * PAGE, 3 * PAGE)]);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 30, 2 * PAGE), (by(10), 40, 3 * PAGE)]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
 #[test]
 fn a_page_in_the_wrong_place_moves_with_its_toucher() {
     let mut story = Story::new();
