@@ -179,7 +179,17 @@ mod tests {
         };
         assert!(table.rows.len() > 1000);
         for row in &table.rows {
-            assert_eq!(known.find(id, row.offset.into()), rule(row.rule));
+            assert_eq!(
+                known.find(id, row.offset.into()),
+                rule(row.rule),
+                "{:#x} of {:?}",
+                row.offset,
+                table
+                    .rows
+                    .iter()
+                    .filter(|r| r.offset.abs_diff(row.offset) < 64)
+                    .collect::<Vec<_>>()
+            );
         }
         assert_eq!(known.lock().rules[1], earlier);
     }
