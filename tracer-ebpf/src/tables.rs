@@ -1,8 +1,9 @@
 //! Unwind tables: what user space makes of `.eh_frame` and the unwinder reads.
 //!
 //! A file's table is an array of [`Chunk`]s of 1,024 words. It begins with the
-//! index, one [`Page`] of two words for each 4 KiB of code in file order; the
-//! rows of each page follow, sorted, never straddling a chunk. A row is one word
+//! index, one [`Page`] of two words for each 1 KiB of code in file order; the
+//! rows of each page follow, sorted, never straddling a chunk: a row for each
+//! byte of a page would just fill one. A row is one word
 //! (see [`row`]) and holds from its address up to the next row's; each page's
 //! first row repeats the one in force, so a search never leaves its page.
 //! Addresses are file offsets: no load bias, no segment table.
@@ -17,7 +18,7 @@ pub type Chunk = [u32; CHUNK_WORDS];
 pub const PAGES_PER_CHUNK: u32 = CHUNK_WORDS as u32 / 2;
 
 /// log₂ of the bytes of code that a page of the index covers.
-pub const PAGE_SHIFT: u32 = 12;
+pub const PAGE_SHIFT: u32 = 10;
 
 /// Bits of a row that name its rule.
 pub const RULE_BITS: u32 = 20;
@@ -238,4 +239,6 @@ const _: () = {
     assert!(size_of::<Sighting>() == 24);
     assert!(size_of::<KernelOffsets>() == 84);
     assert!(MAX_RULES <= 1 << RULE_BITS);
+    assert!(PAGE_SHIFT + RULE_BITS <= u32::BITS);
+    assert!(1 << PAGE_SHIFT <= CHUNK_WORDS);
 };

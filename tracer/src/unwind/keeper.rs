@@ -35,7 +35,7 @@ impl Keeper {
                     prepared.extend(tables.add_unknown()?);
                     std::thread::sleep(PAUSE);
                 }
-                Ok(prepared)
+                tables.all_fit().map(|()| prepared)
             });
         let thread = Some(thread.map_err(LoadError::Thread)?);
         Ok(Self { thread, stop })
@@ -45,7 +45,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// If the kernel refused a table: later files had none.
+    /// If the kernel refused a table: later files had none. If not all had room.
     pub fn finish(mut self) -> Result<Vec<Prepared>, LoadError> {
         self.stop.store(true, Ordering::Release);
         match self.thread.take().map(JoinHandle::join) {

@@ -33,6 +33,10 @@ unsafe impl aya::Pod for Raw<Sighting> {}
 /// Bytes of a file whose table may take a while to make.
 const LARGE: u64 = 4 << 20;
 
+/// Bytes that all tables together may take in the kernel. Python with TileDB-SOMA
+/// takes 11 MiB, but files that mean harm are cheap to make.
+const MAX_BYTES: u64 = 512 << 20;
+
 /// Why a table could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -42,9 +46,13 @@ pub enum LoadError {
     /// The kernel refused it.
     #[error("an unwind table can't be loaded: {0}")]
     Refused(#[from] MapError),
-    /// All tables are in use.
-    #[error("there are more than {MAX_TABLES} files with unwind tables")]
-    TooMany,
+    /// More was mapped than there is room for.
+    #[error(
+        "{0} files have no unwind table: all together would be more than {MAX_TABLES} or take \
+         more than {mib} MiB in the kernel",
+        mib = MAX_BYTES >> 20
+    )]
+    Full(u64),
     /// The thread that follows the target could not be started.
     #[error("no thread can be started: {0}")]
     Thread(#[source] std::io::Error),
@@ -79,6 +87,10 @@ pub struct Tables {
     told: Vec<(FileKey, FileTable)>,
     next: u32,
     next_rule: u32,
+    /// Taken in the kernel by all tables.
+    bytes: u64,
+    /// Files whose tables found no room.
+    left_out: u64,
 }
 
 impl Tables {
@@ -112,6 +124,8 @@ impl Tables {
             // Table 0 and rule 0 stand for none.
             next: 1,
             next_rule: 1,
+            bytes: 0,
+            left_out: 0,
         })
     }
 
@@ -231,16 +245,19 @@ impl Tables {
             Some(&entry) => (entry, self.known.get(FileId::of_key(&own))),
             None => {
                 let numbers = self.number(&table.rules)?;
-                let packed = pack(&table, &numbers).map(Arc::new);
-                let entry = match &packed {
-                    Some(packed) => {
+                match pack(&table, &numbers).map(Arc::new) {
+                    Some(packed) if self.has_room(&packed) => {
                         prepared.rows = table.coverage.rows;
-                        prepared.bytes = size_of_val(packed.chunks.as_slice()) as u64;
-                        self.load(packed)?
+                        prepared.bytes = packed.bytes();
+                        (self.load(&packed)?, Some(packed))
                     }
-                    None => FileTable::default(),
-                };
-                (entry, packed)
+                    Some(_) => {
+                        self.left_out += 1;
+                        prepared.problem = Some("there is no room for its table".into());
+                        (FileTable::default(), None)
+                    }
+                    None => (FileTable::default(), None),
+                }
             }
         };
         self.entries.insert(own, entry);
@@ -273,12 +290,25 @@ impl Tables {
         Ok(numbers)
     }
 
+    fn has_room(&self, packed: &Packed) -> bool {
+        self.next < MAX_TABLES && self.bytes + packed.bytes() <= MAX_BYTES
+    }
+
+    /// Whether each file that has unwind information could have its table.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Full`], if not.
+    pub(super) fn all_fit(&self) -> Result<(), LoadError> {
+        match self.left_out {
+            0 => Ok(()),
+            files => Err(LoadError::Full(files)),
+        }
+    }
+
     fn load(&mut self, packed: &Packed) -> Result<FileTable, LoadError> {
         /// Tables differ in size (linux/bpf.h).
         const BPF_F_INNER_MAP: u32 = 1 << 12;
-        if self.next >= MAX_TABLES {
-            return Err(LoadError::TooMany);
-        }
         let (key, value) = (size_of::<u32>() as u32, size_of::<Chunk>() as u32);
         let kind = BPF_MAP_TYPE_ARRAY as u32;
         let count = packed.chunks.len() as u32;
@@ -287,6 +317,7 @@ impl Tables {
         batch::put(&table, 0, &packed.chunks)?;
         self.made.push(table);
         self.next += 1;
+        self.bytes += packed.bytes();
         Ok(packed.entry(self.next - 1))
     }
 

@@ -1,12 +1,10 @@
 //! A table as the BPF programs read it.
 
 use super::table::{Row, Table};
+use std::ops::Range;
 use tracer_ebpf::tables::{
     CHUNK_WORDS, Chunk, FileTable, NO_RULE, PAGE_SHIFT, PAGES_PER_CHUNK, Page, row,
 };
-
-/// Pages of an index at most: 4 GiB of code, all that a row's offset can say.
-const MAX_PAGES: u32 = 1 << 20;
 
 /// A table in chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,11 +15,21 @@ pub struct Packed {
     pub pages: u32,
     /// File offset of the first page.
     pub offset: u64,
-    /// Pages with more rows than a chunk holds, whose code can't be unwound.
-    pub crowded: u32,
 }
 
 impl Packed {
+    /// The file offsets that it speaks of.
+    #[must_use]
+    pub fn code(&self) -> Range<u64> {
+        self.offset..self.offset + (u64::from(self.pages) << PAGE_SHIFT)
+    }
+
+    /// What it takes in the kernel.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        size_of_val(self.chunks.as_slice()) as u64
+    }
+
     /// The entry of the map `FILES`, once the table has a number.
     #[must_use]
     pub fn entry(&self, table: u32) -> FileTable {
@@ -41,16 +49,12 @@ pub fn pack(table: &Table, numbers: &[u32]) -> Option<Packed> {
     let rows = &table.rows[covered..];
     let first_page = rows.first()?.offset >> PAGE_SHIFT;
     let pages = (rows.last()?.offset.saturating_sub(1) >> PAGE_SHIFT) - first_page + 1;
-    if pages > MAX_PAGES {
-        return None;
-    }
     let mut packer = Packer {
         numbers,
         index: Vec::with_capacity(pages as usize),
         chunks: Vec::with_capacity(rows.len() / CHUNK_WORDS + 2),
         used: CHUNK_WORDS,
         index_chunks: pages.div_ceil(PAGES_PER_CHUNK),
-        crowded: 0,
     };
     let mut rest = rows;
     let mut in_force = NO_RULE;
@@ -70,7 +74,6 @@ struct Packer<'a> {
     /// Words taken in the last chunk.
     used: usize,
     index_chunks: u32,
-    crowded: u32,
 }
 
 impl Packer<'_> {
@@ -81,12 +84,13 @@ impl Packer<'_> {
             offset: page << PAGE_SHIFT,
             rule: in_force,
         });
-        let count = rows.len() + usize::from(repeated);
-        if count > CHUNK_WORDS {
-            self.crowded += 1;
-            self.index.push(Page::default());
+        // Where nothing changes for pages on end, they share a row.
+        let shared = self.index.last().copied();
+        if let Some(shared) = shared.filter(|page| rows.is_empty() && page.count == 1) {
+            self.index.push(shared);
             return;
         }
+        let count = rows.len() + usize::from(repeated);
         if CHUNK_WORDS - self.used < count {
             self.chunks.push([0; CHUNK_WORDS]);
             self.used = 0;
@@ -127,7 +131,6 @@ impl Packer<'_> {
             chunks,
             pages,
             offset: u64::from(first_page) << PAGE_SHIFT,
-            crowded: self.crowded,
         }
     }
 }
