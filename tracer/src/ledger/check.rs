@@ -17,6 +17,9 @@
 //! page that was only put in the wrong place moves. A check that comes after a peak so still
 //! corrects the peak.
 
+mod owed;
+
+use self::owed::{Debts, Owed};
 use super::history::{Moment, Now};
 use super::image::Image;
 use super::mappings::{ADDRESSES, PAGE, page_range};
@@ -25,9 +28,6 @@ use super::stacks::StackIndex;
 use crate::events::Member;
 use std::collections::VecDeque;
 use std::ops::Range;
-
-/// Growths that are remembered until the next check.
-const OWED: usize = 4096;
 
 /// Runs and takings of one check: one with more is not believed.
 const RUNS: usize = 1 << 21;
@@ -41,7 +41,7 @@ const UNKNOWN_EACH: u64 = 512;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Checks {
     open: Option<Box<Check>>,
-    owed: VecDeque<Owed>,
+    owed: Debts,
     surplus: [Option<Moment>; 3],
     last: Moment,
 }
@@ -55,15 +55,6 @@ struct Check {
     taken: Vec<Range<u64>>,
 }
 
-/// Pages that came to a place that no event tells.
-#[derive(Clone, Copy, Debug)]
-struct Owed {
-    born: Moment,
-    toucher: StackIndex,
-    backing: Backing,
-    pages: u64,
-}
-
 /// Slots of one mapping (or of the gaps between them) that are to be filled.
 struct Vacancy {
     slots: Range<u64>,
@@ -73,14 +64,7 @@ struct Vacancy {
 impl Checks {
     /// A counter grew by pages for which no place is known.
     pub(super) fn owe(&mut self, page: Page, pages: u64) {
-        if pages > 0 && self.owed.len() < OWED {
-            self.owed.push_back(Owed {
-                born: page.born,
-                toucher: page.toucher,
-                backing: page.backing,
-                pages,
-            });
-        }
+        self.owed.add(Owed::new(page, pages));
     }
 
     /// The ledger has more pages of that backing than the kernel counts, or has not.
@@ -174,13 +158,13 @@ impl Image {
             let vacancy = |(slots, backing)| Vacancy { slots, backing };
             vacant.extend(runs.into_iter().map(vacancy));
         }
-        let settle = |backing| self.settle(now, backing, &vacant, &absent);
-        let mut owed: Vec<Owed> = Backing::ALL.into_iter().flat_map(settle).collect();
-        // What came while the pages were read may lie where the reader had been before: the next
-        // check finds it.
-        owed.retain(|owed| since < owed.born && owed.born < now.moment);
-        owed.sort_by_key(|owed| owed.born);
-        self.checks.owed = owed.into();
+        for backing in Backing::ALL {
+            let mut owed = self.settle(now, backing, &vacant, &absent);
+            // What came while the pages were read may lie where the reader had been before: the
+            // next check finds it.
+            owed.retain(|owed| since < owed.born && owed.born < now.moment);
+            self.checks.owed.put_back(backing, owed);
+        }
         self.checks.last = now.moment;
     }
 
@@ -239,8 +223,7 @@ impl Image {
             .sum::<u64>();
         let counted = self.counts[backing.member() as usize] / PAGE;
         let surplus = self.pages.count(backing).saturating_sub(counted);
-        let mut sources: VecDeque<Owed> = self.checks.owed.iter().copied().collect();
-        sources.retain(|owed| owed.backing == backing);
+        let mut sources = self.checks.owed.take(backing);
         let owed = sources.iter().map(|owed| owed.pages).sum::<u64>();
         // What is gone is gone; of the others some lay elsewhere all the time.
         let misplaced = (absent.len() as u64)
@@ -253,12 +236,7 @@ impl Image {
             let slots = page.slot..page.slot + 1;
             self.pages.remove(&now.as_of(since), &slots);
             if moves {
-                sources.push_back(Owed {
-                    born: page.born,
-                    toucher: page.toucher,
-                    backing,
-                    pages: 1,
-                });
+                sources.push_back(Owed::new(**page, 1));
             }
         }
         let deficit = counted.saturating_sub(self.pages.count(backing));

@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 
 /// Cases of truth.c; the flag says whether the sites are calls of malloc, which `--trace pages`
 /// sees only through the mappings behind them.
-const CASES: [(&str, bool); 28] = [
+const CASES: [(&str, bool); 29] = [
     ("first_write", false),
     ("zero_reads", false),
     ("kernel_read", false),
     ("populate", false),
     ("locked", false),
-    // `locked_all` is left out: with malloc's probes on and the machine busy, one run in some misses
-    // what came to libraries' pages after the last look into pagemap (2.4 of 20 MiB unexplained).
+    ("locked_all", false),
     ("direct_io", false),
     ("huge_pages", false),
     ("huge_split", false),

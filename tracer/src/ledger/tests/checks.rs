@@ -107,6 +107,29 @@ fn what_comes_behind_the_reader_is_found_by_the_next_check() {
     assert_eq!(account.resident_peak.unexplained, 0);
 }
 
+/// `mlockall` brings single pages, more than are told apart, and the check comes after the peak.
+#[test]
+fn many_growths_find_their_places_and_times() {
+    const PAGES: u64 = 100_000;
+    let mut story = Story::new();
+    story.map(stack(10), A, PAGES * PAGE);
+    for page in 0..PAGES {
+        let toucher = stack(40 + page * 2 / PAGES);
+        let nowhere = (0, 0, MLOCKALL);
+        story.moved(toucher, Member::Anon, 1, Cause::Syscall, nowhere);
+    }
+    story.check(MAIN, &[(A, PAGES * PAGE)]);
+    let account = story.finish();
+    let touched = join(&account.resident_peak);
+    let [first, second] = touched[..] else {
+        panic!("two touchers, not {touched:?}");
+    };
+    assert_eq!((first.1, second.1), (40, 41));
+    assert_eq!(first.2 + second.2, PAGES * PAGE);
+    assert!(first.2.abs_diff(PAGES / 2 * PAGE) <= PAGES / 4000 * PAGE);
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
 #[test]
 fn a_page_in_the_wrong_place_moves_with_its_toucher() {
     let mut story = Story::new();
