@@ -84,6 +84,21 @@ pub struct Rule {
     pub bx_offset: i32,
 }
 
+impl Rule {
+    /// At the entry of a function: the return address is on top of the stack.
+    pub const ENTRY: Self = Self {
+        cfa: cfa::SP,
+        ra: ra::NORMAL,
+        bp: bp::SAME,
+        signal: 0,
+        cfa_offset: 8,
+        cfa_add: 0,
+        ra_offset: 0,
+        bp_offset: 0,
+        bx_offset: 0,
+    };
+}
+
 /// How [`Rule`] computes the CFA.
 pub mod cfa {
     /// There is no unwind information.

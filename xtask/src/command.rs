@@ -36,6 +36,16 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Builds packages of the workspace, for release.
+pub(crate) fn build(packages: &[&str]) -> Result<()> {
+    let mut cargo = cargo();
+    cargo.args(["build", "--release"]);
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    run(&mut cargo)
+}
+
 /// Whether it can be run and succeeds; its output is not shown.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command

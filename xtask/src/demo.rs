@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the main job on a fresh machine, in one command.
 
-use crate::command::{cargo, root, run};
+use crate::command::{build, root, run};
 use crate::portable::make_portable;
 use crate::root::Root;
 use crate::{census, libtiledb};
@@ -19,14 +19,7 @@ const RUNS: [(&str, &[&str]); 3] = [
 /// Builds, fetches what is missing, runs the three traces and names the pictures.
 pub(crate) fn demo() -> Result<()> {
     let become_root = Root::find()?;
-    run(cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "tracer",
-        "--package",
-        "workload",
-    ]))?;
+    build(&["tracer", "workload"])?;
     libtiledb::ensure()?;
     census::ensure_default()?;
 

@@ -1,6 +1,6 @@
 //! `cargo xtask install`: puts the commands where a shell, and sudo, find them.
 
-use crate::command::{cargo, root, run};
+use crate::command::{build, root};
 use crate::{census, libtiledb};
 use anyhow::{Context, Result};
 use std::fs;
@@ -9,14 +9,7 @@ use std::path::Path;
 /// Installs `tracer` and `workload` in `prefix/bin`, libtiledb in `prefix/lib/tracer` and the
 /// small synthetic Census in `prefix/share/tracer`.
 pub(crate) fn install(prefix: &Path) -> Result<()> {
-    run(cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "tracer",
-        "--package",
-        "workload",
-    ]))?;
+    build(&["tracer", "workload"])?;
     let libtiledb = libtiledb::ensure()?;
     let census = census::ensure_default()?;
 

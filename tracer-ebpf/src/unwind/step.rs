@@ -30,19 +30,6 @@ static RULES: Array<Rule, { MAX_RULES as usize }> = Array::new();
 /// Bytes that a frame found by its frame pointer may have.
 const MAX_FRAME_POINTER_STEP: u64 = 1 << 20;
 
-/// The rule at the entry of a function.
-const ENTRY: Rule = Rule {
-    cfa: cfa::SP,
-    ra: ra::NORMAL,
-    bp: bp::SAME,
-    signal: 0,
-    cfa_offset: 8,
-    cfa_add: 0,
-    ra_offset: 0,
-    bp_offset: 0,
-    bx_offset: 0,
-};
-
 /// Steps from the current frame, the last one recorded, to its caller; false if
 /// the walk ends here.
 #[inline(always)]
@@ -59,7 +46,7 @@ pub(super) fn step(walk: &mut Walk) -> bool {
     walk.mode = mode::ARRIVE;
     walk.flags = 0;
     if at_entry {
-        return by_rule(walk, &ENTRY, address);
+        return by_rule(walk, &Rule::ENTRY, address);
     }
     mappings::locate(walk, address);
     match walk.mapping.kind() {

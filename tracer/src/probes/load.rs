@@ -12,7 +12,7 @@ use super::ring::Ring;
 use super::table::Program as UprobeProgram;
 use crate::units::{Bytes, Pid};
 use crate::unwind::load::Tables;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
 use std::collections::BTreeMap;
@@ -247,13 +247,8 @@ impl Loaded {
             TargetState::Waiting => target::WAITING,
             TargetState::Active => target::ACTIVE,
         };
-        let map = self
-            .ebpf
-            .map_mut("TARGETS")
-            .ok_or_else(|| missing("TARGETS"))?;
-        let error = |error| LoadError::Target { pid, error };
-        let mut targets: HashMap<_, u32, u32> = map.try_into().map_err(error)?;
-        targets.insert(pid.0, value, 0).map_err(error)
+        let inserted = self.targets(pid)?.insert(pid.0, value, 0);
+        inserted.map_err(|error| LoadError::Target { pid, error })
     }
 
     /// Whether the table has any process left. Each leaves it when the last of its
@@ -276,16 +271,17 @@ impl Loaded {
     /// # Errors
     /// [`LoadError::Target`] for another reason than that it isn't there.
     pub fn remove_target(&mut self, pid: Pid) -> Result<(), LoadError> {
-        let map = self
-            .ebpf
-            .map_mut("TARGETS")
-            .ok_or_else(|| missing("TARGETS"))?;
-        let error = |error| LoadError::Target { pid, error };
-        let mut targets: HashMap<_, u32, u32> = map.try_into().map_err(error)?;
-        match targets.remove(&pid.0) {
-            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-            Err(cause) => Err(error(cause)),
+        match self.targets(pid)?.remove(&pid.0) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(LoadError::Target { pid, error }),
         }
+    }
+
+    /// The table of the processes that are followed, to change what it says of one.
+    fn targets(&mut self, pid: Pid) -> Result<HashMap<&mut MapData, u32, u32>, LoadError> {
+        let map = self.ebpf.map_mut("TARGETS");
+        let targets = map.ok_or_else(|| missing("TARGETS"))?.try_into();
+        targets.map_err(|error| LoadError::Target { pid, error })
     }
 
     /// The events' way out. There is one: the second call fails.

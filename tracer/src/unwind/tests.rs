@@ -80,18 +80,6 @@ fn rules(table: &Table) -> Vec<(u32, Rule)> {
         .collect()
 }
 
-const AT_ENTRY: Rule = Rule {
-    cfa: cfa::SP,
-    ra: ra::NORMAL,
-    bp: bp::SAME,
-    signal: 0,
-    cfa_offset: 8,
-    cfa_add: 0,
-    ra_offset: 0,
-    bp_offset: 0,
-    bx_offset: 0,
-};
-
 #[test]
 fn a_prologue_gives_a_row_for_each_change() {
     // push %rbp; mov %rsp, %rbp; …; push %rbx
@@ -106,7 +94,7 @@ fn a_prologue_gives_a_row_for_each_change() {
         cfa_offset: 16,
         bp: bp::AT_CFA,
         bp_offset: -16,
-        ..AT_ENTRY
+        ..Rule::ENTRY
     };
     let framed = Rule {
         cfa: cfa::BP,
@@ -118,7 +106,7 @@ fn a_prologue_gives_a_row_for_each_change() {
     };
     let expected = [
         (0, Rule::default()),
-        (0x1010, AT_ENTRY),
+        (0x1010, Rule::ENTRY),
         (0x1011, pushed),
         (0x1014, framed),
         (0x1018, saved),
@@ -140,9 +128,9 @@ fn neighbours_with_the_same_rule_are_one_row_and_gaps_are_rows() {
     let none = Rule::default();
     let expected = [
         (0, none),
-        (0x1000, AT_ENTRY),
+        (0x1000, Rule::ENTRY),
         (0x1030, none),
-        (0x1040, AT_ENTRY),
+        (0x1040, Rule::ENTRY),
         (0x1050, none),
     ];
     assert_eq!(rules(&table), expected);
@@ -168,7 +156,7 @@ fn known_expressions_are_followed_and_others_are_counted() {
         Rule {
             cfa: cfa::PLT,
             cfa_add: 11,
-            ..AT_ENTRY
+            ..Rule::ENTRY
         }
     );
     assert_eq!(
@@ -176,7 +164,7 @@ fn known_expressions_are_followed_and_others_are_counted() {
         Rule {
             cfa: cfa::AT_BP,
             cfa_offset: -8,
-            ..AT_ENTRY
+            ..Rule::ENTRY
         }
     );
     assert_eq!(found[3].1.cfa, cfa::UNSUPPORTED);
@@ -321,7 +309,7 @@ proptest! {
 fn init_and_fini_have_the_shape_that_the_c_library_gives_them() {
     let deeper = Rule {
         cfa_offset: 16,
-        ..AT_ENTRY
+        ..Rule::ENTRY
     };
     let glibc: &[u8] = &[0x48, 0x83, 0xec, 8, 0xff, 0xd0, 0x48, 0x83, 0xc4, 8, 0xc3];
     let with_endbr = [&[0xf3, 0x0f, 0x1e, 0xfa], glibc].concat();
@@ -336,9 +324,9 @@ fn init_and_fini_have_the_shape_that_the_c_library_gives_them() {
         let end = 0x1000 + code.len() as u32;
         let expected = [
             (0, Rule::default()),
-            (0x1000, AT_ENTRY),
+            (0x1000, Rule::ENTRY),
             (0x1000 + from, deeper),
-            (end - 1, AT_ENTRY),
+            (end - 1, Rule::ENTRY),
             (end, Rule::default()),
         ];
         assert_eq!(rules(&table), expected);

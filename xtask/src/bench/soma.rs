@@ -14,7 +14,7 @@ use workload::census::FULL_CELLS;
 
 use super::workload::{BUDGET, Figures, STEPS, TISSUES, answer, medians};
 use crate::census::ShapeArg;
-use crate::command::{cargo, line, root, run as done};
+use crate::command::{build, line, root};
 use crate::root::Root;
 use crate::{census, python};
 
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(args.runs > 0, "no runs, no medians");
     let become_root = Root::find()?;
-    done(cargo().args(["build", "--release", "--package", "tracer"]))?;
+    build(&["tracer"])?;
     let bench = Bench {
         become_root,
         python: python::ensure_memray()?,

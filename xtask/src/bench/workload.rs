@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use workload::census::FULL_CELLS;
 
+use crate::command::build;
 use crate::{census, libtiledb, python};
 
 /// How much to measure.
@@ -47,10 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         workload: libtiledb::target_directory()?.join("release/workload"),
         scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/tests/python"),
     };
-    let built = Command::new("cargo")
-        .args(["build", "--release", "--package", "workload"])
-        .status()?;
-    ensure!(built.success(), "the workload doesn't build");
+    build(&["workload"])?;
     println!(
         "Medians of {} runs in turn, warm cache, {} cells, budget 10 GiB.",
         args.runs, args.cells

@@ -46,30 +46,18 @@ fn rule_at(table: &Table, offset: usize) -> Rule {
     row.map_or(Rule::default(), |row| table.rules[row.rule as usize])
 }
 
-const AT_ENTRY: Rule = Rule {
-    cfa: cfa::SP,
-    ra: ra::NORMAL,
-    bp: bp::SAME,
-    signal: 0,
-    cfa_offset: 8,
-    cfa_add: 0,
-    ra_offset: 0,
-    bp_offset: 0,
-    bx_offset: 0,
-};
-
 const END: Rule = Rule {
     cfa: cfa::SP,
     ra: ra::END,
     cfa_offset: 0,
-    ..AT_ENTRY
+    ..Rule::ENTRY
 };
 
 /// rsp + this.
 fn sp(cfa_offset: i32) -> Rule {
     Rule {
         cfa_offset,
-        ..AT_ENTRY
+        ..Rule::ENTRY
     }
 }
 
@@ -102,7 +90,7 @@ fn the_entry_has_no_caller_but_what_it_calls_has() {
     let table = called(&[0xc3]);
     assert_eq!(rule_at(&table, 0), END);
     assert_eq!(rule_at(&table, 5), END);
-    expect(&table, &[(0, AT_ENTRY), (1, UNSUPPORTED)]);
+    expect(&table, &[(0, Rule::ENTRY), (1, UNSUPPORTED)]);
 }
 
 #[test]
@@ -118,14 +106,14 @@ fn pushes_and_moves_are_followed() {
         0xc3, // ret
     ]);
     let rules = [
-        (0, AT_ENTRY),
+        (0, Rule::ENTRY),
         (1, saved(16)),
         (2, saved(24)),
         (6, saved(64)),
         (8, saved(64)),
         (12, saved(24)),
         (13, saved(16)),
-        (14, AT_ENTRY),
+        (14, Rule::ENTRY),
     ];
     expect(&table, &rules);
 }
@@ -146,7 +134,7 @@ fn rbp_serves_where_rsp_is_unknown() {
     };
     expect(
         &table,
-        &[(4, saved(16)), (7, by_bp), (8, by_bp), (9, AT_ENTRY)],
+        &[(4, saved(16)), (7, by_bp), (8, by_bp), (9, Rule::ENTRY)],
     );
 }
 
@@ -155,7 +143,7 @@ fn what_is_not_certain_has_no_rule() {
     // sub %rdi,%rsp; nop; ret
     expect(
         &called(&[0x48, 0x29, 0xfc, 0x90, 0xc3]),
-        &[(0, AT_ENTRY), (3, UNSUPPORTED)],
+        &[(0, Rule::ENTRY), (3, UNSUPPORTED)],
     );
     // Two ways that disagree: je 1f; push %rax; 1: nop; ret
     let disagree = called(&[0x74, 0x01, 0x50, 0x90, 0xc3]);
@@ -171,7 +159,7 @@ fn what_is_not_certain_has_no_rule() {
     // The return address taken off: pop %rdx; nop; jmp *%rdx
     expect(
         &called(&[0x5a, 0x90, 0xff, 0xe2]),
-        &[(0, AT_ENTRY), (1, UNSUPPORTED)],
+        &[(0, Rule::ENTRY), (1, UNSUPPORTED)],
     );
     // Never reached, and no way back: jmp *%rax; hlt
     expect(
@@ -199,7 +187,7 @@ fn the_cases_of_a_switch_are_found_from_the_return() {
         (5, saved(24)),
         (7, saved(24)),
         (8, saved(16)),
-        (9, AT_ENTRY),
+        (9, Rule::ENTRY),
         (10, saved(24)),
         (12, saved(24)),
     ];
@@ -215,7 +203,7 @@ fn code_after_a_call_that_never_returns_is_another_function() {
         0xc3, // never reached like that: would be a contradiction
         0xf4, // hlt
     ]);
-    expect(&table, &[(0, AT_ENTRY), (1, sp(16)), (8, AT_ENTRY)]);
+    expect(&table, &[(0, Rule::ENTRY), (1, sp(16)), (8, Rule::ENTRY)]);
 }
 
 #[test]
@@ -233,12 +221,12 @@ fn a_thread_begins_where_clone_returns_to_it() {
     expect(
         &table,
         &[
-            (2, AT_ENTRY),
-            (6, AT_ENTRY),
+            (2, Rule::ENTRY),
+            (6, Rule::ENTRY),
             (8, END),
             (9, END),
             (11, END),
-            (12, AT_ENTRY),
+            (12, Rule::ENTRY),
         ],
     );
 }
@@ -248,7 +236,7 @@ fn a_trampoline_leads_to_what_a_signal_interrupted() {
     // ret; nop; mov $15,%rax; syscall; nop
     let code = [0xc3, 0x90, 0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05, 0x90];
     let rules = [
-        (0, AT_ENTRY),
+        (0, Rule::ENTRY),
         (1, SIGNAL),
         (2, SIGNAL),
         (10, SIGNAL),
@@ -261,7 +249,7 @@ fn a_trampoline_leads_to_what_a_signal_interrupted() {
 fn small_gaps_count_only_beside_large_ones() {
     let row = |offset, rule| Row { offset, rule };
     let table = Table {
-        rules: vec![Rule::default(), AT_ENTRY],
+        rules: vec![Rule::default(), Rule::ENTRY],
         rows: vec![
             row(0, 1),
             row(100, 0),

@@ -1,0 +1,222 @@
+//! Pages that come, go and move.
+
+use super::image::{Image, Mapped, Moving, Resident, Use};
+use super::{MADVISE, MMAP, PAGE};
+use crate::events::{Cause, Member};
+use std::collections::BTreeMap;
+
+/// In which a mapping is populated.
+const ORDER: [Member; 3] = [Member::Anon, Member::File, Member::Shmem];
+
+impl Image {
+    /// From this page on it is another mapping.
+    pub(super) fn split(&mut self, next: &mut u64, page: u64) {
+        let Some(before) = page
+            .checked_sub(1)
+            .and_then(|page| self.mapped.get(&page))
+            .copied()
+        else {
+            return;
+        };
+        *next += 1;
+        let adjoining = self
+            .mapped
+            .range_mut(page..)
+            .zip(page..)
+            .take_while(|((at, mapped), page)| *at == page && mapped.mapping == before.mapping);
+        adjoining.for_each(|((_, mapped), _)| mapped.mapping = *next);
+    }
+
+    pub(super) fn take(
+        &mut self,
+        next: &mut u64,
+        from: u64,
+        count: u64,
+    ) -> (BTreeMap<u64, Mapped>, Resident) {
+        self.split(next, from);
+        self.split(next, from + count);
+        let mapped = (from..from + count)
+            .filter_map(|page| Some((page, self.mapped.remove(&page)?)))
+            .collect();
+        let resident =
+            (from..from + count).filter_map(|page| Some((page, self.resident.remove(&page)?)));
+        (mapped, resident.collect())
+    }
+
+    pub(super) fn map(
+        &mut self,
+        next: &mut u64,
+        tid: u32,
+        address: u64,
+        length: u64,
+        stack: u64,
+        purpose: Use,
+    ) {
+        let (from, count) = (address / PAGE, length.div_ceil(PAGE));
+        self.take(next, from, count);
+        *next += 1;
+        for page in from..from + count {
+            let asked = (address + length - page * PAGE).min(PAGE);
+            self.mapped.insert(
+                page,
+                Mapped {
+                    stack,
+                    purpose,
+                    asked,
+                    mapping: *next,
+                },
+            );
+        }
+        let mut populated = self.populated.remove(&tid).unwrap_or_default();
+        populated.sort_by_key(|&(member, ..)| ORDER.iter().position(|&at| at == member));
+        for (member, _, pages) in populated {
+            self.fill(from, from + count, member, stack, pages);
+        }
+    }
+
+    /// The first so many pages that are mapped and not resident, up to the first gap.
+    fn fill(&mut self, from: u64, to: u64, member: Member, stack: u64, mut pages: u64) {
+        for page in from..to {
+            if pages == 0 || !self.mapped.contains_key(&page) {
+                return;
+            }
+            if let std::collections::btree_map::Entry::Vacant(vacant) = self.resident.entry(page) {
+                vacant.insert((member, stack));
+                pages -= 1;
+            }
+        }
+    }
+
+    /// A system call brings pages without a fault.
+    pub(super) fn in_call(
+        &mut self,
+        member: Member,
+        size: u64,
+        (tid, stack): (u32, u64),
+        address: u64,
+        syscall: u16,
+    ) {
+        let before = self.counts.insert(member as u16, size).unwrap_or(0);
+        let grown = (size.saturating_sub(before) / PAGE).min(512);
+        if grown == 0 {
+            return;
+        }
+        if syscall == MMAP {
+            let all = self.populated.entry(tid).or_default();
+            return all.push((member, stack, grown));
+        }
+        let under_way = self.filling.get(&tid).copied();
+        let (from, to) = match under_way {
+            Some(range) if address == range.0 || address == 0 && syscall == MADVISE => range,
+            _ if address > 0 => (address, u64::MAX),
+            _ => return,
+        };
+        self.filling.insert(tid, (from, to));
+        self.fill(from / PAGE, to.div_ceil(PAGE), member, stack, grown);
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        next: &mut u64,
+        moving: Moving,
+        address: u64,
+        length: u64,
+        (tid, stack, in_allocator): (u32, u64, bool),
+    ) {
+        if address == 0 {
+            for (page, mapped, resident) in moving.pages {
+                self.take(next, page, 1);
+                self.mapped.insert(page, mapped);
+                resident.map(|resident| self.resident.insert(page, resident));
+            }
+            return;
+        }
+        let (to, limit) = (address / PAGE, address + length);
+        self.take(next, to, length.div_ceil(PAGE));
+        let (mut arrived, mut purpose) = (address, None);
+        for (page, mapped, resident) in moving.pages {
+            purpose = Some(mapped.purpose);
+            let new = to + page - moving.from;
+            arrived = new * PAGE;
+            if new * PAGE < limit {
+                let asked = PAGE.min(limit - new * PAGE);
+                arrived += asked;
+                self.mapped.insert(new, Mapped { asked, ..mapped });
+                resident.map(|resident| self.resident.insert(new, resident));
+            }
+            if moving.dont_unmap {
+                self.take(next, page, 1);
+                // Apart from the moved ones, as far as they belonged together.
+                let mapping = mapped.mapping | 1 << 60;
+                self.mapped.insert(page, Mapped { mapping, ..mapped });
+            }
+        }
+        if arrived < limit {
+            let purpose = purpose.unwrap_or(if in_allocator {
+                Use::Arena
+            } else {
+                Use::Direct
+            });
+            let stack = if stack == 0 { moving.stack } else { stack };
+            self.map(next, tid, arrived, limit - arrived, stack, purpose);
+        }
+    }
+
+    pub(super) fn resident(
+        &mut self,
+        member: Member,
+        size: u64,
+        cause: Cause,
+        address: u64,
+        error_code: u16,
+        stack: u64,
+    ) {
+        if cause == Cause::End {
+            return;
+        }
+        let before = self.counts.insert(member as u16, size).unwrap_or(0);
+        let grown = (size.saturating_sub(before) / PAGE).min(512);
+        if !matches!(cause, Cause::UserFault | Cause::KernelFault) {
+            return;
+        }
+        let page = address / PAGE;
+        let window = match (member, grown) {
+            (_, 256..) => 512,
+            (Member::Anon, _) => 1,
+            _ if error_code & 3 == 3 => return,
+            _ => 16.max(grown.next_power_of_two()),
+        };
+        let mut left = grown.max(1);
+        if window < 512
+            && self
+                .resident
+                .get(&page)
+                .is_none_or(|resident| resident.0 != member)
+        {
+            self.resident.insert(page, (member, stack));
+            left -= 1;
+        } else if window < 512 {
+            left = grown;
+        }
+        let same = |page: u64| self.mapped.get(&page).map(|mapped| mapped.mapping);
+        let first = page - page % window;
+        let mut around: Vec<_> = (first..=page)
+            .rev()
+            .take_while(|&at| same(at) == same(page))
+            .collect();
+        around.reverse();
+        around.extend((page + 1..first + window).take_while(|&at| same(at) == same(page)));
+        if window > 1 {
+            for at in around
+                .into_iter()
+                .filter(|at| !self.resident.contains_key(at))
+                .collect::<Vec<_>>()
+            {
+                if left > 0 {
+                    self.resident.insert(at, (member, stack));
+                    left -= 1;
+                }
+            }
+        }
+    }
+}
