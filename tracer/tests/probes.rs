@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracer::events::{Body, Cause, Event, Lost, Member};
 use tracer::probes::decode::Record;
-use tracer::probes::load::{Options, stacks};
+use tracer::probes::kernel::Kernel;
+use tracer::probes::load::{Loaded, Options, Preparation, stacks};
 use tracer::probes::losses::kind_name;
 use tracer::units::{Bytes, Pid, StackId};
+use tracer::unwind::load::{LoadError, MAX_BYTES};
 use tracer_ebpf::Kind;
 
 /// What a run gave.
@@ -294,4 +296,70 @@ fn touched_pages_are_counted_where_they_are_touched() {
         )
     };
     assert_eq!(run.count(failed), 1);
+}
+
+/// Writes a file of 4 GiB, nearly all of it holes, that has code at both ends.
+fn write_hollow(path: &Path) {
+    const LENGTH: u64 = 0xffff_f000;
+    const FRAMES: u64 = 0x1000;
+    let numbers = |numbers: &[u64]| -> Vec<u8> {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
+        bytes.collect()
+    };
+    // A CIE: version 1, rsp + 8, the return address on top. Then its FDEs.
+    let mut frames = vec![20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0x78, 16];
+    frames.extend([0x0c, 7, 8, 0x90, 1, 0, 0, 0, 0, 0, 0]);
+    for address in [0x200, LENGTH - 0x200] {
+        let to_cie = frames.len() as u32 + 4;
+        frames.extend([20, 0, 0, 0]);
+        frames.extend(to_cie.to_le_bytes());
+        frames.extend(numbers(&[address, 0x100]));
+    }
+    let names = b"\0.eh_frame\0.names\0";
+    let mut header = b"\x7fELF\x02\x01\x01".to_vec();
+    header.resize(16, 0);
+    header.extend([3, 0, 62, 0, 1, 0, 0, 0]);
+    header.extend(numbers(&[0, 64, 120]));
+    header.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 3, 0, 2, 0]);
+    // All of it is loaded at zero, to be read and executed.
+    header.extend(numbers(&[5 << 32 | 1, 0, 0, 0, LENGTH, LENGTH, 0x1000]));
+    header.extend([0; 64]);
+    let size = frames.len() as u64;
+    header.extend(numbers(&[1 << 32 | 1, 2, FRAMES, FRAMES, size, 0, 8, 0]));
+    let (at, size) = (FRAMES + size, names.len() as u64);
+    header.extend(numbers(&[3 << 32 | 11, 0, 0, at, size, 0, 1, 0]));
+    header.resize(FRAMES as usize, 0);
+    std::fs::write(path, [&header, &frames, &names[..]].concat()).expect("written");
+    let file = std::fs::File::options().write(true).open(path);
+    file.and_then(|file| file.set_len(LENGTH)).expect("room");
+}
+
+#[test]
+fn tables_take_no_more_than_they_may() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a folder");
+    let paths: Vec<PathBuf> = (0..10)
+        .map(|number| directory.path().join(format!("hollow-{number}")))
+        .collect();
+    paths.iter().for_each(|path| write_hollow(path));
+    let options = Options {
+        ring: Bytes(1 << 20),
+        uprobes: None,
+        copy_all: false,
+        stacks: stacks::TABLES,
+    };
+    let kernel = Kernel::probe().expect("needs root");
+    let mut loaded = Loaded::load(Preparation::start(), &kernel, options).expect("loads");
+    let mut tables = loaded.tables().expect("taken once");
+    let prepared = tables.add_files(&paths).expect("the others are loaded");
+    let taken: u64 = prepared.iter().map(|file| file.bytes).sum();
+    // An index of 8 bytes for each KiB; the vDSO's table is among them.
+    let each = 32 << 20;
+    assert!((MAX_BYTES - each..=MAX_BYTES).contains(&taken), "{taken}");
+    let without = prepared.iter().filter(|file| file.problem.is_some());
+    let without = without.count() as u64;
+    assert_eq!(without, 10 - taken / each);
+    assert!(matches!(tables.all_fit(), Err(LoadError::Full(files)) if files == without));
 }

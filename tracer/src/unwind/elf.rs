@@ -98,14 +98,17 @@ impl<'a> Image<'a> {
             is_go: false,
             source: Source::new(data),
         };
+        let end = data.len().unwrap_or(0);
         let mut eh_frame_hdr = None;
         for segment in header.program_headers(endian, data)? {
             match segment.p_type(endian) {
                 PT_LOAD if segment.p_flags(endian).contains(PF_X) => {
+                    let offset = segment.p_offset(endian);
                     image.segments.push(Segment {
                         address: segment.p_vaddr(endian),
-                        size: segment.p_filesz(endian),
-                        offset: segment.p_offset(endian),
+                        // Beyond its end a file has no code, whatever it claims.
+                        size: segment.p_filesz(endian).min(end.saturating_sub(offset)),
+                        offset,
                     });
                 }
                 PT_GNU_EH_FRAME => {

@@ -35,7 +35,7 @@ const LARGE: u64 = 4 << 20;
 
 /// Bytes that all tables together may take in the kernel. Python with TileDB-SOMA
 /// takes 11 MiB, but files that mean harm are cheap to make.
-const MAX_BYTES: u64 = 512 << 20;
+pub const MAX_BYTES: u64 = 256 << 20;
 
 /// Why a table could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -299,7 +299,7 @@ impl Tables {
     /// # Errors
     ///
     /// [`LoadError::Full`], if not.
-    pub(super) fn all_fit(&self) -> Result<(), LoadError> {
+    pub fn all_fit(&self) -> Result<(), LoadError> {
         match self.left_out {
             0 => Ok(()),
             files => Err(LoadError::Full(files)),
