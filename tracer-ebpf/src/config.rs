@@ -71,4 +71,6 @@ pub mod stacks {
     pub const KERNEL: u32 = 1;
     /// None.
     pub const NONE: u32 = 2;
+    /// Those of the malloc family by unwind tables, no others.
+    pub const TABLES_OF_CALLS: u32 = 3;
 }

@@ -92,7 +92,12 @@ pub(crate) struct Captured {
 /// were sent before the event that will name it.
 #[inline(always)]
 pub(crate) fn capture(thread: &mut Thread, mut regs: Regs) -> Captured {
-    if config!(stacks) != stacks::TABLES {
+    let wanted = match config!(stacks) {
+        stacks::TABLES => true,
+        stacks::TABLES_OF_CALLS => regs.at_entry != 0,
+        _ => false,
+    };
+    if !wanted {
         return Captured { id: 0, flags: 0 };
     }
     match capture_stack(thread, &raw mut regs) {

@@ -3,30 +3,89 @@
 //!
 //! `cargo xtask bench stacks [ROUNDS] [COMMAND …]`. Without a command, a storm of small blocks
 //! under a dozen frames, built with frame pointers, and the time of a pair of malloc and free;
-//! with one, that command, its processor time, and the cost by stack: the kernel's walk takes
-//! those of allocations only, and in code without frame pointers it sees but a frame or two of
-//! them. The floor is the same programs taking no
-//! stack at all. Rounds go through the variants in turn, and medians count.
+//! with one, that command, its processor time, and the cost of a stack of the malloc family, which
+//! are the only ones that the kernel's walk takes: each round's time above that of the same
+//! programs taking no stack at all, by the calls of that round. How many frames the walks found
+//! is told as well: in code without frame pointers the kernel's sees but one or two. Rounds go
+//! through the variants in turn, and medians count.
 
 #[path = "../tests/support/probed.rs"]
 mod probed;
 
 use probed::Probed;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tracer::events::{Body, Event};
 use tracer::probes::decode::Record;
-use tracer::probes::load::{Options, stacks};
+use tracer::probes::load::{Loaded, Options, stacks};
 use tracer::units::{Bytes, StackId};
 use tracer::unwind::elf::Image;
 use tracer::unwind::{Cache, Table};
 
-const VARIANTS: [(&str, Option<u32>); 4] = [
+const VARIANTS: [(&str, Option<u32>); 5] = [
     ("untraced", None),
     ("no stacks", Some(stacks::NONE)),
     ("bpf_get_stackid", Some(stacks::KERNEL)),
-    ("unwind tables", Some(stacks::TABLES)),
+    ("unwind tables", Some(stacks::TABLES_OF_CALLS)),
+    ("unwind tables, of every event", Some(stacks::TABLES)),
 ];
+
+/// The floor: the same programs, taking no stack.
+const NONE: usize = 1;
+
+/// Those of [`VARIANTS`] that are compared.
+const COMPARED: [usize; 2] = [2, 3];
+
+/// A stack with less frames has been cut.
+const FEW: usize = 4;
+
+/// What a run's calls of the malloc family say of their stacks.
+#[derive(Default)]
+struct Taken {
+    /// Calls by the id of their stack, 0 where it could not be had.
+    calls: HashMap<StackId, u64>,
+    /// Frames of the stacks that the tables gave.
+    depths: HashMap<StackId, usize>,
+    /// Events of any kind that were lost.
+    lost: u64,
+}
+
+impl Taken {
+    fn count(&mut self, event: &Event) {
+        if let Body::Alloc { .. } | Body::ReallocEnter { .. } = event.body {
+            *self.calls.entry(event.stack).or_default() += 1;
+        }
+    }
+
+    /// How often a stack was asked for: one that could not be had costs as well.
+    fn calls(&self) -> u64 {
+        self.calls.values().sum()
+    }
+
+    fn ask_kernel(&mut self, loaded: &Loaded) {
+        for id in self.calls.keys().filter(|id| **id != StackId(0)) {
+            if let Some(frames) = loaded.stack_by_kernel(*id) {
+                self.depths.insert(*id, frames.len());
+            }
+        }
+    }
+
+    /// The mean number of frames, and the share of the calls with less than [`FEW`].
+    fn depth(&self) -> (f64, f64) {
+        let (mut calls, mut frames, mut shallow) = (0, 0, 0);
+        for (id, number) in &self.calls {
+            if let Some(&depth) = self.depths.get(id) {
+                calls += number;
+                frames += depth as u64 * number;
+                shallow += if depth < FEW { *number } else { 0 };
+            }
+        }
+        let share = |of: u64| of as f64 / calls.max(1) as f64;
+        (share(frames), share(shallow))
+    }
+}
 
 fn main() {
     let mut words = std::env::args_os().skip(1).filter(|word| word != "--bench");
@@ -35,56 +94,86 @@ fn main() {
     let command: Vec<OsString> = words.collect();
     let storm = build_storm();
     let mut figures: [Vec<f64>; VARIANTS.len()] = Default::default();
-    let mut taken = [0; VARIANTS.len()];
+    let mut taken: [Vec<Taken>; VARIANTS.len()] = Default::default();
     for _ in 0..rounds {
         let variants = VARIANTS.into_iter().zip(&mut figures).zip(&mut taken);
         for (((_, method), figures), taken) in variants {
             let used = processor_time();
-            let told = match (method, command.is_empty()) {
-                (None, true) => output(&[storm.clone().into()]),
-                (None, false) => output(&command),
-                (Some(method), true) => trace(&[storm.clone().into()], method, taken),
-                (Some(method), false) => trace(&command, method, taken),
+            let words = match command.is_empty() {
+                true => &[storm.clone().into()],
+                false => command.as_slice(),
+            };
+            let (told, run) = match method {
+                None => (output(words), Taken::default()),
+                Some(method) => trace(words, method),
             };
             let figure = match command.is_empty() {
                 true => told.trim().parse().expect("nanoseconds"),
                 false => (processor_time() - used).as_secs_f64(),
             };
             figures.push(figure);
+            taken.push(run);
         }
     }
-    report(&mut figures, command.is_empty(), taken);
+    report(&figures, command.is_empty(), &taken);
     if let Some(library) = std::env::var_os("TILEDB_LIB") {
         time_table(Path::new(&library));
     }
 }
 
-fn report(figures: &mut [Vec<f64>; VARIANTS.len()], storm: bool, taken: [u64; VARIANTS.len()]) {
+fn report(figures: &[Vec<f64>; VARIANTS.len()], storm: bool, taken: &[Vec<Taken>; VARIANTS.len()]) {
     let unit = if storm {
         "ns a pair"
     } else {
         "s of processor time"
     };
-    let medians = figures.each_mut().map(|of| median(of));
+    let medians = figures.each_ref().map(|of| median(of));
     println!("| stacks | {unit}, median of {} |", figures[0].len());
     println!("|---|---|");
     for ((name, _), median) in VARIANTS.into_iter().zip(medians) {
         println!("| {name} | {median:.3} |");
     }
-    let [_, none, kernel, tables] = medians;
-    if storm {
-        let ratio = (tables - none) / (kernel - none);
-        println!("\ncost of a stack by tables / by bpf_get_stackid: {ratio:.2}");
-        return;
-    }
-    let [.., by_kernel, by_tables] = taken;
-    for (name, cost, stacks) in [
-        ("bpf_get_stackid", kernel - none, by_kernel),
-        ("unwind tables", tables - none, by_tables),
-    ] {
-        let each = cost * 1e6 / stacks.max(1) as f64;
-        println!("{name}: {stacks} stacks, {each:.2} µs each");
-    }
+    let [kernel, tables] = match storm {
+        true => COMPARED.map(|variant| medians[variant] - medians[NONE]),
+        false => report_calls(figures, taken),
+    };
+    let ratio = tables / kernel;
+    println!("\ncost of a stack by tables / by bpf_get_stackid: {ratio:.2}");
+}
+
+/// What a call's stack cost, in microseconds, by each of [`COMPARED`].
+fn report_calls(
+    figures: &[Vec<f64>; VARIANTS.len()],
+    taken: &[Vec<Taken>; VARIANTS.len()],
+) -> [f64; COMPARED.len()] {
+    println!(
+        "\n| calls of the malloc family | stacks | frames, mean | less than {FEW} | not had \
+         | µs each, median | from | to |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    let medians = COMPARED.map(|variant| {
+        let with = figures[variant].iter().zip(&taken[variant]);
+        let rounds = with.zip(&figures[NONE]);
+        let each: Vec<f64> = rounds
+            .map(|((with, run), without)| (with - without) * 1e6 / run.calls().max(1) as f64)
+            .collect();
+        let last = taken[variant].last().expect("a round");
+        let (depth, shallow) = last.depth();
+        let lost = last.calls.get(&StackId(0)).copied().unwrap_or_default();
+        let median = median(&each);
+        println!(
+            "| {} | {} | {depth:.1} | {:.1} % | {lost} | {median:.2} | {:.2} | {:.2} |",
+            VARIANTS[variant].0,
+            last.calls(),
+            shallow * 100.0,
+            each.iter().copied().fold(f64::INFINITY, f64::min),
+            each.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        );
+        median
+    });
+    let lost: u64 = taken.iter().flatten().map(|run| run.lost).sum();
+    println!("\nevents lost: {lost}");
+    medians
 }
 
 /// How long the table of a file takes, without a cache and with one.
@@ -101,18 +190,19 @@ fn time_table(path: &Path) {
         };
         (began.elapsed().as_secs_f64() * 1e3, table.rows.len())
     };
-    let mut cold: Vec<f64> = (0..5).map(|_| timed(false).0).collect();
+    let cold: Vec<f64> = (0..5).map(|_| timed(false).0).collect();
     let (_, rows) = timed(true);
-    let mut cached: Vec<f64> = (0..5).map(|_| timed(true).0).collect();
+    let cached: Vec<f64> = (0..5).map(|_| timed(true).0).collect();
     println!(
         "table of {}: {rows} rows, {:.0} ms made, {:.0} ms from the cache",
         path.display(),
-        median(&mut cold),
-        median(&mut cached)
+        median(&cold),
+        median(&cached)
     );
 }
 
-fn median(figures: &mut [f64]) -> f64 {
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
@@ -155,8 +245,8 @@ fn output(words: &[OsString]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Runs a command under the probes, and returns what it printed.
-fn trace(words: &[OsString], method: u32, taken: &mut u64) -> String {
+/// Runs a command under the probes, and returns what it printed and the stacks of its calls.
+fn trace(words: &[OsString], method: u32) -> (String, Taken) {
     let told = tempfile::NamedTempFile::new().expect("a file");
     let redirect = r#"out=$1; shift; exec "$@" > "$out""#;
     let shell: Vec<OsString> = ["sh", "-c", redirect, "sh"]
@@ -176,22 +266,32 @@ fn trace(words: &[OsString], method: u32, taken: &mut u64) -> String {
         stacks: method,
     };
     let Probed {
-        loaded: _loaded,
         mut ring,
+        mut loaded,
         launch,
         probes,
         ..
     } = Probed::new(&shell, words, &others, options);
     let mut target = launch.release().expect("the program runs");
-    *taken = 0;
-    while target.try_wait().expect("a child").is_none() {
-        ring.drain(usize::MAX, |record| {
-            if let Record::Event { event, .. } = record {
-                *taken += u64::from(event.stack != StackId(0));
+    let mut taken = Taken::default();
+    let mut ended = false;
+    while !ended {
+        ended = target.try_wait().expect("a child").is_some();
+        ring.drain(usize::MAX, |record| match record {
+            Record::Event { event, .. } => taken.count(&event),
+            Record::Stack(stack, _) => {
+                taken.depths.insert(stack.id, stack.frames.len());
             }
         });
         ring.wait(Duration::from_millis(2)).expect("poll");
     }
+    if method == stacks::KERNEL {
+        taken.ask_kernel(&loaded);
+    }
+    let losses = loaded.losses().expect("counters");
+    let lost = losses.read().expect("counters");
+    taken.lost = lost.iter().map(|lost| lost.count).sum();
     probed::detach(probes);
-    std::fs::read_to_string(told.path()).expect("its output")
+    let told = std::fs::read_to_string(told.path()).expect("its output");
+    (told, taken)
 }

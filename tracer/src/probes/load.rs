@@ -10,9 +10,9 @@ use super::kernel::{Kernel, KernelError, page_size};
 use super::losses::Losses;
 use super::ring::Ring;
 use super::table::Program as UprobeProgram;
-use crate::units::{Bytes, Pid};
+use crate::units::{Address, Bytes, Pid, StackId};
 use crate::unwind::load::Tables;
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, StackTraceMap};
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
 use std::collections::BTreeMap;
@@ -297,6 +297,15 @@ impl Loaded {
         self.tables.take()
     }
 
+    /// The frames of a stack that the kernel itself took ([`stacks::KERNEL`]).
+    #[must_use]
+    pub fn stack_by_kernel(&self, id: StackId) -> Option<Vec<Address>> {
+        let map = StackTraceMap::try_from(self.ebpf.map("KERNEL_STACKS")?).ok()?;
+        let trace = map.get(&u32::try_from(id.0).ok()?, 0).ok()?;
+        let frames = trace.frames().iter();
+        Some(frames.map(|frame| Address(frame.ip)).collect())
+    }
+
     /// The counters of what was lost. There is one: the second call fails.
     ///
     /// # Errors
@@ -321,7 +330,8 @@ fn make_maps(
     options: &Options,
 ) -> Result<Ebpf, LoadError> {
     let kernel_stacks = match options.stacks {
-        stacks::KERNEL => 1 << 16,
+        // It keeps one stack of each hash, and refuses others.
+        stacks::KERNEL => 1 << 18,
         _ => 1,
     };
     let offsets = kernel.unwind_offsets()?;
