@@ -123,6 +123,11 @@ impl Work {
             // Read before draining: what was sent before the stop is then in the buffer.
             let stopping = self.stop.load(Ordering::Acquire);
             self.take_modules();
+            if self.streams.deferred.holds() && !stopping {
+                self.take_deferred();
+                std::thread::sleep(PAUSE);
+                continue;
+            }
             let taken = self.take_events();
             self.take_deferred();
             self.show();

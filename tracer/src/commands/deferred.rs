@@ -10,8 +10,12 @@ use tracer::symbols::AddressSpaces;
 use tracer::units::Address;
 use tracer::unwind::{FileId, Found, Known, StackCopy, walk};
 
-/// Bytes of copies that may wait; beyond, stacks are cut where their table is missing.
+/// Bytes of copies that may wait; beyond, nothing more is taken in for a while.
 const MAX_BYTES: usize = 256 << 20;
+
+/// That while: as long as the table of a large library takes to be made, and not so long that the
+/// ring buffer would overflow. Then stacks are cut where their table is missing.
+const HOLD: Duration = Duration::from_millis(250);
 
 /// How long they are left alone: a table takes some milliseconds to be made.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -30,6 +34,7 @@ pub(crate) struct Deferred {
     /// for every 4 KiB, and the ring buffer would fill faster than it is emptied.
     chunks: Vec<Vec<u8>>,
     looked: Instant,
+    full_since: Option<Instant>,
 }
 
 /// A stack that waits.
@@ -50,29 +55,59 @@ impl Deferred {
             waiting: Vec::new(),
             chunks: Vec::new(),
             looked: Instant::now(),
+            full_since: None,
         }
+    }
+
+    /// Whether the ring buffer should be left alone for now. A thread whose stack needs a copy
+    /// then waits for room in it, and the tables catch up.
+    pub(crate) fn holds(&self) -> bool {
+        self.full_since.is_some_and(|since| since.elapsed() < HOLD)
     }
 
     /// Takes a stack in.
     pub(crate) fn push(&mut self, stack: Captured, mut copy: Box<StackCopy>) {
         let bytes = std::mem::take(&mut copy.bytes);
-        let has_room = |chunk: &Vec<u8>| chunk.capacity() - chunk.len() >= bytes.len();
-        if !self.chunks.last().is_some_and(has_room) {
-            self.chunks.push(chunk());
-        }
-        let Some(chunk) = self.chunks.last_mut() else {
-            return;
-        };
-        let begin = chunk.len();
-        chunk.extend_from_slice(&bytes);
-        let bytes = begin..chunk.len();
+        let (chunk, bytes) = self.keep(&bytes);
         self.waiting.push(Waiting {
             stack,
             since: Instant::now(),
             copy,
-            chunk: self.chunks.len() - 1,
+            chunk,
             bytes,
         });
+        if self.chunks.len() * CHUNK > MAX_BYTES {
+            self.full_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Keeps bytes: in which chunk, and where in it.
+    fn keep(&mut self, bytes: &[u8]) -> (usize, Range<usize>) {
+        let has_room = |chunk: &mut Vec<u8>| chunk.capacity() - chunk.len() >= bytes.len();
+        if !self.chunks.last_mut().is_some_and(has_room) {
+            self.chunks.push(chunk());
+        }
+        let last = self.chunks.len() - 1;
+        let chunk = &mut self.chunks[last];
+        let begin = chunk.len();
+        chunk.extend_from_slice(bytes);
+        (last, begin..chunk.len())
+    }
+
+    /// Frees what those that are done took, where it is most of all: a few that wait for a file
+    /// that never comes must not keep it.
+    fn free(&mut self) {
+        let left: usize = self.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
+        if left > 0 && (self.chunks.len() == 1 || left > self.chunks.len() * CHUNK / 4) {
+            return;
+        }
+        let chunks = std::mem::take(&mut self.chunks);
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            let bytes = &chunks[waiting.chunk][waiting.bytes.clone()];
+            (waiting.chunk, waiting.bytes) = self.keep(bytes);
+            self.waiting.push(waiting);
+        }
+        self.full_since = None;
     }
 
     /// Walks those whose tables are there by now, and those that have waited long enough: they
@@ -82,7 +117,7 @@ impl Deferred {
             return Vec::new();
         }
         self.looked = Instant::now();
-        let full = self.chunks.len() * CHUNK > MAX_BYTES;
+        let full = self.full_since.is_some() && !self.holds();
         let cut = |waiting: &Waiting| full || waiting.since.elapsed() > PATIENCE;
         self.walk_all(&AddressSpaces::new(modules), cut).0
     }
@@ -131,9 +166,7 @@ impl Deferred {
                 done.push(walked);
             }
         }
-        if self.waiting.is_empty() {
-            self.chunks.clear();
-        }
+        self.free();
         (done, missing)
     }
 

@@ -6,10 +6,14 @@ use crate::unwind::elf::Image;
 use iced_x86::{Code as Opcode, Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
 use iced_x86::{Instruction as Decoded, Mnemonic, OpKind, Register};
 
-/// Bytes of code of a file that is searched for calls of functions without FDE,
-/// and whose symbols are read. One with more takes too long for the little it
-/// may lack; it has the returns to tell by.
+/// Bytes of code of a file whose symbols are read. One with more takes too long
+/// for the little it may lack; it has the returns to tell by.
 const MAX_CODE: u64 = 16 << 20;
+
+/// Bytes of code of a file that is searched for calls of functions without FDE,
+/// which takes some 7 ms for each MiB: a library that is loaded at run time runs
+/// meanwhile, and each of its stacks is copied.
+const MAX_SEARCHED: u64 = 2 << 20;
 
 /// Where control goes from an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +123,11 @@ pub(super) fn sweep(image: &Image<'_>, gaps: &[Gap]) -> Option<Code> {
     };
     sweeper.calls.push(image.entry);
     let sizes = image.segments.iter().map(|segment| segment.size);
-    if sizes.fold(0, u64::saturating_add) <= MAX_CODE {
+    let size = sizes.fold(0, u64::saturating_add);
+    if size <= MAX_CODE {
         sweeper.calls.extend(image.source.functions());
+    }
+    if size <= MAX_SEARCHED {
         sweeper.find_calls();
     }
     // Calls between them tell where functions begin, which tells where to begin
