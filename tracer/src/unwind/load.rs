@@ -34,7 +34,7 @@ unsafe impl aya::Pod for Raw<Sighting> {}
 const LARGE: u64 = 4 << 20;
 
 /// Bytes that all tables together may take in the kernel. Python with TileDB-SOMA
-/// takes 11 MiB, but files that mean harm are cheap to make.
+/// takes 14 MiB, but files that mean harm are cheap to make.
 pub const MAX_BYTES: u64 = 256 << 20;
 
 /// Why a table could not be loaded.
