@@ -7,7 +7,8 @@
 //! most [`MAX_BODY`] bytes. What is inside the buffers (offsets, keys, UTF-8) is
 //! validated by arrow-rs, which reports it as an error.
 
-use super::Error;
+use super::schema::Stream;
+use super::{Error, layout};
 use arrow::ipc;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -52,11 +53,13 @@ pub(super) struct Messages {
     length: u64,
     /// Where the next message begins.
     offset: u64,
+    /// Bytes of an element of each buffer of a batch.
+    elements: Vec<u64>,
 }
 
 impl Messages {
     /// Opens a file, which must be a plain one: a pipe could keep us waiting for ever.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, stream: Stream) -> Result<Self, Error> {
         let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
         if !metadata.is_file() {
             let what = "not a plain file".to_owned();
@@ -71,6 +74,7 @@ impl Messages {
             file: BufReader::new(file),
             length: metadata.len(),
             offset: 0,
+            elements: layout::of_batch(&stream.fields()),
         })
     }
 
@@ -82,7 +86,7 @@ impl Messages {
             None => return Ok(Next::Torn),
         };
         let body = self.read(length)?;
-        check(&metadata, &body).map_err(|what| self.corrupt(what))?;
+        check(&metadata, &body, &self.elements).map_err(|what| self.corrupt(what))?;
         self.offset += PREFIX + metadata.len() as u64 + length;
         Ok(Next::Message { metadata, body })
     }
@@ -155,7 +159,7 @@ impl Messages {
 }
 
 /// What arrow-rs takes for granted.
-fn check(metadata: &[u8], body: &[u8]) -> Result<(), String> {
+fn check(metadata: &[u8], body: &[u8], elements: &[u64]) -> Result<(), String> {
     let message = ipc::root_as_message(metadata).map_err(|error| format!("metadata: {error}"))?;
     if message.version() != ipc::MetadataVersion::V5 {
         return Err(format!("metadata version {:?}", message.version()));
@@ -164,7 +168,7 @@ fn check(metadata: &[u8], body: &[u8]) -> Result<(), String> {
         return Ok(());
     }
     if let Some(batch) = message.header_as_record_batch() {
-        return check_batch(&batch, body);
+        return check_batch(&batch, body, elements);
     }
     let dictionary = message
         .header_as_dictionary_batch()
@@ -175,10 +179,11 @@ fn check(metadata: &[u8], body: &[u8]) -> Result<(), String> {
     check_batch(
         &dictionary.data().ok_or("a dictionary without values")?,
         body,
+        &layout::of_dictionary(),
     )
 }
 
-fn check_batch(batch: &ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), String> {
+fn check_batch(batch: &ipc::RecordBatch<'_>, body: &[u8], elements: &[u64]) -> Result<(), String> {
     let values = |count: i64| {
         (0..=MAX_VALUES)
             .contains(&count)
@@ -197,26 +202,41 @@ fn check_batch(batch: &ipc::RecordBatch<'_>, body: &[u8]) -> Result<(), String> 
     {
         return Err("a variadic buffer".to_owned());
     }
+    let buffers = batch.buffers().ok_or("a batch without buffers")?;
+    if buffers.len() != elements.len() {
+        let (found, needed) = (buffers.len(), elements.len());
+        return Err(format!("{found} buffers where columns have {needed}"));
+    }
     let compressed = batch.compression().is_some();
     let mut unpacked = 0_u64;
-    for buffer in batch.buffers().ok_or("a batch without buffers")? {
-        let range = usize::try_from(buffer.offset())
-            .ok()
-            .zip(usize::try_from(buffer.length()).ok());
-        let bytes = range
-            .and_then(|(offset, length)| body.get(offset..offset.checked_add(length)?))
-            .ok_or("a buffer outside of its message")?;
-        let size = if compressed {
-            unpacked_size(bytes)?
-        } else {
-            bytes.len() as u64
-        };
+    for (buffer, element) in buffers.iter().zip(elements) {
+        let size = size_of_buffer(buffer, body, compressed)?;
+        if size % element != 0 {
+            return Err(format!(
+                "a buffer of {size} bytes for elements of {element}"
+            ));
+        }
         unpacked = unpacked.saturating_add(size);
         if unpacked > MAX_BODY {
             return Err(format!("buffers announce {unpacked} bytes"));
         }
     }
     Ok(())
+}
+
+/// Bytes of a buffer once unpacked.
+fn size_of_buffer(buffer: &ipc::Buffer, body: &[u8], compressed: bool) -> Result<u64, String> {
+    let range = usize::try_from(buffer.offset())
+        .ok()
+        .zip(usize::try_from(buffer.length()).ok());
+    let bytes = range
+        .and_then(|(offset, length)| body.get(offset..offset.checked_add(length)?))
+        .ok_or("a buffer outside of its message")?;
+    if compressed {
+        unpacked_size(bytes)
+    } else {
+        Ok(bytes.len() as u64)
+    }
 }
 
 /// A compressed buffer begins with its real length; -1 says that it is not compressed.

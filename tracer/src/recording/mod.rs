@@ -26,6 +26,7 @@ mod encode;
 mod error;
 mod frame;
 mod guard;
+mod layout;
 mod meta;
 mod output;
 mod reader;

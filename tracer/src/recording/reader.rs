@@ -39,7 +39,7 @@ impl Recording {
         let meta =
             Meta::from_schema(&schema).map_err(|what| Error::NotARecording { path, what })?;
         let whole = |stream: Stream| {
-            let messages = Messages::open(&dir.join(stream.file_name()));
+            let messages = Messages::open(&dir.join(stream.file_name()), stream);
             messages.and_then(Messages::whole).unwrap_or(false)
         };
         Ok(Self {
@@ -170,7 +170,7 @@ impl Batches {
             path: path.to_owned(),
             what: what.to_owned(),
         };
-        let mut messages = Messages::open(path)?;
+        let mut messages = Messages::open(path, stream)?;
         let Next::Message { metadata, .. } = messages.next()? else {
             return Err(not("it has no schema"));
         };

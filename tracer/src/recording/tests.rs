@@ -405,6 +405,27 @@ fn survive(dir: &Path) {
     let _ = recording.losses();
 }
 
+/// Each eight bytes in their turn, aligned as the lengths and offsets of the format are.
+/// Among the values is one that makes a buffer end within an element.
+#[test]
+fn no_length_panics() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &every_kind());
+    for stream in schema::Stream::ALL {
+        let path = dir.path().join(stream.file_name());
+        let bytes = fs::read(&path).unwrap();
+        for at in (0..bytes.len() - 7).step_by(8) {
+            for value in [0, 1, 21, i64::MAX, -1] {
+                let mut bytes = bytes.clone();
+                bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+                fs::write(&path, &bytes).unwrap();
+                survive(dir.path());
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
