@@ -1,20 +1,18 @@
 //! Stacks that the programs could not walk, because the table of a file on their way was not
 //! ready: walked here, by copies of them, once it is.
 
+use super::copies::{Copies, Place};
 use rustc_hash::FxHashMap;
 use std::fs::File;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 use tracer::events::{Captured, Module, StackEnd};
 use tracer::symbols::AddressSpaces;
 use tracer::units::Address;
 use tracer::unwind::{FileId, Found, Known, StackCopy, walk};
 
-/// Bytes of copies that may wait; beyond, nothing more is taken in for a while.
-const MAX_BYTES: usize = 256 << 20;
-
-/// That while: as long as the table of a large library takes to be made, and not so long that the
-/// ring buffer would overflow. Then stacks are cut where their table is missing.
+/// How long nothing is taken in once the store of copies is full: as long as the table of a large
+/// library takes to be made, and not so long that the ring buffer would overflow. Then stacks are
+/// cut where their table is missing.
 const HOLD: Duration = Duration::from_millis(250);
 
 /// How long they are left alone: a table takes some milliseconds to be made.
@@ -23,16 +21,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long a stack waits for its tables: longer than any takes that will come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes of a chunk of copies.
-const CHUNK: usize = 32 << 20;
-
 /// The stacks that wait.
 pub(crate) struct Deferred {
     known: Known,
     waiting: Vec<Waiting>,
-    /// Their bytes, one after the other. In fresh blocks of their own they would cost a page fault
-    /// for every 4 KiB, and the ring buffer would fill faster than it is emptied.
-    chunks: Vec<Vec<u8>>,
+    copies: Copies,
     looked: Instant,
     full_since: Option<Instant>,
 }
@@ -43,8 +36,7 @@ struct Waiting {
     since: Instant,
     /// All of the copy but its bytes.
     copy: Box<StackCopy>,
-    chunk: usize,
-    bytes: Range<usize>,
+    bytes: Place,
 }
 
 impl Deferred {
@@ -53,7 +45,7 @@ impl Deferred {
         Self {
             known,
             waiting: Vec::new(),
-            chunks: Vec::new(),
+            copies: Copies::new(),
             looked: Instant::now(),
             full_since: None,
         }
@@ -68,46 +60,15 @@ impl Deferred {
     /// Takes a stack in.
     pub(crate) fn push(&mut self, stack: Captured, mut copy: Box<StackCopy>) {
         let bytes = std::mem::take(&mut copy.bytes);
-        let (chunk, bytes) = self.keep(&bytes);
         self.waiting.push(Waiting {
             stack,
             since: Instant::now(),
+            bytes: self.copies.keep(&bytes),
             copy,
-            chunk,
-            bytes,
         });
-        if self.chunks.len() * CHUNK > MAX_BYTES {
+        if self.copies.is_full() {
             self.full_since.get_or_insert_with(Instant::now);
         }
-    }
-
-    /// Keeps bytes: in which chunk, and where in it.
-    fn keep(&mut self, bytes: &[u8]) -> (usize, Range<usize>) {
-        let has_room = |chunk: &mut Vec<u8>| chunk.capacity() - chunk.len() >= bytes.len();
-        if !self.chunks.last_mut().is_some_and(has_room) {
-            self.chunks.push(chunk());
-        }
-        let last = self.chunks.len() - 1;
-        let chunk = &mut self.chunks[last];
-        let begin = chunk.len();
-        chunk.extend_from_slice(bytes);
-        (last, begin..chunk.len())
-    }
-
-    /// Frees what those that are done took, where it is most of all: a few that wait for a file
-    /// that never comes must not keep it.
-    fn free(&mut self) {
-        let left: usize = self.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
-        if left > 0 && (self.chunks.len() == 1 || left > self.chunks.len() * CHUNK / 4) {
-            return;
-        }
-        let chunks = std::mem::take(&mut self.chunks);
-        for mut waiting in std::mem::take(&mut self.waiting) {
-            let bytes = &chunks[waiting.chunk][waiting.bytes.clone()];
-            (waiting.chunk, waiting.bytes) = self.keep(bytes);
-            self.waiting.push(waiting);
-        }
-        self.full_since = None;
     }
 
     /// Walks those whose tables are there by now, and those that have waited long enough: they
@@ -156,7 +117,7 @@ impl Deferred {
         let mut bytes = Vec::new();
         for mut waiting in std::mem::take(&mut self.waiting) {
             bytes.clear();
-            bytes.extend_from_slice(&self.chunks[waiting.chunk][waiting.bytes.clone()]);
+            bytes.extend_from_slice(self.copies.get(&waiting.bytes));
             waiting.copy.bytes = bytes;
             let walked = self.walk(&waiting.stack, &waiting.copy, spaces, &mut missing);
             bytes = std::mem::take(&mut waiting.copy.bytes);
@@ -166,7 +127,10 @@ impl Deferred {
                 done.push(walked);
             }
         }
-        self.free();
+        let left = self.waiting.iter_mut().map(|waiting| &mut waiting.bytes);
+        if self.copies.compact(left) {
+            self.full_since = None;
+        }
         (done, missing)
     }
 
@@ -210,13 +174,4 @@ fn file_id(module: &Module) -> Option<FileId> {
         }
         _ => None,
     }
-}
-
-/// Room for copies, on huge pages where the machine has them.
-fn chunk() -> Vec<u8> {
-    let mut chunk: Vec<u8> = Vec::with_capacity(CHUNK);
-    // SAFETY: the range is the allocation that was just made, and the advice changes nothing but
-    // what backs it. A kernel that can't take it says so, which is no loss.
-    unsafe { libc::madvise(chunk.as_mut_ptr().cast(), CHUNK, libc::MADV_HUGEPAGE) };
-    chunk
 }

@@ -3,6 +3,7 @@
 mod checks;
 mod collect;
 mod conclude;
+mod copies;
 mod deferred;
 mod doctor;
 mod label;

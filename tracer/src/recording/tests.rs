@@ -429,24 +429,32 @@ fn no_length_panics() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// Bytes overwritten anywhere, with values that lengths and offsets like least.
+    /// Bytes overwritten anywhere, and small numbers where the format has its lengths.
     #[test]
     fn no_corruption_panics(
         file in 0..5_usize,
-        changes in prop::collection::vec((any::<prop::sample::Index>(), 1..9_usize, prop::sample::select(vec![0_u8, 1, 0x7f, 0x80, 0xff])), 1..4),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), change()), 1..4),
     ) {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), &every_kind());
         let path = dir.path().join(schema::Stream::ALL[file].file_name());
         let mut bytes = fs::read(&path).unwrap();
-        for (at, count, value) in changes {
-            let at = at.index(bytes.len());
-            let end = (at + count).min(bytes.len());
-            bytes[at..end].fill(value);
+        for (at, (aligned, new)) in changes {
+            let at = at.index(bytes.len()) & if aligned { !7 } else { !0 };
+            let end = (at + new.len()).min(bytes.len());
+            bytes[at..end].copy_from_slice(&new[..end - at]);
         }
         fs::write(&path, &bytes).unwrap();
         survive(dir.path());
     }
+}
+
+/// What is written over a file, and whether only where a length may be.
+fn change() -> impl Strategy<Value = (bool, Vec<u8>)> {
+    let value = prop::sample::select(vec![0_u8, 1, 0x7f, 0x80, 0xff]);
+    let fill = (1..9_usize, value).prop_map(|(count, value)| (false, vec![value; count]));
+    let length = (-2..100_i64).prop_map(|length| (true, length.to_le_bytes().to_vec()));
+    prop_oneof![fill, length]
 }
 
 impl Output {
