@@ -10,7 +10,7 @@ use crate::kernel::{
     user_word,
 };
 use crate::ring;
-use crate::stack::{Regs, capture};
+use crate::stack::{Captured, Regs, capture};
 use crate::state::{
     Fault, Process, SPACES, Thread, current_ids, current_thread, is_active, known_process, process,
 };
@@ -103,9 +103,11 @@ fn changed_own(change: Change) {
         return;
     };
     let (pid, _) = current_ids();
-    if in_old_image(pid) {
-        return;
-    }
+    let exec = match exec_under_way(pid) {
+        Some((true, _)) => return,
+        Some((false, caller)) => Some(caller),
+        None => None,
+    };
     let Some(space) = process(thread.space) else {
         ring::lose(Loss::ProcessesFull, Kind::Resident);
         return;
@@ -116,16 +118,17 @@ fn changed_own(change: Change) {
         let _ = SPACES.insert(change.mm_id, thread.space, 0);
     }
     let grew = note(space, change);
-    tell(thread, change, grew);
+    tell(thread, change, grew, exec);
 }
 
-/// Tells of a change together with what the current thread is doing.
+/// Tells of a change together with what the current thread is doing; `exec` is the caller of
+/// the exec that is under way.
 #[inline(always)]
-fn tell(thread: &mut Thread, change: Change, grew: bool) {
+fn tell(thread: &mut Thread, change: Change, grew: bool, exec: Option<Captured>) {
     let now = ring::now();
     let (_, tid) = current_ids();
     let regs = user_regs();
-    let touch = touch(thread, &regs, grew, now);
+    let touch = touch(thread, &regs, grew, exec, now);
     let event = Resident {
         header: ring::header(Kind::Resident, thread.space, tid, touch.flags, touch.stack),
         address: touch.address,
@@ -156,7 +159,7 @@ fn tell_of_hugetlb_fault(thread: &mut Thread, address: u64, usage: u64) {
     if let Some(space) = process(thread.space) {
         note(space, change);
     }
-    tell(thread, change, true);
+    tell(thread, change, true, None);
 }
 
 /// What the current process has of hugetlbfs, where that is not what was last told.
@@ -173,20 +176,16 @@ pub(crate) fn untold_hugetlb(thread: &Thread) -> Option<u64> {
     Some(usage)
 }
 
-/// Whether an exec has begun, and the memory is still that of the image before.
+/// The exec that has begun and is not done, if there is one: whether the memory is still that
+/// of the image before, and who called it.
 #[inline(always)]
-fn in_old_image(pid: u32) -> bool {
-    let Some(process) = known_process(pid) else {
-        return false;
-    };
+fn exec_under_way(pid: u32) -> Option<(bool, Captured)> {
+    let process = known_process(pid)?;
     if process.old_mm == 0 {
-        return false;
+        return None;
     }
-    if current().follow(config!(task_mm)).0 == process.old_mm {
-        return true;
-    }
-    process.old_mm = 0;
-    false
+    let mm = current().follow(config!(task_mm)).0;
+    Some((mm == process.old_mm, process.exec))
 }
 
 /// Somebody else changed a traced process's memory: reclaim, khugepaged, a
@@ -244,7 +243,13 @@ struct Touch {
 /// where it was released. One fault may change several counters (a page of a
 /// file becomes a private copy), and has one stack.
 #[inline(always)]
-fn touch(thread: &mut Thread, regs: &UserRegs, grew: bool, now: u64) -> Touch {
+fn touch(
+    thread: &mut Thread,
+    regs: &UserRegs,
+    grew: bool,
+    exec: Option<Captured>,
+    now: u64,
+) -> Touch {
     let faulting = thread.fault.cause != 0 && thread.fault.completed == completed_faults();
     if !faulting {
         thread.fault = NO_FAULT;
@@ -262,7 +267,10 @@ fn touch(thread: &mut Thread, regs: &UserRegs, grew: bool, now: u64) -> Touch {
         if faulting {
             took = now.saturating_sub(thread.fault.began);
         }
-        let (stack, flags) = toucher(thread, regs);
+        let (stack, flags) = match exec {
+            Some(caller) => (caller.id, caller.flags),
+            None => toucher(thread, regs),
+        };
         thread.fault.stack = stack;
         thread.fault.flags = flags;
         thread.fault.captured = 1;

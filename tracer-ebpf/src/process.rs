@@ -4,6 +4,7 @@ use crate::atomic;
 use crate::fault::toucher;
 use crate::kernel::{Kernel, config, current, kernel_counts, mapped, user_regs};
 use crate::ring;
+use crate::stack::Captured;
 use crate::state::{
     TARGETS, add_process, current_ids, current_thread, forget_space, is_active, known_process,
     known_thread, process, remove_process, remove_thread,
@@ -83,6 +84,9 @@ fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     }
     let (pid, tid) = current_ids();
     if is_active(pid) {
+        if let Some(process) = known_process(pid) {
+            process.old_mm = 0;
+        }
         let (mapped, stack) = mapped(current().follow(config!(task_mm)));
         let header = ring::header(Kind::Began, pid, tid, 0, 0);
         let event = Began {
@@ -116,7 +120,11 @@ fn replace_image(tid: u32, old: Kernel) {
         ring::header(Kind::Exec, pid, tid, 0, 0)
     };
     remove_thread(tid);
-    begin_image(pid, old);
+    let caller = Captured {
+        id: header.stack,
+        flags: header.flags,
+    };
+    begin_image(pid, old, caller);
     send_end(Kind::Exec, header, counts, 0);
 }
 
@@ -132,7 +140,7 @@ fn own_counts(pid: u32, mm: Kernel) -> KernelCounts {
 
 /// From here on the process has memory of its own, with nothing known of it.
 #[inline(always)]
-fn begin_image(pid: u32, old: Kernel) {
+fn begin_image(pid: u32, old: Kernel, caller: Captured) {
     let Some(process) = process(pid) else {
         ring::lose(Loss::ProcessesFull, Kind::Exec);
         return;
@@ -141,6 +149,7 @@ fn begin_image(pid: u32, old: Kernel) {
     process.space = pid;
     process.mm_id = 0;
     process.old_mm = old.0;
+    process.exec = caller;
     process.image = ring::now();
     process.sizes = [0; Member::ALL.len()];
 }

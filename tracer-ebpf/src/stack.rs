@@ -80,6 +80,7 @@ pub(crate) struct Regs {
 }
 
 /// A captured stack, as events name it.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Captured {
     /// Its id, 0 where there is none.

@@ -2,6 +2,7 @@
 
 use crate::kernel::config;
 use crate::ring;
+use crate::stack::Captured;
 use crate::unwind;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
@@ -34,9 +35,12 @@ pub(crate) struct Process {
     pub(crate) space: u32,
     /// `mm_id` of its address space, 0 until seen.
     pub(crate) mm_id: u32,
-    /// `struct mm_struct` of the image before, until the new one is in place: its
-    /// last counters must not be taken for the new one's.
+    /// `struct mm_struct` of the image before, until an exec is done: its last
+    /// counters must not be taken for the new one's.
     pub(crate) old_mm: u64,
+    /// Until then, who touches the new image: the caller of the exec, in the old
+    /// one. The thread's registers are of that, too, and mean nothing in the new.
+    pub(crate) exec: Captured,
     /// When its image began: addresses mean other modules in another image.
     pub(crate) image: u64,
     /// Bytes by `Member`, as the kernel last said.
@@ -274,6 +278,7 @@ pub(crate) fn add_process(pid: u32, space: u32) {
         space,
         mm_id: 0,
         old_mm: 0,
+        exec: Captured { id: 0, flags: 0 },
         image: 0,
         sizes: [0; Member::ALL.len()],
     };

@@ -132,6 +132,9 @@ pub mod ra {
     pub const AT_CFA: u8 = 2;
     /// At rsp + `ra_offset`.
     pub const AT_SP: u8 = 3;
+    /// In the register with DWARF number `ra_offset`: only the innermost frame's
+    /// registers are known. vfork keeps it there, for its child uses the same stack.
+    pub const LEAF: u8 = 4;
 }
 
 /// Where [`Rule`] finds the caller's rbp.

@@ -207,21 +207,31 @@ fn by_rule(walk: &mut Walk, rule: &Rule, address: u64) -> bool {
     if rule.cfa == cfa::PLT && address & 15 >= u64::from(rule.cfa_add as u32) {
         cfa = cfa.wrapping_add(8);
     }
-    let slot = match rule.ra {
-        ra::NORMAL => cfa.wrapping_sub(8),
-        ra::AT_CFA => {
-            flags |= frame::OPAQUE;
-            plus(cfa, rule.ra_offset)
+    let in_register = rule.ra == ra::LEAF;
+    let pc = if in_register {
+        // There is no word by which a spine could be followed here.
+        walk.forget = 1;
+        match user_register(rule.ra_offset as u32) {
+            known if known != 0 && walk.fresh_count == 1 => known,
+            _ => return stop(walk, StackEnd::Unsupported),
         }
-        _ => {
-            flags |= frame::OPAQUE;
-            plus(sp, rule.ra_offset)
+    } else {
+        let slot = match rule.ra {
+            ra::NORMAL => cfa.wrapping_sub(8),
+            ra::AT_CFA => {
+                flags |= frame::OPAQUE;
+                plus(cfa, rule.ra_offset)
+            }
+            _ => {
+                flags |= frame::OPAQUE;
+                plus(sp, rule.ra_offset)
+            }
+        };
+        if !words::read_return(walk, slot) {
+            return stop(walk, StackEnd::Unreadable);
         }
+        walk.window.word
     };
-    if !words::read_return(walk, slot) {
-        return stop(walk, StackEnd::Unreadable);
-    }
-    let pc = walk.window.word;
     let saved = match rule.bp {
         bp::SAME => 0,
         bp::AT_CFA => plus(cfa, rule.bp_offset),
@@ -243,7 +253,7 @@ fn by_rule(walk: &mut Walk, rule: &Rule, address: u64) -> bool {
         walk.flags = frame::EXACT;
         walk.bx_address = UNKNOWN;
     }
-    go(walk, flags, pc, cfa, saved, rule.signal != 0)
+    go(walk, flags, pc, cfa, saved, rule.signal != 0 || in_register)
 }
 
 /// Steps by rbp, where no table says how; `doubt` names the reason.
@@ -265,15 +275,16 @@ fn by_frame_pointer(walk: &mut Walk, doubt: StackEnd) -> bool {
 }
 
 /// Makes the caller the current frame. `saved` is where its rbp was saved, 0 for
-/// nowhere.
+/// nowhere; `anywhere` allows a stack pointer that is no higher.
 #[inline(always)]
-fn go(walk: &mut Walk, mut flags: u32, pc: u64, sp: u64, saved: u64, signal: bool) -> bool {
+fn go(walk: &mut Walk, mut flags: u32, pc: u64, sp: u64, saved: u64, anywhere: bool) -> bool {
     if pc == 0 {
         return stop(walk, StackEnd::Complete);
     }
-    // Frames lie above their callees, but for those that a signal interrupted:
-    // handlers may have a stack of their own.
-    if sp <= walk.sp && !signal {
+    // Frames lie above their callees, but for those that a signal interrupted
+    // (handlers may have a stack of their own) and callers of vfork (which keeps
+    // nothing on it).
+    if sp <= walk.sp && !anywhere {
         return stop(walk, StackEnd::Unreadable);
     }
     let mut slot = 0;

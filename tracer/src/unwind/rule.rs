@@ -78,6 +78,10 @@ fn return_address<'a>(
             rule.ra = ra::AT_CFA;
             rule.ra_offset = narrow(offset).ok_or(Unsupported::ReturnAddress)?;
         }
+        Some(RegisterRule::Register(gimli::Register(number @ 0..=15))) => {
+            rule.ra = ra::LEAF;
+            rule.ra_offset = number.into();
+        }
         Some(RegisterRule::Expression(at)) => match place(at.get(section).ok()) {
             Some((X86_64::RSP, offset)) => {
                 rule.ra = ra::AT_SP;

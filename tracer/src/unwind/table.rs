@@ -267,7 +267,7 @@ impl<'a> Builder<'a> {
                 let bytes = row.end_address().saturating_sub(row.start_address());
                 self.note_unsupported(kind, bytes);
             }
-            if found.is_ok_and(|rule| rule.cfa == cfa::LEAF) {
+            if found.is_ok_and(|rule| rule.cfa == cfa::LEAF || rule.ra == ra::LEAF) {
                 let bytes = row.end_address().saturating_sub(row.start_address());
                 self.coverage.leaf_bytes = self.coverage.leaf_bytes.saturating_add(bytes);
             }
@@ -438,7 +438,7 @@ fn pieces(code: &[u8]) -> Option<(usize, usize)> {
     let whole = |(prologue, epilogue): (&[u8], &[u8])| {
         let fits = code[entry..].starts_with(prologue) && code.ends_with(epilogue);
         // The stack is as at the entry once the return remains.
-        (fits && code.len() > entry + prologue.len() + epilogue.len())
+        (fits && code.len() >= entry + prologue.len() + epilogue.len())
             .then(|| (entry + prologue.len(), code.len() - 1))
     };
     SHAPES.into_iter().find_map(whole)

@@ -314,7 +314,16 @@ fn init_and_fini_have_the_shape_that_the_c_library_gives_them() {
     let glibc: &[u8] = &[0x48, 0x83, 0xec, 8, 0xff, 0xd0, 0x48, 0x83, 0xc4, 8, 0xc3];
     let with_endbr = [&[0xf3, 0x0f, 0x1e, 0xfa], glibc].concat();
     let musl: &[u8] = &[0x50, 0xff, 0xd0, 0x58, 0xc3];
-    for (code, from) in [(glibc, 4), (&with_endbr, 8), (musl, 1)] {
+    // Nobody adds a piece to `.fini` any more.
+    let bare: &[u8] = &[0x48, 0x83, 0xec, 8, 0x48, 0x83, 0xc4, 8, 0xc3];
+    let bare_of_musl: &[u8] = &[0x50, 0x58, 0xc3];
+    for (code, from) in [
+        (glibc, 4),
+        (&with_endbr, 8),
+        (musl, 1),
+        (bare, 4),
+        (bare_of_musl, 1),
+    ] {
         let mut image = image(&[]);
         image.pieced.push(Section {
             address: CODE,
@@ -331,7 +340,14 @@ fn init_and_fini_have_the_shape_that_the_c_library_gives_them() {
         ];
         assert_eq!(rules(&table), expected);
     }
-    for code in [&glibc[..10], &glibc[1..], &[], &[0x50, 0x58, 0xc3], &[0xf3]] {
+    for code in [
+        &glibc[..10],
+        &glibc[1..],
+        &[],
+        &bare[..8],
+        &[0x50, 0xc3],
+        &[0xf3],
+    ] {
         let mut image = image(&[]);
         image.pieced.push(Section {
             address: CODE,

@@ -109,6 +109,8 @@ struct Caller {
     sp: u64,
     bp: Option<u64>,
     signal: bool,
+    /// Whether its stack pointer may be no higher.
+    anywhere: bool,
 }
 
 impl Walk<'_> {
@@ -124,8 +126,9 @@ impl Walk<'_> {
                 return StackEnd::Complete;
             }
             // Frames lie above their callees, but for those that a signal
-            // interrupted: handlers may have a stack of their own.
-            if caller.sp <= self.sp && !caller.signal {
+            // interrupted (handlers may have a stack of their own) and callers of
+            // vfork (which keeps nothing on it).
+            if caller.sp <= self.sp && !caller.anywhere {
                 return StackEnd::Unreadable;
             }
             if self.depth >= MAX_FRAMES {
@@ -154,6 +157,7 @@ impl Walk<'_> {
                 sp: self.sp.wrapping_add(8),
                 bp: self.bp,
                 signal: false,
+                anywhere: false,
             };
             return Ok(Some(caller));
         }
@@ -180,12 +184,12 @@ impl Walk<'_> {
             return Ok(None);
         }
         let cfa = self.frame_address(rule, address)?;
-        let slot = match rule.ra {
-            ra::NORMAL => cfa.wrapping_sub(8),
-            ra::AT_CFA => plus(cfa, rule.ra_offset),
-            _ => plus(self.sp, rule.ra_offset),
+        let pc = match rule.ra {
+            ra::NORMAL => self.return_address(cfa.wrapping_sub(8))?,
+            ra::AT_CFA => self.return_address(plus(cfa, rule.ra_offset))?,
+            ra::AT_SP => self.return_address(plus(self.sp, rule.ra_offset))?,
+            _ => self.leaf_register(rule.ra_offset)?,
         };
-        let pc = self.return_address(slot)?;
         let saved = match rule.bp {
             bp::SAME => None,
             bp::AT_CFA => Some(plus(cfa, rule.bp_offset)),
@@ -208,6 +212,7 @@ impl Walk<'_> {
             sp: cfa,
             bp,
             signal: rule.signal != 0,
+            anywhere: rule.signal != 0 || rule.ra == ra::LEAF,
         }))
     }
 
@@ -217,10 +222,7 @@ impl Walk<'_> {
             cfa::SP | cfa::AT_SP | cfa::PLT => self.sp,
             cfa::BP | cfa::AT_BP => self.need(self.bp)?,
             cfa::BX => self.need(self.bx)?,
-            cfa::LEAF if self.depth == 1 => {
-                let number = u8::try_from(rule.cfa_add).unwrap_or(u8::MAX);
-                self.need(self.copy.register(number))?
-            }
+            cfa::LEAF => self.leaf_register(rule.cfa_add)?,
             _ => return Err(StackEnd::Unsupported),
         };
         let mut cfa = plus(base, rule.cfa_offset);
@@ -231,6 +233,13 @@ impl Walk<'_> {
             cfa = cfa.wrapping_add(8);
         }
         Ok(cfa)
+    }
+
+    /// A register by its number, which only the innermost frame has.
+    fn leaf_register(&self, number: i32) -> Result<u64, StackEnd> {
+        let number = u8::try_from(number).ok().filter(|_| self.depth == 1);
+        let value = number.and_then(|number| self.copy.register(number));
+        self.need(value.filter(|&value| value != 0))
     }
 
     fn need(&self, register: Option<u64>) -> Result<u64, StackEnd> {
@@ -250,6 +259,7 @@ impl Walk<'_> {
             sp: bp.wrapping_add(16),
             bp: Some(self.copy.word(bp)?),
             signal: false,
+            anywhere: false,
         })
     }
 }

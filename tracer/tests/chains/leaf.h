@@ -92,6 +92,14 @@ FUNCTION static void executes(int chain) {
     KEEP;
 }
 
+// The child runs on this very stack, and ends with 50 more.
+FUNCTION static void vforks(int chain) {
+    pid_t child = vfork();
+    if (!child) _exit(50 + chain);
+    if (waitpid(child, 0, 0) != child) abort();
+    KEEP;
+}
+
 FUNCTION static void leaf(int chain) {
     allocates(chain);
     clears(chain);
@@ -100,6 +108,7 @@ FUNCTION static void leaf(int chain) {
     reads(fresh(chain, READ));
     forks(chain);
     executes(chain);
+    vforks(chain);
     KEEP;
 }
 #endif

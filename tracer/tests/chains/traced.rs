@@ -11,6 +11,9 @@ use tracer::units::Pid;
 /// Sizes of a chain: `MARK` of `leaf.h`.
 const BASE: u64 = 100_000;
 
+/// Number of the system call.
+const EXECVE: u16 = libc::SYS_execve as u16;
+
 /// A way to build a program.
 pub(crate) struct Build<'a> {
     pub(crate) compiler: &'a str,
@@ -210,6 +213,17 @@ impl Traced {
                 Body::Fork { child, .. } if ends.get(&child) == Some(&(100 + chain)) => {
                     add(7, event);
                 }
+                Body::Fork { child, .. } if ends.get(&child) == Some(&(50 + chain)) => {
+                    add(10, event);
+                }
+                Body::Exit { .. } if ends.get(&event.pid) == Some(&(50 + chain)) => {
+                    add(11, event);
+                }
+                Body::Resident {
+                    syscall: EXECVE,
+                    cause: Cause::KernelFault,
+                    ..
+                } if ends.get(&event.pid) == Some(&(100 + chain)) => add(9, event),
                 Body::Exit { .. } if ends.get(&event.pid) == Some(&chain) => add(6, event),
                 Body::Exec { .. } if ends.get(&event.pid) == Some(&(100 + chain)) => add(8, event),
                 _ => {}
