@@ -201,7 +201,8 @@ impl Work {
     }
 
     fn take_deferred(&mut self) {
-        let walked = self.streams.deferred.take(&self.modules);
+        let file = |module: &Module| self.symbolizer.file(module);
+        let walked = self.streams.deferred.take(&self.modules, file);
         self.keep_stacks(walked);
     }
 

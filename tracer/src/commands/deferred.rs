@@ -18,6 +18,10 @@ const HOLD: Duration = Duration::from_millis(250);
 /// How long they are left alone: a table takes some milliseconds to be made.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a file is left to be found by the processes that have it mapped. Then they are gone,
+/// and it takes the one that was opened while the first of them lived.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// How long a stack waits for its tables: longer than any takes that will come.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -37,6 +41,13 @@ struct Waiting {
     /// All of the copy but its bytes.
     copy: Box<StackCopy>,
     bytes: Place,
+}
+
+/// A file without a table, as a process has it mapped.
+struct Missing<'m> {
+    module: &'m Module,
+    /// Since when the first stack waits for it.
+    since: Instant,
 }
 
 impl Deferred {
@@ -72,15 +83,25 @@ impl Deferred {
     }
 
     /// Walks those whose tables are there by now, and those that have waited long enough: they
-    /// are cut where a table is missing even then.
-    pub(crate) fn take(&mut self, modules: &[Module]) -> Vec<Captured> {
+    /// are cut where a table is missing even then. `file` opens one that no process shows any more.
+    pub(crate) fn take(
+        &mut self,
+        modules: &[Module],
+        file: impl Fn(&Module) -> Option<File>,
+    ) -> Vec<Captured> {
         if self.waiting.is_empty() || self.looked.elapsed() < PAUSE {
             return Vec::new();
         }
         self.looked = Instant::now();
         let full = self.full_since.is_some() && !self.holds();
         let cut = |waiting: &Waiting| full || waiting.since.elapsed() > PATIENCE;
-        self.walk_all(&AddressSpaces::new(modules), cut).0
+        let (done, missing) = self.walk_all(&AddressSpaces::new(modules), cut);
+        for (id, missing) in missing {
+            if missing.since.elapsed() > GRACE {
+                self.known.want(id, || file(missing.module));
+            }
+        }
+        done
     }
 
     /// Walks all. No process is there any more by which a table could be made; what is left is
@@ -97,7 +118,7 @@ impl Deferred {
             done.extend(walked);
             let opened = missing
                 .into_iter()
-                .filter_map(|(id, module)| Some((id, file(module)?)));
+                .filter_map(|(id, missing)| Some((id, file(missing.module)?)));
             // A table may lead the walk into the next file that has none.
             if opened.map(|(id, file)| self.known.add(id, file)).count() == 0 {
                 done.extend(self.walk_all(&spaces, |_| true).0);
@@ -111,7 +132,7 @@ impl Deferred {
         &mut self,
         spaces: &AddressSpaces<'m>,
         cut: impl Fn(&Waiting) -> bool,
-    ) -> (Vec<Captured>, FxHashMap<FileId, &'m Module>) {
+    ) -> (Vec<Captured>, FxHashMap<FileId, Missing<'m>>) {
         let mut done = Vec::new();
         let mut missing = FxHashMap::default();
         let mut bytes = Vec::new();
@@ -119,7 +140,7 @@ impl Deferred {
             bytes.clear();
             bytes.extend_from_slice(self.copies.get(&waiting.bytes));
             waiting.copy.bytes = bytes;
-            let walked = self.walk(&waiting.stack, &waiting.copy, spaces, &mut missing);
+            let walked = self.walk(&waiting, spaces, &mut missing);
             bytes = std::mem::take(&mut waiting.copy.bytes);
             if walked.end == StackEnd::NoTable && !cut(&waiting) {
                 self.waiting.push(waiting);
@@ -136,11 +157,11 @@ impl Deferred {
 
     fn walk<'m>(
         &self,
-        stack: &Captured,
-        copy: &StackCopy,
+        waiting: &Waiting,
         spaces: &AddressSpaces<'m>,
-        missing: &mut FxHashMap<FileId, &'m Module>,
+        missing: &mut FxHashMap<FileId, Missing<'m>>,
     ) -> Captured {
+        let stack = &waiting.stack;
         let find = |address| {
             let Some(module) = spaces.find(stack.pid, stack.time, Address(address)) else {
                 return Found::NotReady;
@@ -151,12 +172,13 @@ impl Deferred {
             let offset = (address - module.address.0).wrapping_add(module.offset);
             let found = self.known.find(file, offset);
             if found == Found::NotReady {
-                missing.insert(file, module);
+                let since = waiting.since;
+                missing.entry(file).or_insert(Missing { module, since });
             }
             found
         };
         let mut frames: Vec<u64> = stack.frames.iter().map(|frame| frame.0).collect();
-        let end = walk(copy, &mut frames, find);
+        let end = walk(&waiting.copy, &mut frames, find);
         Captured {
             end,
             frames: frames.into_iter().map(Address).collect(),

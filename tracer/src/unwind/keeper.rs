@@ -33,6 +33,7 @@ impl Keeper {
                 hurry();
                 while !stopped.load(Ordering::Acquire) {
                     prepared.extend(tables.add_unknown()?);
+                    prepared.extend(tables.add_wanted()?);
                     std::thread::sleep(PAUSE);
                 }
                 tables.all_fit().map(|()| prepared)

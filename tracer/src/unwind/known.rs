@@ -4,6 +4,7 @@
 use super::Table;
 use super::pack::{Packed, pack};
 use rustc_hash::FxHashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tracer_ebpf::tables::{
@@ -58,6 +59,8 @@ pub struct Known(Arc<Mutex<Tables>>);
 struct Tables {
     files: FxHashMap<FileId, Option<Arc<Packed>>>,
     rules: Vec<Rule>,
+    /// Files that were asked for; none once their table is being made.
+    wanted: FxHashMap<FileId, Option<File>>,
 }
 
 impl Known {
@@ -74,6 +77,23 @@ impl Known {
             Some(rule) if rule.cfa != cfa::NONE => Found::Rule(*rule),
             _ => Found::NoRule,
         }
+    }
+
+    /// Asks for the table of a file that its process took with it before anybody could open it
+    /// there, so that the next process that maps it finds it. Asked twice, it is made once.
+    pub fn want(&self, id: FileId, file: impl FnOnce() -> Option<File>) {
+        let wanted = &mut self.lock().wanted;
+        if let Entry::Vacant(place) = wanted.entry(id)
+            && let Some(file) = file()
+        {
+            place.insert(Some(file));
+        }
+    }
+
+    /// The files that were asked for since the last call.
+    pub(super) fn take_wanted(&self) -> Vec<File> {
+        let wanted = &mut self.lock().wanted;
+        wanted.values_mut().filter_map(Option::take).collect()
     }
 
     /// Makes the table of a file whose process ended before the programs could

@@ -216,6 +216,24 @@ impl Tables {
         Ok(prepared)
     }
 
+    /// Prepares the files that were asked for ([`Known::want`]).
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses a table.
+    pub fn add_wanted(&mut self) -> Result<Vec<Prepared>, LoadError> {
+        let mut prepared = Vec::new();
+        for file in self.known.take_wanted() {
+            let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            let result = build(&path, self.cache.as_ref());
+            prepared.push(self.add(&path, None, result)?);
+        }
+        if !prepared.is_empty() {
+            self.publish()?;
+        }
+        Ok(prepared)
+    }
+
     /// Loads what was built of a file, under `key` if the kernel has said it.
     fn add(
         &mut self,

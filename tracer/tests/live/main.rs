@@ -11,3 +11,4 @@ mod losses;
 mod memory;
 mod recording;
 mod residency;
+mod stacks;

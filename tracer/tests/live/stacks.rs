@@ -1,0 +1,29 @@
+//! Stacks that come before their tables.
+
+use crate::harness::{program, trace};
+use std::path::Path;
+
+/// A program that ends before anybody can open its file through the process, and a trace that
+/// goes on for longer than a stack waits for its tables. `$0` is the program.
+const SHORT_LIVED: &str = "
+again() { for i in 1 2 3 4 5 6 7 8 9 10; do \"$0\"; done; }
+again
+sleep 6
+again";
+
+#[test]
+fn programs_that_are_gone_at_once_have_whole_stacks() {
+    let dir = tempfile::tempdir().expect("a folder");
+    // A file that no trace has met.
+    let fresh = dir.path().join("gone");
+    let built = program("gone", &["-nostdlib", "-static", "-fomit-frame-pointer"]);
+    std::fs::copy(built, &fresh).expect("copied");
+    let fresh = fresh.to_str().expect("UTF-8");
+    let run = trace(&[], Path::new("/bin/sh"), &["-c", SHORT_LIVED, fresh]);
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
+    run.assert_nothing_lost();
+    let stats = run.stats();
+    let cut = stats["stacks"]["cut_in"].as_array().expect("a list");
+    let without: Vec<_> = cut.iter().filter(|cut| cut["end"] == "no_table").collect();
+    assert!(without.is_empty(), "{}", stats["stacks"]);
+}
