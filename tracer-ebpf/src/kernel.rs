@@ -99,7 +99,8 @@ pub(crate) fn given<'a, T>(argument: *mut T) -> Option<&'a mut T> {
 /// Registers that the current thread had in user mode.
 #[derive(Clone, Copy)]
 pub(crate) struct UserRegs {
-    /// Instruction pointer.
+    /// Where it was: at an instruction, or within the one that made a system call. After that
+    /// one may be another function, for some calls never return.
     pub(crate) ip: u64,
     /// Stack pointer.
     pub(crate) sp: u64,
@@ -119,12 +120,13 @@ pub(crate) fn user_regs() -> UserRegs {
     unsafe {
         let task: *mut task_struct = bpf_get_current_task_btf();
         let regs = bpf_task_pt_regs(task) as *const pt_regs;
+        let syscall = (*regs).orig_rax as i64;
         UserRegs {
-            ip: (*regs).rip,
+            ip: (*regs).rip.wrapping_sub(u64::from(syscall >= 0)),
             sp: (*regs).rsp,
             bp: (*regs).rbp,
             args: [(*regs).rdi, (*regs).rsi],
-            syscall: (*regs).orig_rax as i64,
+            syscall,
         }
     }
 }

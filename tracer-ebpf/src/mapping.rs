@@ -149,7 +149,8 @@ fn enter(ctx: &RawTracePointContext, nr: u32, thread: &mut Thread) {
         Some(known) => known,
         None => {
             let walk_from = Regs {
-                ip: regs.rip,
+                // Within the instruction that made the call; see `UserRegs`.
+                ip: regs.rip.wrapping_sub(1),
                 sp: regs.rsp,
                 bp: regs.rbp,
                 at_entry: 0,

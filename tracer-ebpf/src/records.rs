@@ -225,7 +225,8 @@ pub struct End {
 
 /// What a stack event begins with; `count` frames (u64, innermost first) follow.
 /// The header's `stack` is the id. Return addresses are as they stand on the
-/// stack; the first frame is the instruction pointer itself.
+/// stack; the first frame is the instruction pointer itself, or lies within the
+/// instruction that made a system call, one byte before it.
 ///
 /// Where `copied` is 1, room for [`MAX_FRAMES`](crate::MAX_FRAMES) frames follows
 /// whatever their count, then a [`StackCopy`] and the bytes of the stack.

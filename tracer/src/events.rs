@@ -220,7 +220,8 @@ pub struct Captured {
     pub time: Nanos,
     /// How the walk ended.
     pub end: StackEnd,
-    /// Innermost first. The first is an instruction pointer, the others return addresses.
+    /// Innermost first. The first is an instruction pointer (within the instruction that made a
+    /// system call, one byte before the pointer), the others return addresses.
     pub frames: Vec<Address>,
 }
 
