@@ -48,6 +48,10 @@ pub(super) fn step(walk: &mut Walk) -> bool {
     if at_entry {
         return by_rule(walk, &Rule::ENTRY, address);
     }
+    // The first return of a probed function faults on the trampoline's page.
+    if exact && walk.trampoline != 0 && address == walk.trampoline {
+        return by_rule(walk, &RETURNED, address);
+    }
     mappings::locate(walk, address);
     match walk.mapping.kind() {
         kind::TABLE => {}
@@ -64,6 +68,13 @@ pub(super) fn step(walk: &mut Walk) -> bool {
         _ => by_frame_pointer(walk, StackEnd::FramePointers),
     }
 }
+
+/// At the trampoline of pending return probes: the function has just returned, and the return
+/// address that was replaced belongs to the word that it took off the stack.
+const RETURNED: Rule = Rule {
+    cfa_offset: 0,
+    ..Rule::ENTRY
+};
 
 /// Ends the walk.
 #[inline(always)]
@@ -253,7 +264,8 @@ fn by_rule(walk: &mut Walk, rule: &Rule, address: u64) -> bool {
         walk.flags = frame::EXACT;
         walk.bx_address = UNKNOWN;
     }
-    go(walk, flags, pc, cfa, saved, rule.signal != 0 || in_register)
+    let bare = rule.cfa == cfa::SP && rule.cfa_offset == 0;
+    go(walk, flags, pc, cfa, saved, rule.signal != 0 || bare)
 }
 
 /// Steps by rbp, where no table says how; `doubt` names the reason.
@@ -282,8 +294,8 @@ fn go(walk: &mut Walk, mut flags: u32, pc: u64, sp: u64, saved: u64, anywhere: b
         return stop(walk, StackEnd::Complete);
     }
     // Frames lie above their callees, but for those that a signal interrupted
-    // (handlers may have a stack of their own) and callers of vfork (which keeps
-    // nothing on it).
+    // (handlers may have a stack of their own) and callers of what has nothing on
+    // it (vfork, the trampoline).
     if sp <= walk.sp && !anywhere {
         return stop(walk, StackEnd::Unreadable);
     }

@@ -127,7 +127,7 @@ impl Walk<'_> {
             }
             // Frames lie above their callees, but for those that a signal
             // interrupted (handlers may have a stack of their own) and callers of
-            // vfork (which keeps nothing on it).
+            // what has nothing on it (vfork).
             if caller.sp <= self.sp && !caller.anywhere {
                 return StackEnd::Unreadable;
             }
@@ -212,7 +212,7 @@ impl Walk<'_> {
             sp: cfa,
             bp,
             signal: rule.signal != 0,
-            anywhere: rule.signal != 0 || rule.ra == ra::LEAF,
+            anywhere: rule.signal != 0 || rule.cfa == cfa::SP && rule.cfa_offset == 0,
         }))
     }
 
