@@ -45,28 +45,29 @@ pub(super) fn step(walk: &mut Walk) -> bool {
     };
     walk.mode = mode::ARRIVE;
     walk.flags = 0;
-    if at_entry {
-        return by_rule(walk, &Rule::ENTRY, address);
-    }
-    // The first return of a probed function faults on the trampoline's page.
-    if exact && walk.trampoline != 0 && address == walk.trampoline {
-        return by_rule(walk, &RETURNED, address);
-    }
-    mappings::locate(walk, address);
-    match walk.mapping.kind() {
-        kind::TABLE => {}
-        kind::NOTHING => return stop(walk, StackEnd::NoTable),
-        kind::PENDING => {
-            walk.pending = 1;
-            return stop(walk, StackEnd::NoTable);
+    let rule = if at_entry {
+        &Rule::ENTRY
+    } else if exact && walk.trampoline != 0 && address == walk.trampoline {
+        // The first return of a probed function faults on the trampoline's page.
+        &RETURNED
+    } else {
+        mappings::locate(walk, address);
+        match walk.mapping.kind() {
+            kind::TABLE => {}
+            kind::NOTHING => return stop(walk, StackEnd::NoTable),
+            kind::PENDING => {
+                walk.pending = 1;
+                return stop(walk, StackEnd::NoTable);
+            }
+            _ => return by_frame_pointer(walk, StackEnd::FramePointers),
         }
-        _ => return by_frame_pointer(walk, StackEnd::FramePointers),
-    }
-    let number = find_rule(walk, address);
-    match RULES.get(number) {
-        Some(rule) if rule.cfa != cfa::NONE => by_rule(walk, rule, address),
-        _ => by_frame_pointer(walk, StackEnd::FramePointers),
-    }
+        let number = find_rule(walk, address);
+        match RULES.get(number) {
+            Some(rule) if rule.cfa != cfa::NONE => rule,
+            _ => return by_frame_pointer(walk, StackEnd::FramePointers),
+        }
+    };
+    by_rule(walk, rule, address)
 }
 
 /// At the trampoline of pending return probes: the function has just returned, and the return
