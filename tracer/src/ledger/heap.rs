@@ -7,6 +7,8 @@ use super::hash::Map;
 use super::history::{Ended, Moment, Now, Which};
 use super::stacks::StackIndex;
 use crate::units::Tid;
+use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 
 /// A live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,16 +87,24 @@ impl Heap {
     }
 
     /// The heap of a forked child: the same blocks. Threads that were resizing one do not
-    /// exist in the child; there the block lives on.
+    /// exist in the child; there the block lives on, unless its address has been handed out
+    /// again: then the resize had let go of it.
     pub(super) fn fork(&self) -> Self {
-        let mut live = self.live.clone();
-        live.extend(self.resizing.values().copied());
-        Self {
-            live,
-            resizing: Map::default(),
+        let mut child = Self {
+            live: self.live.clone(),
             bytes: self.bytes,
-            ended: Ended::default(),
+            ..Self::default()
+        };
+        let mut resizing: Vec<_> = self.resizing.values().collect();
+        // Several threads can have begun at one address: it was handed out to them in turn.
+        resizing.sort_unstable_by_key(|(_, block)| Reverse(block.born));
+        for (address, block) in resizing {
+            match child.live.entry(*address) {
+                Entry::Vacant(free) => drop(free.insert(*block)),
+                Entry::Occupied(_) => child.bytes = child.bytes.wrapping_sub(block.size),
+            }
         }
+        child
     }
 
     /// All blocks, in no order.

@@ -74,6 +74,30 @@ fn a_resize_counts_once_and_hides_the_address_meanwhile() {
 }
 
 #[test]
+fn a_forked_child_has_one_block_at_an_address_whoever_is_resizing_it() {
+    let mut story = Story::new();
+    let fork = |child| Body::Fork {
+        child: Pid(child),
+        shares_memory: false,
+    };
+    story.alloc(stack(10), 0x1000, 100);
+    story.realloc_enter(By(1, 1, 20), 0x1000, 200);
+    // The resize may fail: the child has the block.
+    story.event(By(1, 2, 0), false, fork(2));
+    assert_eq!(story.ledger.totals().reserved, Bytes(200));
+    // Handed out again, it can't; then the second one is being resized as well.
+    story.alloc(By(1, 2, 30), 0x1000, 7);
+    story.event(By(1, 3, 0), false, fork(3));
+    assert_eq!(story.ledger.totals().reserved, Bytes(214));
+    story.realloc_enter(By(1, 2, 40), 0x1000, 9);
+    story.event(By(1, 3, 0), false, fork(4));
+    assert_eq!(story.ledger.totals().reserved, Bytes(221));
+    let account = story.finish();
+    assert_eq!(reserved(&account.reserved_peak), [(10, 200), (30, 21)]);
+    assert_eq!(account.oddities, Default::default());
+}
+
+#[test]
 fn a_resize_that_fails_leaves_the_block_and_one_to_zero_frees_it() {
     let mut story = Story::new();
     story.alloc(stack(10), 0x1000, 100);

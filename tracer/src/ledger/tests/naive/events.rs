@@ -1,9 +1,10 @@
 //! What each event does to a process's memory.
 
-use super::image::{Image, Moving, Use};
+use super::image::{Block, Image, Moving, Use};
 use super::{PAGE, POPULATE};
 use crate::events::{Body, Cause};
 use crate::ledger::tests::PRIVATE;
+use crate::units::{Address, Bytes};
 use std::collections::BTreeMap;
 
 impl Image {
@@ -16,24 +17,22 @@ impl Image {
         body: &Body,
     ) {
         match *body {
-            Body::Alloc { address, size, .. } => {
-                self.blocks.insert(address.0, (size.0, stack));
-            }
+            Body::Alloc { address, size, .. } => self.handed_out(next, address, size, stack),
             Body::Free { address } => {
                 self.blocks.remove(&address.0);
             }
             Body::ReallocEnter { address, .. } => {
                 self.resizing.remove(&tid);
-                if let Some((size, stack)) = self.blocks.remove(&address.0) {
-                    self.resizing.insert(tid, (address.0, size, stack));
+                if let Some(block) = self.blocks.remove(&address.0) {
+                    self.resizing.insert(tid, (address.0, block));
                 }
             }
             Body::ReallocExit { address, size, .. } => {
                 let old = self.resizing.remove(&tid);
                 if address.0 != 0 {
-                    self.blocks.insert(address.0, (size.0, stack));
-                } else if let Some((address, old, stack)) = old.filter(|_| size.0 != 0) {
-                    self.blocks.insert(address, (old, stack));
+                    self.handed_out(next, address, size, stack);
+                } else if let Some((address, old)) = old.filter(|_| size.0 != 0) {
+                    self.blocks.insert(address, old);
                 }
             }
             Body::Map {
@@ -165,5 +164,11 @@ impl Image {
             }
             _ => {}
         }
+    }
+
+    fn handed_out(&mut self, next: &mut u64, address: Address, size: Bytes, stack: u64) {
+        *next += 1;
+        let (size, born) = (size.0, *next);
+        self.blocks.insert(address.0, Block { size, stack, born });
     }
 }

@@ -40,10 +40,19 @@ pub(super) struct Moving {
     pub(super) pages: Vec<(u64, Mapped, Touched)>,
 }
 
+/// A block of the heap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    pub(super) size: u64,
+    pub(super) stack: u64,
+    /// Of two blocks the younger one has the greater number.
+    pub(super) born: u64,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Image {
-    pub(super) blocks: BTreeMap<u64, (u64, u64)>,
-    pub(super) resizing: BTreeMap<u32, (u64, u64, u64)>,
+    pub(super) blocks: BTreeMap<u64, Block>,
+    pub(super) resizing: BTreeMap<u32, (u64, Block)>,
     pub(super) mapped: BTreeMap<u64, Mapped>,
     pub(super) resident: Resident,
     pub(super) moving: BTreeMap<u32, Moving>,
@@ -60,8 +69,10 @@ pub(super) struct Image {
 impl Image {
     pub(super) fn fork(&self) -> Self {
         let mut copy = self.clone();
-        for (address, size, stack) in std::mem::take(&mut copy.resizing).into_values() {
-            copy.blocks.insert(address, (size, stack));
+        let mut resizing: Vec<_> = std::mem::take(&mut copy.resizing).into_values().collect();
+        resizing.sort_by_key(|(_, block)| block.born);
+        while let Some((address, block)) = resizing.pop() {
+            copy.blocks.entry(address).or_insert(block);
         }
         for moving in std::mem::take(&mut copy.moving).into_values() {
             for (page, mapped, resident) in moving.pages {
@@ -81,8 +92,8 @@ impl Image {
     }
 
     pub(super) fn reserved(&self) -> u64 {
-        let blocks = self.blocks.values().map(|block| block.0);
-        let resizing = self.resizing.values().map(|block| block.1);
+        let blocks = self.blocks.values().map(|block| block.size);
+        let resizing = self.resizing.values().map(|(_, block)| block.size);
         let moving = self
             .moving
             .values()
@@ -105,15 +116,11 @@ impl Image {
         reserved: &mut BTreeMap<u64, u64>,
         join: &mut BTreeMap<(Reserver, u64), u64>,
     ) {
-        let resizing = self
-            .resizing
-            .values()
-            .map(|&(at, size, stack)| (at, size, stack));
-        let blocks = self
-            .blocks
-            .iter()
-            .map(|(&at, &(size, stack))| (at, size, stack));
-        let mut blocks: Vec<_> = blocks.chain(resizing).collect();
+        let resizing = self.resizing.values().map(|(at, block)| (at, block));
+        let blocks = self.blocks.iter().chain(resizing);
+        let mut blocks: Vec<_> = blocks
+            .map(|(&at, block)| (at, block.size, block.stack))
+            .collect();
         blocks
             .iter()
             .for_each(|block| *reserved.entry(block.2).or_default() += block.1);
