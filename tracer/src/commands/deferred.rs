@@ -2,12 +2,12 @@
 //! ready: walked here, by copies of them, once it is.
 
 use super::copies::{Copies, Place};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::fs::File;
 use std::time::{Duration, Instant};
 use tracer::events::{Captured, Module, StackEnd};
 use tracer::symbols::AddressSpaces;
-use tracer::units::Address;
+use tracer::units::{Address, Pid};
 use tracer::unwind::{FileId, Found, Known, StackCopy, walk};
 
 /// How long nothing is taken in once the store of copies is full: as long as the table of a large
@@ -95,7 +95,7 @@ impl Deferred {
         self.looked = Instant::now();
         let full = self.full_since.is_some() && !self.holds();
         let cut = |waiting: &Waiting| full || waiting.since.elapsed() > PATIENCE;
-        let (done, missing) = self.walk_all(&AddressSpaces::new(modules), cut);
+        let (done, missing) = self.walk_all(&self.spaces(modules), cut);
         for (id, missing) in missing {
             if missing.since.elapsed() > GRACE {
                 self.known.want(id, || file(missing.module));
@@ -111,7 +111,7 @@ impl Deferred {
         modules: &[Module],
         file: impl Fn(&Module) -> Option<File>,
     ) -> Vec<Captured> {
-        let spaces = AddressSpaces::new(modules);
+        let spaces = self.spaces(modules);
         let mut done = Vec::new();
         loop {
             let (walked, missing) = self.walk_all(&spaces, |_| false);
@@ -125,6 +125,16 @@ impl Deferred {
                 return done;
             }
         }
+    }
+
+    /// Where the processes whose stacks wait have their files; there may be thousands of others.
+    fn spaces<'m>(&self, modules: &'m [Module]) -> AddressSpaces<'m> {
+        let waiting: FxHashSet<Pid> = self.waiting.iter().map(|w| w.stack.pid).collect();
+        AddressSpaces::new(
+            modules
+                .iter()
+                .filter(|module| waiting.contains(&module.pid)),
+        )
     }
 
     /// Those that are done, and the files whose tables the others need.

@@ -7,46 +7,46 @@ use rustc_hash::FxHashMap;
 /// The executable mappings of every process, as they came.
 #[derive(Debug)]
 pub struct AddressSpaces<'a> {
-    modules: &'a [Module],
-    spaces: FxHashMap<Pid, Vec<Mapping>>,
+    spaces: FxHashMap<Pid, Vec<Mapping<'a>>>,
 }
 
 /// A mapping; those of a process are sorted by where they begin.
 #[derive(Clone, Copy, Debug)]
-struct Mapping {
+struct Mapping<'a> {
     begin: u64,
     end: u64,
     /// The highest `end` of this mapping and those before it.
     reach: u64,
-    time: Nanos,
-    module: usize,
+    /// Its place among all: of two at the same time, the later one counts.
+    number: usize,
+    module: &'a Module,
 }
 
 impl<'a> AddressSpaces<'a> {
-    /// Sorts the modules by process and address.
+    /// Sorts the modules, in the order in which they came, by process and address.
     #[must_use]
-    pub fn new(modules: &'a [Module]) -> Self {
+    pub fn new(modules: impl IntoIterator<Item = &'a Module>) -> Self {
         let mut spaces: FxHashMap<Pid, Vec<Mapping>> = FxHashMap::default();
-        for (index, module) in modules.iter().enumerate() {
+        for (number, module) in modules.into_iter().enumerate() {
             let begin = module.address.0;
             let end = begin.saturating_add(module.length.0);
             spaces.entry(module.pid).or_default().push(Mapping {
                 begin,
                 end,
                 reach: end,
-                time: module.time,
-                module: index,
+                number,
+                module,
             });
         }
         for mappings in spaces.values_mut() {
-            mappings.sort_by_key(|m| (m.begin, m.time, m.module));
+            mappings.sort_by_key(|m| (m.begin, m.module.time, m.number));
             let mut reach = 0;
             for mapping in mappings {
                 reach = reach.max(mapping.end);
                 mapping.reach = reach;
             }
         }
-        Self { modules, spaces }
+        Self { spaces }
     }
 
     /// The module that held an address at a time: of all that were
@@ -60,11 +60,11 @@ impl<'a> AddressSpaces<'a> {
         let here = reaching
             .take_while(|m| m.reach > address.0)
             .filter(|m| m.end > address.0);
-        let rank = |m: &&Mapping| match m.time <= time {
-            true => (1, m.time.0, m.module),
-            false => (0, u64::MAX - m.time.0, m.module),
+        let rank = |m: &&Mapping| match m.module.time <= time {
+            true => (1, m.module.time.0, m.number),
+            false => (0, u64::MAX - m.module.time.0, m.number),
         };
-        here.max_by_key(rank).map(|m| &self.modules[m.module])
+        here.max_by_key(rank).map(|m| m.module)
     }
 }
 
