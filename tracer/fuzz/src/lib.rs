@@ -54,6 +54,7 @@ pub fn elf_eh_frame(data: &[u8]) {
             got: 0x60_0000,
             entry: 0x40_0010,
             build_id: Vec::new(),
+            is_program: true,
             is_go: false,
             source: Source::new(data),
         },

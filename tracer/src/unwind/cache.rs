@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use tracer_ebpf::tables::{MAX_RULES, Rule};
 
 /// Changes whenever the same file would give another table, or another format.
-pub const MAGIC: [u8; 8] = *b"trcunw03";
+pub const MAGIC: [u8; 8] = *b"trcunw04";
 
 /// Where tables are kept when `TRACER_CACHE` says nothing.
 const DEFAULT: &str = "/var/cache/tracer";
@@ -153,7 +153,8 @@ fn name(image: &Image<'_>) -> String {
             digest.update(number.to_le_bytes());
         }
     }
-    for number in [image.text, image.got, image.entry] {
+    let is_program = image.is_program.into();
+    for number in [image.text, image.got, image.entry, is_program] {
         digest.update(number.to_le_bytes());
     }
     let whole = [&image.eh_frame, &image.debug_frame];

@@ -2,16 +2,22 @@
 
 use super::Error;
 use super::derive::source::Source;
-use object::elf::{EM_X86_64, PF_X, PT_GNU_EH_FRAME, PT_LOAD};
-use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::elf::{
+    DF_1_PIE, DT_FLAGS_1, EM_X86_64, ET_EXEC, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_INTERP, PT_LOAD,
+};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use object::{LittleEndian, ReadRef};
 use std::borrow::Cow;
 
 type Header = object::elf::FileHeader64<LittleEndian>;
+type ProgramHeader = object::elf::ProgramHeader64<LittleEndian>;
 
 /// Largest section that is read. libtiledb, at 56 MB, has 3 MB of `.eh_frame`;
 /// Chromium, at 200 MB, about 20.
 const MAX_SECTION: u64 = 128 << 20;
+
+/// Largest dynamic section that is looked at: 4,096 entries, libraries have some 30.
+const MAX_DYNAMIC: u64 = 64 << 10;
 
 /// Executable segments that are looked at.
 const MAX_SEGMENTS: usize = 64;
@@ -66,6 +72,8 @@ pub struct Image<'a> {
     pub got: u64,
     /// Where the process begins to run.
     pub entry: u64,
+    /// Whether it can be executed; of a library the entry may be any function.
+    pub is_program: bool,
     /// GNU build-id, empty if there is none.
     pub build_id: Vec<u8>,
     /// Whether it is a Go program.
@@ -94,6 +102,7 @@ impl<'a> Image<'a> {
             text: 0,
             got: 0,
             entry: header.e_entry.get(endian),
+            is_program: header.e_type.get(endian) == ET_EXEC,
             build_id: Vec::new(),
             is_go: false,
             source: Source::new(data),
@@ -111,6 +120,8 @@ impl<'a> Image<'a> {
                         offset,
                     });
                 }
+                PT_INTERP => image.is_program = true,
+                PT_DYNAMIC => image.is_program |= is_pie(segment, endian, data),
                 PT_GNU_EH_FRAME => {
                     eh_frame_hdr = Some((segment.p_vaddr(endian), segment.p_offset(endian)));
                 }
@@ -181,6 +192,19 @@ impl<'a> Image<'a> {
             .iter()
             .find_map(|segment| segment.file_offset(address))
     }
+}
+
+/// Whether the dynamic section says that the file is a program, as linkers say of those without
+/// an interpreter too.
+fn is_pie<'a, R: ReadRef<'a>>(dynamic: &ProgramHeader, endian: LittleEndian, data: R) -> bool {
+    if dynamic.p_filesz(endian) > MAX_DYNAMIC {
+        return false;
+    }
+    let entries = dynamic.dynamic(endian, data);
+    let entries = entries.ok().flatten().unwrap_or_default();
+    entries
+        .iter()
+        .any(|entry| entry.d_tag(endian) == DT_FLAGS_1 && entry.d_val(endian) & DF_1_PIE.0 != 0)
 }
 
 /// A section's bytes, decompressed.

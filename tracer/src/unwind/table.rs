@@ -301,34 +301,44 @@ impl<'a> Builder<'a> {
         number
     }
 
-    /// The dynamic linker's entry, and that of static binaries without CFI, is
-    /// hand-written and says nothing; nobody called it.
+    /// Nobody called the entry of a process, which says so in the C library alone: the dynamic
+    /// linker's, and that of static binaries without CFI, is hand-written and says nothing, and
+    /// for one that is written in C the compiler says what it says of any function.
     fn add_entry(&mut self) {
         let Some(start) = self.image.file_offset(self.image.entry) else {
             return;
         };
-        let covered = self.covers(start);
-        let next = self
-            .functions
-            .iter()
-            .map(|f| u64::from(f.start))
-            .filter(|&s| s > start)
-            .min();
-        let end = next
-            .unwrap_or(u64::MAX)
-            .min(start.saturating_add(ENTRY_BYTES));
-        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) else {
-            return;
-        };
-        if covered || self.image.entry == 0 {
+        if self.image.entry == 0 {
             return;
         }
-        let first = self.rows.len();
-        let rule = self.number(Rule {
+        let end = Rule {
             cfa: cfa::SP,
             ra: ra::END,
             ..Rule::default()
-        });
+        };
+        let begins_there = |f: &&Function| u64::from(f.start) == start;
+        if let Some(function) = self.functions.iter().find(begins_there) {
+            let rows = function.rows.clone();
+            if self.image.is_program {
+                let rule = self.number(end);
+                self.rows[rows].iter_mut().for_each(|row| row.rule = rule);
+            }
+        } else if !self.covers(start) {
+            self.add_bare_entry(start, end);
+        }
+    }
+
+    /// An entry of which no FDE says where it ends.
+    fn add_bare_entry(&mut self, start: u64, rule: Rule) {
+        let starts = self.functions.iter().map(|f| u64::from(f.start));
+        let next = starts.filter(|&other| other > start).min();
+        let end = start.saturating_add(ENTRY_BYTES);
+        let end = next.map_or(end, |next| next.min(end));
+        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) else {
+            return;
+        };
+        let first = self.rows.len();
+        let rule = self.number(rule);
         self.rows.push(Row {
             offset: start,
             rule,

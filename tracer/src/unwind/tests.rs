@@ -32,6 +32,7 @@ fn image(eh_frame: &[u8]) -> Image<'_> {
         text: CODE,
         got: 0,
         entry: 0,
+        is_program: true,
         build_id: Vec::new(),
         is_go: false,
         source: Source::default(),
@@ -176,6 +177,24 @@ fn known_expressions_are_followed_and_others_are_counted() {
 fn an_undefined_return_address_is_the_end() {
     let table = Table::build(&image(&frames(&[(CODE, 0x10, &[0x07, 16])])));
     assert_eq!(rules(&table)[1].1.ra, ra::END);
+}
+
+#[test]
+fn nobody_called_the_entry_of_a_program() {
+    // As a compiler describes one written in C: push %rbp, pop %rbp.
+    let section = frames(&[(CODE, 0x10, &[0x41, 0x0e, 16, 0x41, 0x0e, 8])]);
+    let ends = |is_program, entry| {
+        let image = Image {
+            entry,
+            is_program,
+            ..image(&section)
+        };
+        let found = rules(&Table::build(&image));
+        found.iter().filter(|(_, rule)| rule.ra == ra::END).count()
+    };
+    assert_eq!(ends(true, CODE), 1);
+    assert_eq!(ends(false, CODE), 0);
+    assert_eq!(ends(true, CODE + 4), 0);
 }
 
 #[test]

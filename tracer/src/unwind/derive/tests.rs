@@ -21,6 +21,7 @@ fn image(code: &[u8], size: usize) -> Image<'_> {
         got: 0,
         entry: CODE,
         build_id: Vec::new(),
+        is_program: true,
         is_go: false,
         source: Source::new(code),
     }
