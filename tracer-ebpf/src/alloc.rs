@@ -19,31 +19,17 @@ use aya_ebpf::macros::{uprobe, uretprobe};
 use aya_ebpf::programs::{ProbeContext, RetProbeContext};
 use tracer_ebpf::{Alloc, Free, Function, Kind, Loss, Realloc, flags};
 
-/// Functions that make a block.
+/// Functions that make a block, or resize one.
 #[uprobe]
 fn alloc_enter(ctx: ProbeContext) -> u32 {
-    enter(&ctx, Kind::Alloc);
+    enter(&ctx);
     0
 }
 
 /// Their return.
 #[uretprobe]
 fn alloc_exit(ctx: RetProbeContext) -> u32 {
-    exit(&ctx, Kind::Alloc);
-    0
-}
-
-/// `realloc` and `reallocarray`.
-#[uprobe]
-fn realloc_enter(ctx: ProbeContext) -> u32 {
-    enter(&ctx, Kind::ReallocEnter);
-    0
-}
-
-/// Their return.
-#[uretprobe]
-fn realloc_exit(ctx: RetProbeContext) -> u32 {
-    exit(&ctx, Kind::ReallocExit);
+    exit(&ctx);
     0
 }
 
@@ -70,10 +56,10 @@ fn free_enter(ctx: ProbeContext) -> u32 {
 }
 
 #[inline(always)]
-fn enter(ctx: &ProbeContext, kind: Kind) {
+fn enter(ctx: &ProbeContext) {
     // SAFETY: the context of a uprobe program is the thread's registers.
     let regs = unsafe { &*ctx.regs };
-    let Some(thread) = probed_thread(kind) else {
+    let Some(thread) = probed_thread(Kind::Alloc) else {
         return;
     };
     if !is_outermost(thread, regs.rsp) {
@@ -99,7 +85,8 @@ fn enter(ctx: &ProbeContext, kind: Kind) {
     thread.call.stack = stack.id;
     thread.call.function = function;
     thread.call.flags = u32::from(stack.flags);
-    if matches!(kind, Kind::ReallocEnter) && pointer != 0 {
+    if thread.call.resizes() {
+        let kind = Kind::ReallocEnter;
         let (_, tid) = current_ids();
         let event = Realloc {
             header: ring::header(kind, thread.space, tid, stack.flags, stack.id),
@@ -159,10 +146,10 @@ fn arguments(function: u32, regs: &pt_regs) -> (u64, u64) {
 }
 
 #[inline(always)]
-fn exit(ctx: &RetProbeContext, kind: Kind) {
+fn exit(ctx: &RetProbeContext) {
     // SAFETY: the context of a uprobe program is the thread's registers.
     let regs = unsafe { &*ctx.regs };
-    let Some(thread) = probed_thread(kind) else {
+    let Some(thread) = probed_thread(Kind::Alloc) else {
         return;
     };
     // An inner call's return, or that of a call begun before the thread was
@@ -171,16 +158,15 @@ fn exit(ctx: &RetProbeContext, kind: Kind) {
         return;
     }
     thread.call.sp = 0;
-    let resized = matches!(kind, Kind::ReallocExit) && thread.call.pointer != 0;
     let Some(address) = returned(thread, regs.rax) else {
         return;
     };
-    if address == 0 && !resized {
+    let call = thread.call;
+    if address == 0 && !call.resizes() {
         return;
     }
-    let kind = if resized { kind } else { Kind::Alloc };
+    let kind = call.kind();
     let (_, tid) = current_ids();
-    let call = thread.call;
     let event = Alloc {
         header: ring::header(kind, thread.space, tid, call.flags as u16, call.stack),
         address,
@@ -213,13 +199,19 @@ impl crate::state::Call {
     /// The kind of the event that the call's return would have sent.
     #[inline(always)]
     pub(crate) fn kind(&self) -> Kind {
-        let resizes = self.function == Function::Realloc as u32
-            || self.function == Function::ReallocArray as u32;
-        if resizes && self.pointer != 0 {
+        if self.resizes() {
             Kind::ReallocExit
         } else {
             Kind::Alloc
         }
+    }
+
+    /// Whether there is an old block, which the call may move.
+    #[inline(always)]
+    fn resizes(&self) -> bool {
+        let resizes = self.function == Function::Realloc as u32
+            || self.function == Function::ReallocArray as u32;
+        resizes && self.pointer != 0
     }
 }
 

@@ -53,10 +53,6 @@ pub struct Programs<'a> {
     pub alloc_enter: BorrowedFd<'a>,
     /// `alloc_exit`
     pub alloc_exit: BorrowedFd<'a>,
-    /// `realloc_enter`
-    pub realloc_enter: BorrowedFd<'a>,
-    /// `realloc_exit`
-    pub realloc_exit: BorrowedFd<'a>,
     /// `free_enter`
     pub free_enter: BorrowedFd<'a>,
 }
@@ -174,8 +170,6 @@ impl<'a> Programs<'a> {
         match program {
             Program::AllocEnter => self.alloc_enter,
             Program::AllocExit => self.alloc_exit,
-            Program::ReallocEnter => self.realloc_enter,
-            Program::ReallocExit => self.realloc_exit,
             Program::FreeEnter => self.free_enter,
         }
     }

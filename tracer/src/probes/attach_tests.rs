@@ -237,8 +237,6 @@ fn the_whole_table_is_attached() {
     let programs = Programs {
         alloc_enter: fd,
         alloc_exit: fd,
-        realloc_enter: fd,
-        realloc_exit: fd,
         free_enter: fd,
     };
     let directory = tempfile::tempdir().unwrap();
@@ -264,8 +262,6 @@ fn one_instruction_that_cannot_be_probed_costs_one_function() {
     let programs = Programs {
         alloc_enter: fd,
         alloc_exit: fd,
-        realloc_enter: fd,
-        realloc_exit: fd,
         free_enter: fd,
     };
     let mut object = libc_object();

@@ -205,8 +205,6 @@ impl Loaded {
         Some(Programs {
             alloc_enter: program(UprobeProgram::AllocEnter)?,
             alloc_exit: program(UprobeProgram::AllocExit)?,
-            realloc_enter: program(UprobeProgram::ReallocEnter)?,
-            realloc_exit: program(UprobeProgram::ReallocExit)?,
             free_enter: program(UprobeProgram::FreeEnter)?,
         })
     }

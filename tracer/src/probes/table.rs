@@ -6,14 +6,10 @@ use tracer_ebpf::Function;
 /// A BPF program that runs at uprobes; its name in the object is [`Program::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Program {
-    /// Entry of a function that returns a block.
+    /// Entry of a function that returns a block, new or resized.
     AllocEnter,
     /// Its return.
     AllocExit,
-    /// Entry of a function that resizes a block.
-    ReallocEnter,
-    /// Its return.
-    ReallocExit,
     /// Entry of `free`.
     FreeEnter,
 }
@@ -48,13 +44,7 @@ pub struct Row {
 impl Program {
     /// Every program, in the order in which they are to be attached: returns
     /// before entries, so that no call is seen to begin and never to end.
-    pub const ALL: [Self; 5] = [
-        Self::AllocExit,
-        Self::ReallocExit,
-        Self::AllocEnter,
-        Self::ReallocEnter,
-        Self::FreeEnter,
-    ];
+    pub const ALL: [Self; 3] = [Self::AllocExit, Self::AllocEnter, Self::FreeEnter];
 
     /// Its name in the BPF object.
     #[must_use]
@@ -62,8 +52,6 @@ impl Program {
         match self {
             Self::AllocEnter => "alloc_enter",
             Self::AllocExit => "alloc_exit",
-            Self::ReallocEnter => "realloc_enter",
-            Self::ReallocExit => "realloc_exit",
             Self::FreeEnter => "free_enter",
         }
     }
@@ -72,8 +60,8 @@ impl Program {
     #[must_use]
     pub const fn at(self) -> At {
         match self {
-            Self::AllocExit | Self::ReallocExit => At::Return,
-            Self::AllocEnter | Self::ReallocEnter | Self::FreeEnter => At::Entry,
+            Self::AllocExit => At::Return,
+            Self::AllocEnter | Self::FreeEnter => At::Entry,
         }
     }
 }
@@ -98,14 +86,14 @@ const fn row(
 /// Every uprobe. A function's entry stands before its return.
 pub const TABLE: [Row; 19] = {
     use Function as F;
-    use Program::{AllocEnter, AllocExit, FreeEnter, ReallocEnter, ReallocExit};
+    use Program::{AllocEnter, AllocExit, FreeEnter};
     [
         row("malloc", F::Malloc, AllocEnter, 1, true),
         row("malloc", F::Malloc, AllocExit, 1, true),
         row("calloc", F::Calloc, AllocEnter, 2, true),
         row("calloc", F::Calloc, AllocExit, 2, true),
-        row("realloc", F::Realloc, ReallocEnter, 2, true),
-        row("realloc", F::Realloc, ReallocExit, 2, true),
+        row("realloc", F::Realloc, AllocEnter, 2, true),
+        row("realloc", F::Realloc, AllocExit, 2, true),
         row("free", F::Free, FreeEnter, 1, true),
         row("posix_memalign", F::PosixMemalign, AllocEnter, 3, false),
         row("posix_memalign", F::PosixMemalign, AllocExit, 3, false),
@@ -117,8 +105,8 @@ pub const TABLE: [Row; 19] = {
         row("valloc", F::Valloc, AllocExit, 1, false),
         row("pvalloc", F::Pvalloc, AllocEnter, 1, false),
         row("pvalloc", F::Pvalloc, AllocExit, 1, false),
-        row("reallocarray", F::ReallocArray, ReallocEnter, 3, false),
-        row("reallocarray", F::ReallocArray, ReallocExit, 3, false),
+        row("reallocarray", F::ReallocArray, AllocEnter, 3, false),
+        row("reallocarray", F::ReallocArray, AllocExit, 3, false),
     ]
 };
 
