@@ -11,7 +11,7 @@
 use crate::kernel::{return_trampoline, user_word};
 use crate::ring;
 use crate::stack::{Regs, capture, capture_by_kernel};
-use crate::state::{Thread, current_ids, probed_thread};
+use crate::state::{Thread, probed_thread};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::pt_regs;
 use aya_ebpf::helpers::generated::bpf_get_attach_cookie;
@@ -45,9 +45,8 @@ fn free_enter(ctx: ProbeContext) -> u32 {
     if let Some(thread) = probed_thread(Kind::Free)
         && is_outermost(thread, regs.rsp)
     {
-        let (_, tid) = current_ids();
         let event = Free {
-            header: ring::header(Kind::Free, thread.space, tid, 0, 0),
+            header: ring::header(Kind::Free, thread.space, thread.tid, 0, 0),
             address: regs.rdi,
         };
         ring::send(thread, Kind::Free, &event);
@@ -87,9 +86,8 @@ fn enter(ctx: &ProbeContext) {
     thread.call.flags = u32::from(stack.flags);
     if thread.call.resizes() {
         let kind = Kind::ReallocEnter;
-        let (_, tid) = current_ids();
         let event = Realloc {
-            header: ring::header(kind, thread.space, tid, stack.flags, stack.id),
+            header: ring::header(kind, thread.space, thread.tid, stack.flags, stack.id),
             address: pointer,
             size,
         };
@@ -166,9 +164,14 @@ fn exit(ctx: &RetProbeContext) {
         return;
     }
     let kind = call.kind();
-    let (_, tid) = current_ids();
     let event = Alloc {
-        header: ring::header(kind, thread.space, tid, call.flags as u16, call.stack),
+        header: ring::header(
+            kind,
+            thread.space,
+            thread.tid,
+            call.flags as u16,
+            call.stack,
+        ),
         address,
         size: call.size,
         function: call.function,

@@ -23,6 +23,19 @@ pub struct Config {
     pub copy_all: u32,
     /// How stacks are taken, one of [`stacks`]; for comparing what they cost.
     pub stacks: u32,
+    /// How many pid namespaces are around the tracer's own: ids are told as that one has them.
+    /// 0: it is the initial one.
+    pub namespace_level: u32,
+    /// Inode number of the tracer's pid namespace, as `stat` on `/proc/self/ns/pid` says.
+    pub namespace_inode: u32,
+    /// `task_struct.thread_pid`
+    pub task_thread_pid: u32,
+    /// `pid.level`
+    pub pid_level: u32,
+    /// `pid.numbers`
+    pub pid_numbers: u32,
+    /// `pid_namespace.ns.inum`
+    pub namespace_inum: u32,
     /// `task_struct.thread_info.status`
     pub task_status: u32,
     /// `task_struct.mm`

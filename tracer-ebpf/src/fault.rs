@@ -6,8 +6,8 @@
 
 use crate::alloc::enclosing;
 use crate::kernel::{
-    UserRegs, completed_faults, config, current, hugetlb_usage, in_compat_syscall, user_regs,
-    user_word,
+    UserRegs, completed_faults, config, current, given, hugetlb_usage, in_compat_syscall,
+    user_regs, user_word,
 };
 use crate::ring;
 use crate::stack::{Captured, Regs, capture};
@@ -102,8 +102,7 @@ fn changed_own(change: Change) {
     let Some(thread) = current_thread(Kind::Resident as u32) else {
         return;
     };
-    let (pid, _) = current_ids();
-    let exec = match exec_under_way(pid) {
+    let exec = match exec_under_way(thread.pid) {
         Some((true, _)) => return,
         Some((false, caller)) => Some(caller),
         None => None,
@@ -126,20 +125,38 @@ fn changed_own(change: Change) {
 #[inline(always)]
 fn tell(thread: &mut Thread, change: Change, grew: bool, exec: Option<Captured>) {
     let now = ring::now();
-    let (_, tid) = current_ids();
-    let regs = user_regs();
-    let touch = touch(thread, &regs, grew, exec, now);
+    let took = touch(thread, &user_regs(), grew, exec, now);
+    // It always is 0: a global function has to return a number.
+    let _ = send_change(thread, change.member, change.size, took);
+}
+
+/// Sends a change that `thread.fault` explains. A function of its own, for its frame is not
+/// to stand above that of the walk.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn send_change(thread: *mut Thread, member: u32, size: u64, took: u64) -> u32 {
+    let Some(thread) = given(thread) else {
+        return 0;
+    };
+    let fault = thread.fault;
     let event = Resident {
-        header: ring::header(Kind::Resident, thread.space, tid, touch.flags, touch.stack),
-        address: touch.address,
-        size: change.size,
-        took: touch.took,
-        member: change.member as u16,
-        cause: touch.cause,
-        error_code: touch.error_code,
-        syscall: syscall_number(&regs),
+        header: ring::header(
+            Kind::Resident,
+            thread.space,
+            thread.tid,
+            fault.flags,
+            fault.stack,
+        ),
+        address: fault.address,
+        size,
+        took,
+        member: member as u16,
+        cause: fault.cause,
+        error_code: fault.error_code,
+        syscall: syscall_number(&user_regs()),
     };
     ring::send(thread, Kind::Resident, &event);
+    0
 }
 
 /// The current thread faults on a page of hugetlbfs. The kernel leaves those out of what
@@ -227,21 +244,12 @@ fn note(space: &mut Process, change: Change) -> bool {
     grew
 }
 
-/// Who touched memory, where, and why the kernel had to do something.
-struct Touch {
-    address: u64,
-    took: u64,
-    stack: u64,
-    flags: u16,
-    cause: u16,
-    error_code: u16,
-}
-
 /// What the current thread is doing. A fault is being handled as long as the
 /// number of completed ones stands. Without a fault it is a system call, whose
 /// stack is of interest where memory grew (MAP_POPULATE, mlock, pinning), not
 /// where it was released. One fault may change several counters (a page of a
-/// file becomes a private copy), and has one stack.
+/// file becomes a private copy), and has one stack. What it is stands in `thread.fault` then;
+/// returned is how long the fault took up to here, where that is news.
 #[inline(always)]
 fn touch(
     thread: &mut Thread,
@@ -249,7 +257,7 @@ fn touch(
     grew: bool,
     exec: Option<Captured>,
     now: u64,
-) -> Touch {
+) -> u64 {
     let faulting = thread.fault.cause != 0 && thread.fault.completed == completed_faults();
     if !faulting {
         thread.fault = NO_FAULT;
@@ -275,15 +283,7 @@ fn touch(
         thread.fault.flags = flags;
         thread.fault.captured = 1;
     }
-    let fault = &thread.fault;
-    Touch {
-        address: fault.address,
-        took,
-        stack: fault.stack,
-        flags: fault.flags,
-        cause: fault.cause,
-        error_code: fault.error_code,
-    }
+    took
 }
 
 /// What stands in for the last fault where it was completed: the cause of the

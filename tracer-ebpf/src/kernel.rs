@@ -18,6 +18,12 @@ static CONFIG: Config = Config {
     prepare_exec: 0,
     copy_all: 0,
     stacks: 0,
+    namespace_level: 0,
+    namespace_inode: 0,
+    task_thread_pid: ABSENT,
+    pid_level: ABSENT,
+    pid_numbers: ABSENT,
+    namespace_inum: ABSENT,
     task_status: ABSENT,
     task_mm: ABSENT,
     task_pid: ABSENT,
@@ -84,6 +90,27 @@ pub(crate) fn current() -> Kernel {
     Kernel(unsafe { bpf_get_current_task() })
 }
 
+/// The id of a thread as the tracer's pid namespace has it; 0 where it has none
+/// (include/linux/pid.h: `numbers[level]` is the id in the namespace at that level).
+#[inline(always)]
+pub(crate) fn id_in_namespace(task: Kernel) -> u32 {
+    /// Bytes of `struct upid`: the id, then a pointer to its namespace.
+    const UPID: u32 = 16;
+    const NAMESPACE: u32 = 8;
+    let level = config!(namespace_level);
+    let pid = task.follow(config!(task_thread_pid));
+    if pid.read::<u32>(config!(pid_level)).unwrap_or(0) < level {
+        return 0;
+    }
+    let own = config!(pid_numbers).wrapping_add(level.wrapping_mul(UPID));
+    let namespace = pid.follow(own.wrapping_add(NAMESPACE));
+    let inode = namespace.read(config!(namespace_inum));
+    if inode != Some(config!(namespace_inode)) {
+        return 0;
+    }
+    pid.read(own).unwrap_or(0)
+}
+
 /// What a global function was given: to the verifier it may be null.
 ///
 /// A program's function that has a name of its own (`no_mangle`) is global: the
@@ -128,6 +155,21 @@ pub(crate) fn user_regs() -> UserRegs {
             args: [(*regs).rdi, (*regs).rsi],
             syscall,
         }
+    }
+}
+
+/// Copies the six arguments of the system call that the current thread has entered.
+#[inline(always)]
+pub(crate) fn copy_arguments(to: &mut [u64; 6]) {
+    // SAFETY: as in `user_regs`.
+    unsafe {
+        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
+        to[0] = (*regs).rdi;
+        to[1] = (*regs).rsi;
+        to[2] = (*regs).rdx;
+        to[3] = (*regs).r10;
+        to[4] = (*regs).r8;
+        to[5] = (*regs).r9;
     }
 }
 

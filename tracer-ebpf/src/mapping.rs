@@ -4,15 +4,11 @@
 //! thread may be given them before the call returns to this one. When a call has
 //! returned, [`Kind::Returned`] says how long it took, and takes back one that failed.
 
-use crate::alloc::enclosing;
-use crate::fault::untold_hugetlb;
-use crate::kernel::{in_compat_syscall, user_regs};
+use crate::fault::{toucher, untold_hugetlb};
+use crate::kernel::{copy_arguments, in_compat_syscall, user_regs};
 use crate::ring;
-use crate::stack::{Regs, capture};
-use crate::state::{NO_SYSCALL, Syscall, Thread, current_ids, current_thread, known_thread};
+use crate::state::{NO_SYSCALL, Syscall, Thread, current_thread, known_thread, thread_key};
 use crate::unwind::note_executable_mapping;
-use aya_ebpf::bindings::pt_regs;
-use aya_ebpf::helpers::bpf_probe_read_kernel;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_ebpf::{
@@ -108,7 +104,7 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
     };
     if in_compat_syscall() == (kind & COMPAT != 0) {
         if kind & COMPAT == 0 {
-            enter(&ctx, nr as u32, thread);
+            enter(nr as u32, thread);
         } else {
             ring::lose_number(Loss::Compat, u32::from(kind & !COMPAT));
         }
@@ -124,63 +120,39 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let now = ring::now();
-    let (_, tid) = current_ids();
-    if let Some(thread) = known_thread(tid)
+    if let Some(thread) = known_thread(thread_key())
         && thread.syscall.number != NO_SYSCALL
     {
         let result: i64 = ctx.arg(1);
         let call = thread.syscall;
         thread.syscall.number = NO_SYSCALL;
-        exit(thread, tid, &call, result);
-        returned(thread, tid, &call, result, now);
+        exit(thread, &call, result);
+        returned(thread, &call, result, now);
     }
     0
 }
 
 #[inline(always)]
-fn enter(ctx: &RawTracePointContext, nr: u32, thread: &mut Thread) {
-    let regs: *const pt_regs = ctx.arg(0);
-    // SAFETY: bpf_probe_read_kernel takes any address and fails on a bad one.
-    let Ok(regs) = (unsafe { bpf_probe_read_kernel(regs) }) else {
-        ring::lose(Loss::Unreadable, Kind::Map);
-        return;
-    };
-    let (stack, flags) = match enclosing(thread, regs.rsp) {
-        Some(known) => known,
-        None => {
-            let walk_from = Regs {
-                // Within the instruction that made the call; see `UserRegs`.
-                ip: regs.rip.wrapping_sub(1),
-                sp: regs.rsp,
-                bp: regs.rbp,
-                at_entry: 0,
-            };
-            let stack = capture(thread, walk_from);
-            (stack.id, stack.flags)
-        }
-    };
-    thread.syscall = Syscall {
-        number: nr,
-        flags: u32::from(flags),
-        stack,
-        began: 0,
-        args: [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9],
-    };
-    let (_, tid) = current_ids();
-    announce(thread, tid);
+fn enter(nr: u32, thread: &mut Thread) {
+    let (stack, flags) = toucher(thread, &user_regs());
+    thread.syscall.number = nr;
+    thread.syscall.flags = u32::from(flags);
+    thread.syscall.stack = stack;
+    copy_arguments(&mut thread.syscall.args);
+    announce(thread);
     // Behind everything that tracing does here.
     thread.syscall.began = ring::now();
 }
 
 /// Sends what has to be known before the call takes effect.
 #[inline(always)]
-fn announce(thread: &mut Thread, tid: u32) {
+fn announce(thread: &mut Thread) {
     let call = thread.syscall;
     let [address, length, third, fourth, ..] = call.args;
     match call.number {
         number::MUNMAP => {
             let kind = Kind::Unmap;
-            let header = header(kind, thread, tid, &call);
+            let header = header(kind, thread, &call);
             let event = Range {
                 header,
                 address,
@@ -190,7 +162,7 @@ fn announce(thread: &mut Thread, tid: u32) {
         }
         number::SHMDT => {
             let kind = Kind::ShmDetach;
-            let header = header(kind, thread, tid, &call);
+            let header = header(kind, thread, &call);
             let event = Range {
                 header,
                 address,
@@ -200,7 +172,7 @@ fn announce(thread: &mut Thread, tid: u32) {
         }
         number::MADVISE => {
             let kind = Kind::Advise;
-            let header = header(kind, thread, tid, &call);
+            let header = header(kind, thread, &call);
             let advice = third as u32;
             let event = Advise {
                 header,
@@ -212,7 +184,7 @@ fn announce(thread: &mut Thread, tid: u32) {
             ring::send(thread, kind, &event);
         }
         number::MREMAP => {
-            let header = header(Kind::RemapEnter, thread, tid, &call);
+            let header = header(Kind::RemapEnter, thread, &call);
             let (new_length, flags) = (third, fourth);
             let event = Remap {
                 header,
@@ -228,8 +200,14 @@ fn announce(thread: &mut Thread, tid: u32) {
 }
 
 #[inline(always)]
-fn header(kind: Kind, thread: &Thread, tid: u32, call: &Syscall) -> Header {
-    ring::header(kind, thread.space, tid, call.flags as u16, call.stack)
+fn header(kind: Kind, thread: &Thread, call: &Syscall) -> Header {
+    ring::header(
+        kind,
+        thread.space,
+        thread.tid,
+        call.flags as u16,
+        call.stack,
+    )
 }
 
 /// Whether a system call's result is an error (the last page's worth of values).
@@ -240,19 +218,19 @@ fn is_error(result: i64) -> bool {
 
 /// Sends what is known only when the call has returned.
 #[inline(always)]
-fn exit(thread: &mut Thread, tid: u32, call: &Syscall, result: i64) {
+fn exit(thread: &mut Thread, call: &Syscall, result: i64) {
     let failed = is_error(result);
     match call.number {
-        number::MMAP if !failed => mapped(thread, tid, call, result as u64),
-        number::BRK => range(thread, tid, call, Kind::Break, result as u64, 0),
+        number::MMAP if !failed => mapped(thread, call, result as u64),
+        number::BRK => range(thread, call, Kind::Break, result as u64, 0),
         number::MREMAP => {
             let address = if failed { 0 } else { result as u64 };
-            range(thread, tid, call, Kind::RemapExit, address, call.args[2]);
+            range(thread, call, Kind::RemapExit, address, call.args[2]);
         }
         number::SHMAT if !failed => {
             // An int: the upper half of the register means nothing.
             let segment = u64::from(call.args[0] as u32);
-            range(thread, tid, call, Kind::ShmAttach, result as u64, segment);
+            range(thread, call, Kind::ShmAttach, result as u64, segment);
         }
         _ => {}
     }
@@ -260,30 +238,30 @@ fn exit(thread: &mut Thread, tid: u32, call: &Syscall, result: i64) {
 
 /// Tells that a call is over.
 #[inline(always)]
-fn returned(thread: &mut Thread, tid: u32, call: &Syscall, result: i64, now: u64) {
+fn returned(thread: &mut Thread, call: &Syscall, result: i64, now: u64) {
     let errno = if is_error(result) { -result as i32 } else { 0 };
     let event = Returned {
-        header: header(Kind::Returned, thread, tid, call),
+        header: header(Kind::Returned, thread, call),
         took: now.saturating_sub(call.began),
         syscall: call.number,
         errno,
     };
     ring::send(thread, Kind::Returned, &event);
     if let Some(usage) = untold_hugetlb(thread) {
-        hugetlb(thread, tid, call, result, usage);
+        hugetlb(thread, call, result, usage);
     }
 }
 
 /// Tells that the call changed what the process has of hugetlbfs: it released, or populated.
 #[inline(always)]
-fn hugetlb(thread: &mut Thread, tid: u32, call: &Syscall, result: i64, usage: u64) {
+fn hugetlb(thread: &mut Thread, call: &Syscall, result: i64, usage: u64) {
     let address = if call.number == number::MMAP {
         result as u64
     } else {
         call.args[0]
     };
     let event = Resident {
-        header: header(Kind::Resident, thread, tid, call),
+        header: header(Kind::Resident, thread, call),
         address,
         size: usage,
         took: 0,
@@ -296,10 +274,10 @@ fn hugetlb(thread: &mut Thread, tid: u32, call: &Syscall, result: i64, usage: u6
 }
 
 #[inline(always)]
-fn mapped(thread: &mut Thread, tid: u32, call: &Syscall, address: u64) {
+fn mapped(thread: &mut Thread, call: &Syscall, address: u64) {
     let [_, length, prot, flags, fd, offset] = call.args;
     let event = Map {
-        header: header(Kind::Map, thread, tid, call),
+        header: header(Kind::Map, thread, call),
         address,
         length,
         offset,
@@ -315,9 +293,9 @@ fn mapped(thread: &mut Thread, tid: u32, call: &Syscall, address: u64) {
 }
 
 #[inline(always)]
-fn range(thread: &mut Thread, tid: u32, call: &Syscall, kind: Kind, address: u64, length: u64) {
+fn range(thread: &mut Thread, call: &Syscall, kind: Kind, address: u64, length: u64) {
     let event = Range {
-        header: header(kind, thread, tid, call),
+        header: header(kind, thread, call),
         address,
         length,
     };

@@ -2,12 +2,12 @@
 
 use crate::atomic;
 use crate::fault::toucher;
-use crate::kernel::{Kernel, config, current, kernel_counts, mapped, user_regs};
+use crate::kernel::{Kernel, config, current, id_in_namespace, kernel_counts, mapped, user_regs};
 use crate::ring;
 use crate::stack::Captured;
 use crate::state::{
     TARGETS, add_process, current_ids, current_thread, forget_space, is_active, known_process,
-    known_thread, process, remove_process, remove_thread,
+    known_thread, process, remove_process, remove_thread, thread_key,
 };
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -24,7 +24,11 @@ fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
     let child_id: u32 = Kernel(child).read(config!(task_pid)).unwrap_or(0);
     let group: u32 = Kernel(child).read(config!(task_tgid)).unwrap_or(0);
     if child_id == group && group != 0 {
-        forked(pid, tid, group, same_memory(Kernel(parent), Kernel(child)));
+        let id = match config!(namespace_level) {
+            0 => group,
+            _ => id_in_namespace(Kernel(child)),
+        };
+        forked(pid, tid, id, same_memory(Kernel(parent), Kernel(child)));
     }
     0
 }
@@ -67,8 +71,7 @@ fn header(kind: Kind, pid: u32, tid: u32) -> Header {
 /// be read, and nothing of the new one has happened. From Linux 6.9 on.
 #[raw_tracepoint(tracepoint = "sched_prepare_exec")]
 fn sched_prepare_exec(_: RawTracePointContext) -> i32 {
-    let (_, tid) = current_ids();
-    replace_image(tid, current().follow(config!(task_mm)));
+    replace_image(thread_key(), current().follow(config!(task_mm)));
     0
 }
 
@@ -100,8 +103,8 @@ fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn replace_image(tid: u32, old: Kernel) {
-    let (pid, _) = current_ids();
+fn replace_image(key: u32, old: Kernel) {
+    let (pid, tid) = current_ids();
     // SAFETY: the value is one word.
     let Some(&state) = (unsafe { TARGETS.get(pid) }) else {
         return;
@@ -119,7 +122,7 @@ fn replace_image(tid: u32, old: Kernel) {
     } else {
         ring::header(Kind::Exec, pid, tid, 0, 0)
     };
-    remove_thread(tid);
+    remove_thread(key);
     let caller = Captured {
         id: header.stack,
         flags: header.flags,
@@ -184,7 +187,7 @@ fn sched_process_exit(_: RawTracePointContext) -> i32 {
     } else {
         ring::header(Kind::Exit, pid, tid, 0, 0)
     };
-    end_thread(tid, signal_flags & SIGNAL_GROUP_EXIT != 0);
+    end_thread(signal_flags & SIGNAL_GROUP_EXIT != 0);
     if others != 0 {
         return 0;
     }
@@ -217,14 +220,14 @@ const SIGNAL_GROUP_EXIT: u32 = 4;
 /// A thread that ends alone within an allocation leaves it unknown; one that
 /// ends with its process leaves nothing that matters.
 #[inline(always)]
-fn end_thread(tid: u32, whole_group: bool) {
-    if let Some(thread) = known_thread(tid)
+fn end_thread(whole_group: bool) {
+    if let Some(thread) = known_thread(thread_key())
         && thread.call.sp != 0
         && !whole_group
     {
         ring::lose(Loss::NoReturn, thread.call.kind());
     }
-    remove_thread(tid);
+    remove_thread(thread_key());
 }
 
 /// The wait status of the process (kernel/exit.c, `wait_task_zombie`).

@@ -11,7 +11,7 @@ pub struct Header {
     pub kind: u16,
     /// Bits of [`flags`].
     pub flags: u16,
-    /// Thread-group id, in the initial pid namespace.
+    /// Thread-group id, in the tracer's pid namespace.
     pub pid: u32,
     /// Thread id, likewise.
     pub tid: u32,

@@ -6,7 +6,7 @@
 use crate::atomic;
 use crate::kernel::{config, copy_user_registers, given};
 use crate::ring;
-use crate::state::{Thread, current_ids};
+use crate::state::{Thread, thread_key};
 use crate::unwind::{self, Walk};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::BPF_F_USER_STACK;
@@ -118,23 +118,22 @@ extern "C" fn capture_stack(thread: *mut Thread, regs: *mut Regs) -> u64 {
     let (Some(thread), Some(regs)) = (given(thread), given(regs)) else {
         return 0;
     };
-    let (_, tid) = current_ids();
     thread.set_busy(true);
-    let walk = unwind::walk(tid, thread.seed, regs);
+    let walk = unwind::walk(thread_key(), thread.seed, regs);
     thread.set_busy(false);
     let Some(walk) = walk else {
         ring::lose(Loss::NoScratch, Kind::Stack);
         return 0;
     };
     if walk.pending != 0 || config!(copy_all) != 0 {
-        return capture_copy(thread, walk, tid, regs);
+        return capture_copy(thread, walk, regs);
     }
     let id = walk.id();
     if walk.sent == id {
         return id;
     }
     if SENT_STACKS.get_ptr(id).is_none() {
-        if !send(thread, walk, tid, id) {
+        if !send(thread, walk, id) {
             return 0;
         }
         // Marked only once it is in the buffer: another CPU that finds the mark
@@ -169,13 +168,13 @@ pub(crate) fn capture_by_kernel<C: EbpfContext>(ctx: &C) -> Option<Captured> {
 /// not known here.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn capture_copy(thread: *mut Thread, walk: *mut Walk, tid: u32, regs: *mut Regs) -> u64 {
+extern "C" fn capture_copy(thread: *mut Thread, walk: *mut Walk, regs: *mut Regs) -> u64 {
     let (Some(thread), Some(walk), Some(regs)) = (given(thread), given(walk), given(regs)) else {
         return 0;
     };
     let mut id = walk.id();
     if walk.pending != 0 {
-        id = unwind::mix(id ^ u64::from(tid), ring::now()) | 1;
+        id = unwind::mix(id ^ u64::from(thread.tid), ring::now()) | 1;
     } else if SENT_STACKS.get_ptr(id).is_some() {
         return id;
     }
@@ -185,7 +184,7 @@ extern "C" fn capture_copy(thread: *mut Thread, walk: *mut Walk, tid: u32, regs:
     };
     // SAFETY: the buffer is claimed: nobody else touches it until released.
     let record = unsafe { &mut (*scratch).record };
-    fill(&mut record.record, thread, walk, tid, id);
+    fill(&mut record.record, thread, walk, id);
     thread.set_busy(true);
     let copied = copy(record, walk, regs);
     thread.set_busy(false);
@@ -284,10 +283,10 @@ unsafe extern "C" fn copy_page(index: u32, copy: *mut CopyPages) -> i64 {
 
 /// Fills in what every record has.
 #[inline(always)]
-fn fill(record: &mut Record, thread: &Thread, walk: &mut Walk, tid: u32, id: u64) {
+fn fill(record: &mut Record, thread: &Thread, walk: &mut Walk, id: u64) {
     let count = walk.count();
     record.head = Stack {
-        header: ring::header(Kind::Stack, thread.space, tid, 0, id),
+        header: ring::header(Kind::Stack, thread.space, thread.tid, 0, id),
         count,
         end: walk.end(),
         copied: 0,
@@ -313,14 +312,14 @@ fn bare_size(count: u32) -> u64 {
 
 /// Sends a stack's frames, or counts the loss.
 #[inline(always)]
-fn send(thread: &mut Thread, walk: &mut Walk, tid: u32, id: u64) -> bool {
+fn send(thread: &mut Thread, walk: &mut Walk, id: u64) -> bool {
     let Some(scratch) = claim() else {
         ring::lose(Loss::NoScratch, Kind::Stack);
         return false;
     };
     // SAFETY: the buffer is claimed: nobody else touches it until released.
     let record = unsafe { &mut (*scratch).record };
-    fill(record, thread, walk, tid, id);
+    fill(record, thread, walk, id);
     let size = bare_size(record.head.count);
     let flags = ring::wake_flags(thread.looks_at_ring());
     let record = core::ptr::from_ref(record).cast();

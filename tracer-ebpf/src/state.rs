@@ -1,12 +1,12 @@
 //! What the programs remember: processes, threads and address spaces.
 
-use crate::kernel::config;
+use crate::kernel::{config, current, id_in_namespace};
 use crate::ring;
 use crate::stack::Captured;
 use crate::unwind;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::{Array, HashMap};
 use tracer_ebpf::{Kind, Loss, MAX_PROCESSES, MAX_THREADS, Member, target};
 
 /// The processes to trace, by pid; see [`target`]. User space puts the first
@@ -15,7 +15,7 @@ use tracer_ebpf::{Kind, Loss, MAX_PROCESSES, MAX_THREADS, Member, target};
 #[map]
 pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PROCESSES, 0);
 
-/// Threads of targets, by tid.
+/// Threads of targets, by [`thread_key`].
 #[map]
 static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(MAX_THREADS, 0);
 
@@ -107,6 +107,10 @@ pub(crate) struct Fault {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Thread {
+    /// Its process, as the tracer's pid namespace has it.
+    pub(crate) pid: u32,
+    /// Its own id, likewise.
+    pub(crate) tid: u32,
     /// The process whose memory it runs in, see [`Process::space`].
     pub(crate) space: u32,
     /// 1 while a program reads this thread's memory: a fault that this causes
@@ -126,49 +130,38 @@ pub(crate) struct Thread {
     pub(crate) fault: Fault,
 }
 
-/// A thread of which nothing is known. Written out: zeroing it as a whole would
-/// be a loop over its bytes.
-const NO_THREAD: Thread = Thread {
-    space: 0,
-    busy: 0,
-    seed: 0,
-    trampoline: 0,
-    sent: 0,
-    call: Call {
-        sp: 0,
-        size: 0,
-        pointer: 0,
-        stack: 0,
-        function: 0,
-        flags: 0,
-    },
-    syscall: Syscall {
-        began: 0,
-        number: NO_SYSCALL,
-        flags: 0,
-        stack: 0,
-        args: [0; 6],
-    },
-    fault: Fault {
-        began: 0,
-        address: 0,
-        completed: 0,
-        stack: 0,
-        error_code: 0,
-        cause: 0,
-        flags: 0,
-        captured: 0,
-    },
-};
+/// What a new thread is copied from: zeros, too large for a stack that is shared with a walk.
+#[map]
+static NEW_THREAD: Array<Thread> = Array::with_max_entries(1, 0);
 
 /// [`Syscall::number`] where none is under way.
 pub(crate) const NO_SYSCALL: u32 = u32::MAX;
 
-/// Pid and tid of the current thread, in the initial namespace.
+/// What names the current thread in maps of threads: its id in the initial pid namespace,
+/// which costs nothing to ask for.
+#[inline(always)]
+pub(crate) fn thread_key() -> u32 {
+    bpf_get_current_pid_tgid() as u32
+}
+
+/// Pid and tid of the current thread, as the tracer's pid namespace has them; 0 where it has
+/// none.
 #[inline(always)]
 pub(crate) fn current_ids() -> (u32, u32) {
-    let ids = bpf_get_current_pid_tgid();
+    if config!(namespace_level) == 0 {
+        let ids = bpf_get_current_pid_tgid();
+        return ((ids >> 32) as u32, ids as u32);
+    }
+    let ids = namespace_ids();
     ((ids >> 32) as u32, ids as u32)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn namespace_ids() -> u64 {
+    let task = current();
+    let leader = task.follow(config!(task_group_leader));
+    u64::from(id_in_namespace(leader)) << 32 | u64::from(id_in_namespace(task))
 }
 
 /// Whether a process is being recorded.
@@ -184,11 +177,18 @@ pub(crate) fn is_active(pid: u32) -> bool {
 /// number) where the table is full.
 #[inline(always)]
 pub(crate) fn current_thread(kind: u32) -> Option<&'static mut Thread> {
+    // The ids of other processes are told at once where the namespace is the initial one, and
+    // cost more to ask for where it is not.
+    if config!(namespace_level) != 0
+        && let Some(found) = known_thread(thread_key())
+    {
+        return is_active(found.pid).then_some(found);
+    }
     let (pid, tid) = current_ids();
     if !is_active(pid) {
         return None;
     }
-    match known_thread(tid) {
+    match known_thread(thread_key()) {
         Some(found) => Some(found),
         None => new_thread(pid, tid, kind),
     }
@@ -199,38 +199,49 @@ pub(crate) fn current_thread(kind: u32) -> Option<&'static mut Thread> {
 /// its process is traced.
 #[inline(always)]
 pub(crate) fn probed_thread(kind: Kind) -> Option<&'static mut Thread> {
-    let (pid, tid) = current_ids();
-    if let Some(found) = known_thread(tid) {
+    if let Some(found) = known_thread(thread_key()) {
         return Some(found);
     }
+    let (pid, tid) = current_ids();
     if !is_active(pid) {
         return None;
     }
     new_thread(pid, tid, kind as u32)
 }
 
-/// A thread's state, if there is one.
+/// A thread's state, if there is one, by its [`thread_key`].
 #[inline(always)]
-pub(crate) fn known_thread(tid: u32) -> Option<&'static mut Thread> {
+pub(crate) fn known_thread(key: u32) -> Option<&'static mut Thread> {
     // SAFETY: a thread's state is used by programs that this thread runs, and
     // deleted when it ends. A fault inside such a program may nest the `fault`
     // program, which leaves a busy thread alone.
     THREADS
-        .get_ptr_mut(tid)
+        .get_ptr_mut(key)
         .map(|thread| unsafe { &mut *thread })
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn insert_thread(pid: u32, tid: u32) -> u64 {
-    let mut new = NO_THREAD;
     let (space, image) = match process(pid) {
         Some(process) => (process.space, process.image),
         None => (pid, 0),
     };
-    new.space = space;
-    new.seed = (u64::from(space) << 32) ^ image;
-    u64::from(THREADS.insert(tid, new, 0).is_ok())
+    let Some(new) = NEW_THREAD.get(0) else {
+        return 0;
+    };
+    // A failure shows in the look-up that follows.
+    let key = thread_key();
+    let _ = THREADS.insert(key, new, 0);
+    let Some(thread) = known_thread(key) else {
+        return 0;
+    };
+    thread.pid = pid;
+    thread.tid = tid;
+    thread.space = space;
+    thread.seed = (u64::from(space) << 32) ^ image;
+    thread.syscall.number = NO_SYSCALL;
+    1
 }
 
 #[inline(always)]
@@ -239,15 +250,15 @@ fn new_thread(pid: u32, tid: u32, kind: u32) -> Option<&'static mut Thread> {
         ring::lose_number(Loss::ThreadsFull, kind);
         return None;
     }
-    known_thread(tid)
+    known_thread(thread_key())
 }
 
-/// Forgets a thread.
+/// Forgets a thread, by its [`thread_key`].
 #[inline(always)]
-pub(crate) fn remove_thread(tid: u32) {
+pub(crate) fn remove_thread(key: u32) {
     // It may never have been seen.
-    let _ = THREADS.remove(tid);
-    unwind::forget_thread(tid);
+    let _ = THREADS.remove(key);
+    unwind::forget_thread(key);
 }
 
 /// A process's state, made if need be; `None` where the table is full.
@@ -274,6 +285,14 @@ pub(crate) fn known_process(pid: u32) -> Option<&'static mut Process> {
 /// in the look-up that follows.
 #[inline(always)]
 pub(crate) fn add_process(pid: u32, space: u32) {
+    // It always is 0: a global function has to return a number.
+    let _ = insert_process(pid, space);
+}
+
+/// A function of its own, for its frame is not to stand above that of a walk.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn insert_process(pid: u32, space: u32) -> u32 {
     let new = Process {
         space,
         mm_id: 0,
@@ -283,6 +302,7 @@ pub(crate) fn add_process(pid: u32, space: u32) {
         sizes: [0; Member::ALL.len()],
     };
     let _ = PROCESSES.insert(pid, new, 0);
+    0
 }
 
 /// Forgets a process and whose its address space was.

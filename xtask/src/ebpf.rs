@@ -1,6 +1,7 @@
 //! Builds the BPF programs into the object that is committed beside their
 //! sources, so that building the tracer needs nothing but stable Rust.
 
+mod depth;
 mod digest;
 mod record;
 mod toolchain;
@@ -39,6 +40,7 @@ fn build() -> Result<()> {
     eprintln!("building the BPF programs with {toolchain}");
     let object = compile(&toolchain, &root, &root.join("target/bpf"))?;
     let record = Record::new(&root, &object, &toolchain)?;
+    depth::check(&object)?;
     std::fs::write(root.join(OBJECT), &object)?;
     std::fs::write(root.join(RECORD), record.to_string())?;
     eprintln!("{OBJECT}: {} bytes", object.len());
@@ -51,7 +53,9 @@ pub(crate) fn check() -> Result<()> {
     let root = root();
     let recorded = Record::read(&root)?;
     recorded.check_source(&root)?;
-    recorded.check_object(&std::fs::read(root.join(OBJECT))?)?;
+    let committed = std::fs::read(root.join(OBJECT))?;
+    recorded.check_object(&committed)?;
+    depth::check(&committed)?;
     let toolchain = Toolchain::find(&root)?;
     eprintln!("rebuilding the BPF programs with {toolchain}");
     let clean = tempfile::tempdir()?;
@@ -216,6 +220,12 @@ mod tests {
         recorded.check_source(&root()).unwrap();
         let object = std::fs::read(root().join(OBJECT)).unwrap();
         recorded.check_object(&object).unwrap();
+    }
+
+    /// No kernel is needed to see this: a newer one would accept an object that older ones refuse.
+    #[test]
+    fn the_object_fits_the_stack_of_every_kernel() {
+        depth::check(&std::fs::read(root().join(OBJECT)).unwrap()).unwrap();
     }
 
     #[test]

@@ -4,9 +4,10 @@
 use super::spine::mix;
 use super::thread::Walk;
 use crate::kernel::given;
-use crate::state::current_ids;
+use crate::state::{current_ids, thread_key};
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST, task_struct};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
     bpf_find_vma, bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_loop, bpf_probe_read_kernel,
 };
@@ -138,43 +139,35 @@ struct Seen {
     block: u64,
 }
 
-const NOTHING_SEEN: Seen = Seen {
-    start: 0,
-    end: 0,
-    page: 0,
-    flags: 0,
-    key: FileKey {
-        inode: 0,
-        size: 0,
-        device: 0,
-        _pad: 0,
-    },
-    file: 0,
-    vdso: 0,
-    block: 0,
-};
-
 /// Identity of an address space at a time: `image` tells processes and execs
 /// apart, the generation what was mapped since.
 #[inline(always)]
 pub(super) fn space(image: u64) -> u64 {
-    let (pid, _) = current_ids();
-    let generation = GENERATIONS.get(pid & 1023).copied().unwrap_or(0);
+    let generation = GENERATIONS
+        .get(generation_of_current())
+        .copied()
+        .unwrap_or(0);
     mix(image, generation)
+}
+
+/// Which of `GENERATIONS` is the current process's.
+#[inline(always)]
+fn generation_of_current() -> u32 {
+    (bpf_get_current_pid_tgid() >> 32) as u32 & 1023
 }
 
 /// Notes that the current process mapped something executable at `address`, so
 /// that user space prepares it before it is called.
 #[inline(always)]
 pub(crate) fn note_executable_mapping(address: u64) {
-    let (pid, _) = current_ids();
-    if let Some(generation) = GENERATIONS.get_ptr_mut(pid & 1023) {
+    if let Some(generation) = GENERATIONS.get_ptr_mut(generation_of_current()) {
         // SAFETY: an element of an array. Several threads may write it; each
         // writes a time that nobody wrote before.
         unsafe { *generation = bpf_ktime_get_ns() };
     }
-    let mut mapping = NOWHERE;
-    ask_kernel(address, &mut mapping);
+    if let Some(question) = Question::of_current() {
+        ask_kernel(address, question);
+    }
 }
 
 const NOWHERE: Mapping = Mapping {
@@ -246,20 +239,47 @@ fn look_up(walk: &mut Walk, address: u64) {
             return;
         }
     }
-    let mut mapping = NOWHERE;
-    ask_kernel(address, &mut mapping);
-    walk.mapping = mapping;
-    if mapping.kind == kind::TABLE || mapping.kind == kind::NO_TABLE {
+    walk.mapping.clear();
+    let Some(question) = Question::of_current() else {
+        // Only a thread that has no walk has none.
+        return;
+    };
+    ask_kernel(address, question);
+    walk.mapping = question.mapping;
+    if question.mapping.kind == kind::TABLE || question.mapping.kind == kind::NO_TABLE {
         // A failure costs the next look-up some time.
-        let _ = MAPPINGS.insert(&area, &mapping, 0);
+        let _ = MAPPINGS.insert(&area, &question.mapping, 0);
     }
 }
 
-/// Fills in a mapping from the kernel's own structures.
+/// Room for a question to the kernel, outside of the stack, which a walk has little of.
+#[repr(C)]
+pub(super) struct Question {
+    seen: Seen,
+    mapping: Mapping,
+    sighting: Sighting,
+}
+
+impl Question {
+    /// The current thread's. It is looked up rather than passed: kernels before 6.4 take
+    /// keys and values of maps from maps and stacks alone, not from what a global function
+    /// was given.
+    #[inline(always)]
+    fn of_current() -> Option<&'static mut Self> {
+        super::thread::question(thread_key())
+    }
+}
+
+/// Fills in `question.mapping` from the kernel's own structures.
 #[inline(always)]
-fn ask_kernel(address: u64, mapping: &mut Mapping) {
-    let mut seen = NOTHING_SEEN;
-    let found = find(address, &mut seen);
+fn ask_kernel(address: u64, question: &mut Question) {
+    let Question {
+        seen,
+        mapping,
+        sighting,
+    } = question;
+    mapping.clear();
+    let found = find(address, seen);
     if found == -EBUSY {
         // Another thread changes the list: what is there can be told later.
         mapping.kind = kind::PENDING;
@@ -293,14 +313,11 @@ fn ask_kernel(address: u64, mapping: &mut Mapping) {
         None => {
             mapping.kind = kind::PENDING;
             let (pid, _) = current_ids();
-            let sighting = Sighting {
-                start: seen.start,
-                end: seen.end,
-                pid,
-                _pad: 0,
-            };
+            sighting.start = seen.start;
+            sighting.end = seen.end;
+            sighting.pid = pid;
             // It may be known already.
-            let _ = UNKNOWN_FILES.insert(&seen.key, &sighting, u64::from(BPF_NOEXIST));
+            let _ = UNKNOWN_FILES.insert(&seen.key, sighting, u64::from(BPF_NOEXIST));
         }
     }
 }
@@ -310,8 +327,11 @@ fn ask_kernel(address: u64, mapping: &mut Mapping) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn end_of_mapping(address: u64) -> u64 {
-    let mut seen = NOTHING_SEEN;
-    if find(address, &mut seen) == 0 {
+    let Some(question) = Question::of_current() else {
+        return 0;
+    };
+    let seen = &mut question.seen;
+    if find(address, seen) == 0 {
         seen.end
     } else {
         0
@@ -323,10 +343,14 @@ const VM_HUGETLB: u64 = 0x40_0000;
 
 /// Bytes of a page of hugetlbfs if an address lies in such a mapping, else 0: the block size of
 /// its file system (fs/hugetlbfs/inode.c, `hugetlbfs_fill_super`).
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn page_of_hugetlb(address: u64) -> u64 {
-    let mut seen = NOTHING_SEEN;
-    if find(address, &mut seen) == 0 && seen.flags & VM_HUGETLB != 0 {
+pub(crate) extern "C" fn page_of_hugetlb(address: u64) -> u64 {
+    let Some(question) = Question::of_current() else {
+        return 0;
+    };
+    let seen = &mut question.seen;
+    if find(address, seen) == 0 && seen.flags & VM_HUGETLB != 0 {
         seen.block
     } else {
         0
@@ -366,27 +390,30 @@ fn find(address: u64, seen: &mut Seen) -> i64 {
 /// Tries once; 1 unless another thread is changing the list.
 unsafe extern "C" fn attempt(_index: u32, context: *mut Attempt) -> i64 {
     // SAFETY: `find` gave this context.
-    let context = unsafe { &mut *context };
-    // SAFETY: the callback gets what `find` pointed to, and only while this
-    // call lasts.
-    context.result = unsafe {
+    let address = unsafe { (*context).address };
+    // The callback has to be given a place on the stack, as this context is.
+    // SAFETY: the callback gets the context as it is given here, and only while
+    // this call lasts.
+    let result = unsafe {
         bpf_find_vma(
             bpf_get_current_task_btf(),
-            context.address,
+            address,
             on_vma as *mut c_void,
-            context.seen.cast(),
+            context.cast(),
             0,
         )
     };
-    i64::from(context.result != -EBUSY)
+    // SAFETY: as above.
+    unsafe { (*context).result = result };
+    i64::from(result != -EBUSY)
 }
 
 const EBUSY: i64 = 16;
 
 /// Copies what a `vm_area_struct` says.
-unsafe extern "C" fn on_vma(_task: *mut task_struct, vma: u64, seen: *mut Seen) -> i64 {
+unsafe extern "C" fn on_vma(_task: *mut task_struct, vma: u64, context: *mut Attempt) -> i64 {
     // SAFETY: `find` gave this context.
-    let seen = unsafe { &mut *seen };
+    let seen = unsafe { &mut *(*context).seen };
     seen.start = member(vma, offset!(vma_start));
     seen.end = member(vma, offset!(vma_end));
     seen.flags = member(vma, offset!(vma_flags));

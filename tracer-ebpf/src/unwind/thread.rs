@@ -116,6 +116,8 @@ pub(crate) struct Walk {
     pub(super) returns: u64,
     /// The mapping of the last frame.
     pub(super) mapping: mappings::Mapping,
+    /// What the kernel is asked about an address.
+    question: mappings::Question,
     /// Words of the stack.
     pub(super) window: Window,
     /// The last stack, outermost first.
@@ -170,6 +172,12 @@ fn find(tid: u32) -> Option<&'static mut Walk> {
     // SAFETY: a thread's walk is used by programs that this thread runs; the
     // flag `busy` keeps out one that interrupts another.
     Some(unsafe { &mut *found })
+}
+
+/// Where a thread asks the kernel about an address; made if need be.
+#[inline(always)]
+pub(super) fn question(tid: u32) -> Option<&'static mut mappings::Question> {
+    Some(&mut find(tid)?.question)
 }
 
 #[inline(always)]

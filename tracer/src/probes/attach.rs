@@ -24,7 +24,7 @@ use tracer_ebpf::Function;
 
 mod sys;
 
-pub(in crate::probes) use sys::perf_event_open;
+pub(in crate::probes) use sys::{perf_event_open, run_once};
 
 /// How probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use super::bpf;
 use super::btf::{Btf, BtfError};
+use super::namespace::Namespace;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use tracer_ebpf::tables::KernelOffsets;
@@ -62,6 +63,12 @@ pub enum KernelError {
          Boot with lockdown=integrity, or without Secure Boot."
     )]
     LockedDown,
+    /// The pid namespace can't be found out about.
+    #[error(
+        "the pid namespace of this process can't be told ({0}), so that processes can't be followed.\n\
+         Mount /proc, or run the tracer outside of this container."
+    )]
+    Namespace(#[source] io::Error),
     /// No tracefs.
     #[error(
         "tracefs can't be opened ({0}), so that the kernel's tracepoints can't be found.\n\
@@ -153,7 +160,14 @@ impl Kernel {
         let task = |member| offset("task_struct", member);
         let signal = |member| offset("signal_struct", member);
         let mm = |member| offset("mm_struct", member);
+        let namespace = Namespace::own(&self.btf).map_err(KernelError::Namespace)?;
         Ok(Config {
+            namespace_level: namespace.level,
+            namespace_inode: namespace.inode,
+            task_thread_pid: namespace.task_thread_pid,
+            pid_level: namespace.pid_level,
+            pid_numbers: namespace.pid_numbers,
+            namespace_inum: namespace.inum,
             wake_bytes: 0,
             wake_every: 1,
             page_size: page_size(),

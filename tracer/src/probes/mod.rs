@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod load;
 pub mod losses;
 pub mod modules;
+mod namespace;
 pub mod objects;
 pub mod pagemap;
 pub mod placement;

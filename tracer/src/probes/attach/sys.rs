@@ -10,14 +10,36 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// Loads a kprobe program that returns 0, to ask what the kernel makes of it.
 pub(super) fn load_empty(expected_attach_type: u32) -> io::Result<OwnedFd> {
     // mov64 r0, 0; exit
-    load(&[0xb7, 0x95], expected_attach_type)
+    let kind = abi::bpf_prog_type::BPF_PROG_TYPE_KPROBE;
+    load(&[0xb7, 0x95], kind, expected_attach_type)
 }
 
-fn load(code: &[u64], expected_attach_type: u32) -> io::Result<OwnedFd> {
+/// Runs a program once, on this thread, and gives what it returns. From Linux 5.10 on.
+pub(in crate::probes) fn run_once(code: &[u64]) -> io::Result<u32> {
+    let program = load(code, abi::bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, 0)?;
+    let mut attr = empty_attr();
+    attr.test.prog_fd = program.as_raw_fd() as u32;
+    // SAFETY: the attribute is valid for the call, which writes to it, and points to nothing.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            abi::bpf_cmd::BPF_PROG_TEST_RUN as u32,
+            &raw mut attr,
+            size_of::<abi::bpf_attr>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a plain integer, whoever wrote it.
+    Ok(unsafe { attr.test.retval })
+}
+
+fn load(code: &[u64], kind: abi::bpf_prog_type, expected_attach_type: u32) -> io::Result<OwnedFd> {
     let mut attr = empty_attr();
     // SAFETY: every variant of the union is plain data, all zero so far.
     let load = unsafe { &mut attr.__bindgen_anon_3 };
-    load.prog_type = abi::bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
+    load.prog_type = kind as u32;
     load.insn_cnt = code.len() as u32;
     load.insns = code.as_ptr() as u64;
     load.license = c"GPL".as_ptr() as u64;
