@@ -61,5 +61,5 @@ pub(in super::super) fn load_counter(kind: u32, map: BorrowedFd<'_>) -> io::Resu
         insn(0xb7, 0, 0, 0, 0), // r0 = 0
         insn(0x95, 0, 0, 0, 0),
     ];
-    load(&code, kind)
+    load(&code, abi::bpf_prog_type::BPF_PROG_TYPE_KPROBE, kind)
 }
