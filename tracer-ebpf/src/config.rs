@@ -44,6 +44,11 @@ pub struct Config {
     pub task_pid: u32,
     /// `task_struct.tgid`
     pub task_tgid: u32,
+    /// `task_struct.rss_stat.count`: what a thread has counted and its memory's counters lack,
+    /// up to Linux 6.1; [`ABSENT`](crate::ABSENT) from 6.2 on
+    pub task_rss_stat: u32,
+    /// `k_sigaction.sa.sa_handler`
+    pub action_handler: u32,
     /// `task_struct.signal`
     pub task_signal: u32,
     /// `task_struct.group_leader`

@@ -9,11 +9,13 @@ use crate::kernel::{
     UserRegs, completed_faults, config, current, given, hugetlb_usage, in_compat_syscall,
     user_regs, user_word,
 };
+use crate::process::{has_left, replace_left_image};
 use crate::ring;
 use crate::stack::{Captured, Regs, capture};
 use crate::state::{
     Fault, Process, SPACES, Thread, current_ids, current_thread, is_active, known_process, process,
 };
+use crate::untold::{settle, threads_count, whole};
 use crate::unwind::page_of_hugetlb;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
@@ -33,14 +35,27 @@ fn page_fault_kernel(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// The current thread, in the image whose memory it touches now.
+#[inline(always)]
+fn touching_thread() -> Option<&'static mut Thread> {
+    let thread = current_thread(Kind::Resident as u32)?;
+    if config!(prepare_exec) == 0 && has_left(thread) {
+        // The image has changed, and nothing but this says so.
+        replace_left_image(thread.pid);
+        return current_thread(Kind::Resident as u32);
+    }
+    Some(thread)
+}
+
 #[inline(always)]
 fn remember(ctx: &RawTracePointContext, cause: Cause) {
-    let Some(thread) = current_thread(Kind::Resident as u32) else {
+    let Some(thread) = touching_thread() else {
         return;
     };
     if thread.busy != 0 {
         return;
     }
+    settle(thread);
     let (address, error_code): (u64, u64) = (ctx.arg(0), ctx.arg(2));
     let fault = &mut thread.fault;
     fault.address = address;
@@ -49,6 +64,16 @@ fn remember(ctx: &RawTracePointContext, cause: Cause) {
     fault.cause = cause as u16;
     fault.completed = completed_faults();
     fault.captured = 0;
+    if threads_count() {
+        // Its pages are told of at the next fault, when its stack is gone.
+        let (stack, flags) = match exec_under_way(thread.pid) {
+            Some((_, caller)) => (caller.id, caller.flags),
+            None => toucher(thread, &user_regs()),
+        };
+        thread.fault.stack = stack;
+        thread.fault.flags = flags;
+        thread.fault.captured = 1;
+    }
     if error_code & PRESENT == 0
         && let Some(usage) = hugetlb_usage()
     {
@@ -98,8 +123,8 @@ fn rss_stat(ctx: TracePointContext) -> u32 {
 
 /// The current process changed its own memory.
 #[inline(always)]
-fn changed_own(change: Change) {
-    let Some(thread) = current_thread(Kind::Resident as u32) else {
+fn changed_own(mut change: Change) {
+    let Some(thread) = touching_thread() else {
         return;
     };
     let exec = match exec_under_way(thread.pid) {
@@ -115,6 +140,13 @@ fn changed_own(change: Change) {
         space.mm_id = change.mm_id;
         // Without it only remote changes go unseen, until the table has room.
         let _ = SPACES.insert(change.mm_id, thread.space, 0);
+    }
+    if threads_count() {
+        change.size = whole(space, Some(&mut *thread), change.member, change.size);
+        if *space.size_mut(change.member) == change.size {
+            // The thread added what had been told of already.
+            return;
+        }
     }
     let grew = note(space, change);
     tell(thread, change, grew, exec);
@@ -134,7 +166,12 @@ fn tell(thread: &mut Thread, change: Change, grew: bool, exec: Option<Captured>)
 /// to stand above that of the walk.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn send_change(thread: *mut Thread, member: u32, size: u64, took: u64) -> u32 {
+pub(crate) extern "C" fn send_change(
+    thread: *mut Thread,
+    member: u32,
+    size: u64,
+    took: u64,
+) -> u32 {
     let Some(thread) = given(thread) else {
         return 0;
     };
@@ -183,9 +220,7 @@ fn tell_of_hugetlb_fault(thread: &mut Thread, address: u64, usage: u64) {
 #[inline(always)]
 pub(crate) fn untold_hugetlb(thread: &Thread) -> Option<u64> {
     let usage = hugetlb_usage()?;
-    let known = known_process(thread.space)?
-        .sizes
-        .get_mut(Member::HugeTlb as usize)?;
+    let known = known_process(thread.space)?.size_mut(Member::HugeTlb as u32);
     if *known == usage {
         return None;
     }
@@ -208,7 +243,7 @@ fn exec_under_way(pid: u32) -> Option<(bool, Captured)> {
 /// Somebody else changed a traced process's memory: reclaim, khugepaged, a
 /// debugger. Whose it is was learnt from the process's own changes.
 #[inline(always)]
-fn changed_remotely(change: Change) {
+fn changed_remotely(mut change: Change) {
     // SAFETY: the value is one word.
     let Some(&owner) = (unsafe { SPACES.get(change.mm_id) }) else {
         return;
@@ -217,6 +252,9 @@ fn changed_remotely(change: Change) {
         return;
     }
     if let Some(space) = known_process(owner) {
+        if threads_count() {
+            change.size = whole(space, None, change.member, change.size);
+        }
         note(space, change);
     }
     let (_, tid) = current_ids();
@@ -236,9 +274,7 @@ fn changed_remotely(change: Change) {
 /// Remembers a counter. Says whether it grew.
 #[inline(always)]
 fn note(space: &mut Process, change: Change) -> bool {
-    let Some(size) = space.sizes.get_mut(change.member as usize) else {
-        return false;
-    };
+    let size = space.size_mut(change.member);
     let grew = change.size > *size;
     *size = change.size;
     grew
@@ -288,7 +324,7 @@ fn touch(
 
 /// What stands in for the last fault where it was completed: the cause of the
 /// change is the system call.
-const NO_FAULT: Fault = Fault {
+pub(crate) const NO_FAULT: Fault = Fault {
     address: 0,
     began: 0,
     completed: u64::MAX,
@@ -324,7 +360,7 @@ fn syscall_number(regs: &UserRegs) -> u16 {
 /// Where the memory is that a system call makes resident without a fault: `mlock`
 /// populates a range, direct I/O pins its buffer. 0 for other calls.
 #[inline(always)]
-fn buffer(regs: &UserRegs) -> u64 {
+pub(crate) fn buffer(regs: &UserRegs) -> u64 {
     let [first, second] = regs.args;
     let place = match place_of(regs.syscall) {
         Place::First => first,

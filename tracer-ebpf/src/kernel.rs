@@ -28,6 +28,8 @@ static CONFIG: Config = Config {
     task_mm: ABSENT,
     task_pid: ABSENT,
     task_tgid: ABSENT,
+    task_rss_stat: ABSENT,
+    action_handler: ABSENT,
     task_signal: ABSENT,
     task_group_leader: ABSENT,
     task_exit_code: ABSENT,

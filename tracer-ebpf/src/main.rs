@@ -4,6 +4,7 @@
 //! - `alloc`: uprobes on the malloc family;
 //! - `mapping`: the system calls that make, move and release mappings;
 //! - `fault`: page faults and the kernel's counters of resident memory;
+//! - `untold`: what threads of older kernels count by themselves;
 //! - `process`: fork, exec and exit;
 //! - `stack`: the one place where a stack is captured;
 //! - `unwind`: the walk itself, by tables made of `.eh_frame`;
@@ -23,6 +24,7 @@ mod process;
 mod ring;
 mod stack;
 mod state;
+mod untold;
 mod unwind;
 
 /// Several helpers exist for programs that declare a GPL-compatible licence

@@ -6,8 +6,10 @@
 
 use crate::fault::{toucher, untold_hugetlb};
 use crate::kernel::{copy_arguments, in_compat_syscall, user_regs};
+use crate::process::note_leaving;
 use crate::ring;
 use crate::state::{NO_SYSCALL, Syscall, Thread, current_thread, known_thread, thread_key};
+use crate::untold::settle;
 use crate::unwind::note_executable_mapping;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -27,11 +29,15 @@ mod number {
     pub(super) const MREMAP: u32 = 25;
     pub(super) const MADVISE: u32 = 28;
     pub(super) const SHMAT: u32 = 30;
+    pub(super) const EXECVE: u32 = 59;
+    pub(super) const EXIT: u32 = 60;
     pub(super) const SHMDT: u32 = 67;
     pub(super) const MLOCK: u32 = 149;
     pub(super) const MUNLOCK: u32 = 150;
     pub(super) const MLOCKALL: u32 = 151;
     pub(super) const MUNLOCKALL: u32 = 152;
+    pub(super) const EXIT_GROUP: u32 = 231;
+    pub(super) const EXECVEAT: u32 = 322;
     pub(super) const MLOCK2: u32 = 325;
     pub(super) const PKEY_MPROTECT: u32 = 329;
 }
@@ -59,6 +65,11 @@ static KIND_OF: [u8; 336] = {
     table[number::MADVISE as usize] = Kind::Advise as u8;
     table[number::SHMAT as usize] = Kind::ShmAttach as u8;
     table[number::SHMDT as usize] = Kind::ShmDetach as u8;
+    // What they leave behind is noted, and nothing sent.
+    table[number::EXECVE as usize] = Kind::Exec as u8;
+    table[number::EXECVEAT as usize] = Kind::Exec as u8;
+    table[number::EXIT as usize] = Kind::Exit as u8;
+    table[number::EXIT_GROUP as usize] = Kind::Exit as u8;
     // Only how long they take is of interest.
     table[number::MPROTECT as usize] = Kind::Returned as u8;
     table[number::MLOCK as usize] = Kind::Returned as u8;
@@ -104,7 +115,12 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
     };
     if in_compat_syscall() == (kind & COMPAT != 0) {
         if kind & COMPAT == 0 {
-            enter(nr as u32, thread);
+            settle(thread);
+            match nr as u32 {
+                number::EXIT | number::EXIT_GROUP => note_leaving(thread, false),
+                number::EXECVE | number::EXECVEAT => note_leaving(thread, true),
+                nr => enter(nr, thread),
+            }
         } else {
             ring::lose_number(Loss::Compat, u32::from(kind & !COMPAT));
         }
@@ -124,6 +140,7 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
         && thread.syscall.number != NO_SYSCALL
     {
         let result: i64 = ctx.arg(1);
+        settle(thread);
         let call = thread.syscall;
         thread.syscall.number = NO_SYSCALL;
         exit(thread, &call, result);

@@ -6,12 +6,14 @@ use crate::kernel::{Kernel, config, current, id_in_namespace, kernel_counts, map
 use crate::ring;
 use crate::stack::Captured;
 use crate::state::{
-    TARGETS, add_process, current_ids, current_thread, forget_space, is_active, known_process,
-    known_thread, process, remove_process, remove_thread, thread_key,
+    COUNTERS, Leaving, SIZES, TARGETS, Thread, add_process, current_ids, current_thread,
+    forget_space, is_active, known_process, known_thread, process, remove_process, remove_thread,
+    thread_key,
 };
+use crate::untold::settle;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_ebpf::{Began, End, Fork, Header, KernelCounts, Kind, Loss, Member, target};
+use tracer_ebpf::{Began, End, Fork, Header, KernelCounts, Kind, Loss, target};
 
 /// A thread or a process was made, and has not run yet.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
@@ -80,12 +82,13 @@ fn sched_prepare_exec(_: RawTracePointContext) -> i32 {
 /// their counters' next change will tell.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
-    if config!(prepare_exec) == 0 {
+    let (pid, tid) = current_ids();
+    let replaced = known_process(pid).is_some_and(|process| process.old_mm != 0);
+    if config!(prepare_exec) == 0 && !replaced {
         // A thread that execs takes its leader's id.
         let old_tid: u64 = ctx.arg(1);
         replace_image(old_tid as u32, Kernel(0));
     }
-    let (pid, tid) = current_ids();
     if is_active(pid) {
         if let Some(process) = known_process(pid) {
             process.old_mm = 0;
@@ -109,18 +112,22 @@ fn replace_image(key: u32, old: Kernel) {
     let Some(&state) = (unsafe { TARGETS.get(pid) }) else {
         return;
     };
+    let left = left_by_exec(pid);
     let mut counts = KernelCounts::default();
     if state == target::ACTIVE {
-        counts = own_counts(pid, old);
+        counts = match left {
+            Some(left) => left.counts,
+            None => own_counts(pid, old),
+        };
     } else if TARGETS.insert(pid, target::ACTIVE, 0).is_err() {
         ring::lose(Loss::ProcessesFull, Kind::Exec);
         return;
     }
     // The old image's stack, where it still is there.
-    let header = if old.0 != 0 && state == target::ACTIVE {
-        header(Kind::Exec, pid, tid)
-    } else {
-        ring::header(Kind::Exec, pid, tid, 0, 0)
+    let header = match left {
+        Some(left) => ring::header(Kind::Exec, pid, tid, left.caller.flags, left.caller.id),
+        None if old.0 != 0 && state == target::ACTIVE => header(Kind::Exec, pid, tid),
+        None => ring::header(Kind::Exec, pid, tid, 0, 0),
     };
     remove_thread(key);
     let caller = Captured {
@@ -129,6 +136,66 @@ fn replace_image(key: u32, old: Kernel) {
     };
     begin_image(pid, old, caller);
     send_end(Kind::Exec, header, counts, 0);
+}
+
+/// Notes what the current process is before its memory may go. `by_exec`: it enters an exec,
+/// which may fail; elsewhere it ends, or may end.
+#[inline(always)]
+pub(crate) fn note_leaving(thread: &mut Thread, by_exec: bool) {
+    if by_exec && config!(prepare_exec) != 0 {
+        return;
+    }
+    let (id, flags) = toucher(thread, &user_regs());
+    let mm = current().follow(config!(task_mm));
+    let counts = own_counts(thread.pid, mm);
+    if let Some(process) = known_process(thread.pid) {
+        process.leaving.mm = mm.0;
+        process.leaving.counts = counts;
+        process.leaving.caller = Captured { id, flags };
+        process.leaving.by_exec = u64::from(by_exec);
+    }
+}
+
+/// Whether the current process has entered an exec and has other memory by now.
+#[inline(always)]
+pub(crate) fn has_left(thread: &Thread) -> bool {
+    match left_by_exec(thread.pid) {
+        Some(left) => current().follow(config!(task_mm)).0 != left.mm,
+        None => false,
+    }
+}
+
+/// The image that the exec under way leaves, as noted at its entry: only where
+/// `sched_prepare_exec` does not tell.
+#[inline(always)]
+fn left_by_exec(pid: u32) -> Option<Leaving> {
+    if config!(prepare_exec) != 0 {
+        return None;
+    }
+    let left = known_process(pid)?.leaving;
+    (left.by_exec != 0).then_some(left)
+}
+
+/// [`replace_image`] of a process of which [`has_left`] is true.
+#[inline(always)]
+pub(crate) fn replace_left_image(pid: u32) {
+    if let Some(left) = left_by_exec(pid) {
+        replace_image(thread_key(), Kernel(left.mm));
+    }
+}
+
+/// A signal is delivered. Where no handler takes it, it may be the end.
+#[raw_tracepoint(tracepoint = "signal_deliver")]
+fn signal_deliver(ctx: RawTracePointContext) -> i32 {
+    let action: u64 = ctx.arg(2);
+    let handler = Kernel(action).read(config!(action_handler));
+    if handler == Some(0u64)
+        && let Some(thread) = current_thread(Kind::Exit as u32)
+    {
+        settle(thread);
+        note_leaving(thread, false);
+    }
+    0
 }
 
 /// What the kernel had counted for the process, unless its memory was another's.
@@ -154,7 +221,11 @@ fn begin_image(pid: u32, old: Kernel, caller: Captured) {
     process.old_mm = old.0;
     process.exec = caller;
     process.image = ring::now();
-    process.sizes = [0; Member::ALL.len()];
+    process.sizes = [0; SIZES];
+    process.told = [0; COUNTERS];
+    process.untold = [0; COUNTERS];
+    process.leaving.mm = 0;
+    process.leaving.by_exec = 0;
 }
 
 #[inline(always)]
@@ -168,8 +239,8 @@ fn send_end(kind: Kind, header: Header, counts: KernelCounts, status: u32) {
     ring::send_rare(kind, &event);
 }
 
-/// A thread ends. Up to Linux 6.15 its memory is gone by now: the counts are 0,
-/// and there is no stack.
+/// A thread ends. Up to Linux 6.15 its memory is gone by now: the counts and the stack are
+/// those of the moment at which it was seen to leave.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn sched_process_exit(_: RawTracePointContext) -> i32 {
     let (pid, tid) = current_ids();
@@ -182,10 +253,14 @@ fn sched_process_exit(_: RawTracePointContext) -> i32 {
     let others: u32 = signal.read(config!(signal_live)).unwrap_or(0);
     let mm = task.follow(config!(task_mm));
     // Without its memory there is no stack to walk.
-    let header = if others == 0 && mm.0 != 0 {
-        header(Kind::Exit, pid, tid)
-    } else {
-        ring::header(Kind::Exit, pid, tid, 0, 0)
+    let left = match known_process(pid) {
+        Some(process) if mm.0 == 0 && process.leaving.mm != 0 => Some(process.leaving),
+        _ => None,
+    };
+    let header = match left {
+        Some(left) => ring::header(Kind::Exit, pid, tid, left.caller.flags, left.caller.id),
+        None if others == 0 && mm.0 != 0 => header(Kind::Exit, pid, tid),
+        None => ring::header(Kind::Exit, pid, tid, 0, 0),
     };
     end_thread(signal_flags & SIGNAL_GROUP_EXIT != 0);
     if others != 0 {
@@ -198,7 +273,10 @@ fn sched_process_exit(_: RawTracePointContext) -> i32 {
         return 0;
     }
     if state == target::ACTIVE {
-        let counts = own_counts(pid, mm);
+        let counts = match left {
+            Some(left) => left.counts,
+            None => own_counts(pid, mm),
+        };
         send_end(
             Kind::Exit,
             header,

@@ -7,7 +7,7 @@ use crate::unwind;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
-use tracer_ebpf::{Kind, Loss, MAX_PROCESSES, MAX_THREADS, Member, target};
+use tracer_ebpf::{KernelCounts, Kind, Loss, MAX_PROCESSES, MAX_THREADS, Member, target};
 
 /// The processes to trace, by pid; see [`target`]. User space puts the first
 /// ones in, `process` their children; it is the first look-up of every program
@@ -44,7 +44,35 @@ pub(crate) struct Process {
     /// When its image began: addresses mean other modules in another image.
     pub(crate) image: u64,
     /// Bytes by `Member`, as the kernel last said.
-    pub(crate) sizes: [u64; Member::ALL.len()],
+    pub(crate) sizes: [u64; SIZES],
+    /// Up to Linux 6.1: the part of `sizes` that the kernel told of, in bytes, …
+    pub(crate) told: [u64; COUNTERS],
+    /// … and the pages that threads have counted and not told of yet.
+    pub(crate) untold: [i64; COUNTERS],
+    /// Its memory as it was when it was last seen to be about to leave it.
+    pub(crate) leaving: Leaving,
+}
+
+/// Room for as many sizes as `Member` has, rounded up so that a mask bounds an index.
+pub(crate) const SIZES: usize = 8;
+const _: () = assert!(Member::ALL.len() <= SIZES && SIZES.is_power_of_two());
+
+/// The kernel's counters of a memory: file, anon, swap, shmem (mm_types_task.h).
+pub(crate) const COUNTERS: usize = 4;
+
+/// What a process was when it entered an exec or an exit, or got a signal that may end it.
+/// Up to Linux 6.15 its memory is gone by the time at which its end is told.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Leaving {
+    /// `struct mm_struct`; 0: nothing was noted.
+    pub(crate) mm: u64,
+    /// What the kernel had counted.
+    pub(crate) counts: KernelCounts,
+    /// Who did it.
+    pub(crate) caller: Captured,
+    /// 1: by an exec.
+    pub(crate) by_exec: u64,
 }
 
 /// A call of the malloc family that is under way.
@@ -128,7 +156,13 @@ pub(crate) struct Thread {
     pub(crate) syscall: Syscall,
     /// Page fault.
     pub(crate) fault: Fault,
+    /// Up to Linux 6.1: pages that it has counted and its memory's counters lack, as last seen.
+    pub(crate) untold: [i32; COUNTERS],
 }
+
+/// What a new process is copied from: zeros.
+#[map]
+static NEW_PROCESS: Array<Process> = Array::with_max_entries(1, 0);
 
 /// What a new thread is copied from: zeros, too large for a stack that is shared with a walk.
 #[map]
@@ -289,19 +323,16 @@ pub(crate) fn add_process(pid: u32, space: u32) {
     let _ = insert_process(pid, space);
 }
 
-/// A function of its own, for its frame is not to stand above that of a walk.
+/// A function of its own, so that what a look-up leaves on the stack is not above a walk.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn insert_process(pid: u32, space: u32) -> u32 {
-    let new = Process {
-        space,
-        mm_id: 0,
-        old_mm: 0,
-        exec: Captured { id: 0, flags: 0 },
-        image: 0,
-        sizes: [0; Member::ALL.len()],
-    };
-    let _ = PROCESSES.insert(pid, new, 0);
+    if let Some(new) = NEW_PROCESS.get(0) {
+        let _ = PROCESSES.insert(pid, new, 0);
+    }
+    if let Some(process) = known_process(pid) {
+        process.space = space;
+    }
     0
 }
 
@@ -329,6 +360,17 @@ impl Process {
     #[inline(always)]
     pub(crate) fn resident(&self) -> u64 {
         self.sizes[0] + self.sizes[1] + self.sizes[3]
+    }
+
+    /// The size of that number. A member that the kernel may have one day and this does not
+    /// know gets room of its own, or another unknown one's.
+    #[inline(always)]
+    pub(crate) fn size_mut(&mut self, member: u32) -> &mut u64 {
+        // Hidden from the compiler, which would compare instead: older verifiers forget what a
+        // comparison said once the number has been put on the stack.
+        let index = core::hint::black_box(member as usize) & (SIZES - 1);
+        // SAFETY: the mask keeps the index in the array.
+        unsafe { self.sizes.get_unchecked_mut(index) }
     }
 }
 

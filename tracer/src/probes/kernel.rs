@@ -179,6 +179,9 @@ impl Kernel {
             task_mm: task("mm")?,
             task_pid: task("pid")?,
             task_tgid: task("tgid")?,
+            // From 6.2 on, no thread counts by itself.
+            task_rss_stat: task("rss_stat.count").unwrap_or(ABSENT),
+            action_handler: offset("k_sigaction", "sa.sa_handler")?,
             task_signal: task("signal")?,
             task_group_leader: task("group_leader")?,
             task_exit_code: task("exit_code")?,

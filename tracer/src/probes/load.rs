@@ -31,10 +31,11 @@ pub use tracer_ebpf::stacks;
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.bpf.o");
 
 /// Raw tracepoints that every kernel has, with the programs of the same name.
-const TRACEPOINTS: [&str; 7] = [
+const TRACEPOINTS: [&str; 8] = [
     "sched_process_fork",
     "sched_process_exec",
     "sched_process_exit",
+    "signal_deliver",
     "page_fault_user",
     "page_fault_kernel",
     "sys_enter",

@@ -1,0 +1,115 @@
+//! Pages that a thread has counted and not told of yet.
+//!
+//! Up to Linux 6.1 a thread counts the pages of its faults by itself
+//! (`task_struct.rss_stat`), and adds them to its memory's counters, which tells of them,
+//! once in some 64 faults (mm/memory.c, `check_sync_rss_stat`). What it has not told of is
+//! read here, at its next fault and around its memory calls, so that each page still comes
+//! with the fault that brought it, and before the call that takes it away.
+
+use crate::fault::{NO_FAULT, buffer, send_change};
+use crate::kernel::{completed_faults, config, current, given, user_regs};
+use crate::state::{COUNTERS, Process, Thread, process};
+use tracer_ebpf::ABSENT;
+
+/// Whether this kernel's threads count by themselves.
+#[inline(always)]
+pub(crate) fn threads_count() -> bool {
+    config!(task_rss_stat) != ABSENT
+}
+
+/// Tells of what the current thread has counted since it was last asked.
+#[inline(always)]
+pub(crate) fn settle(thread: &mut Thread) {
+    if threads_count() {
+        // It always is 0: a global function has to return a number.
+        let _ = settle_thread(thread);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn settle_thread(thread: *mut Thread) -> u32 {
+    let Some(thread) = given(thread) else {
+        return 0;
+    };
+    let Some(counts) = current().read::<[i32; COUNTERS]>(config!(task_rss_stat)) else {
+        return 0;
+    };
+    let Some(space) = process(thread.space) else {
+        return 0;
+    };
+    settle_counter::<0>(thread, space, counts[0]);
+    settle_counter::<1>(thread, space, counts[1]);
+    settle_counter::<2>(thread, space, counts[2]);
+    settle_counter::<3>(thread, space, counts[3]);
+    0
+}
+
+#[inline(always)]
+fn settle_counter<const COUNTER: usize>(thread: &mut Thread, space: &mut Process, count: i32) {
+    let moved = count.wrapping_sub(thread.untold[COUNTER]);
+    if moved == 0 {
+        return;
+    }
+    thread.untold[COUNTER] = count;
+    space.untold[COUNTER] = space.untold[COUNTER].wrapping_add(i64::from(moved));
+    let size = size::<COUNTER>(space);
+    space.sizes[COUNTER] = size;
+    if !by_last_fault(thread) {
+        thread.fault = NO_FAULT;
+        thread.fault.address = buffer(&user_regs());
+    }
+    let _ = send_change(thread, COUNTER as u32, size, 0);
+}
+
+/// Whether no other fault was completed than the last one that was seen: what pins pages
+/// (`mlock`, direct I/O) completes faults that are no exceptions.
+#[inline(always)]
+fn by_last_fault(thread: &Thread) -> bool {
+    let since = completed_faults().wrapping_sub(thread.fault.completed);
+    thread.fault.cause != 0 && since <= 1
+}
+
+/// Bytes of a counter: what was told of, and what was not.
+#[inline(always)]
+fn size<const COUNTER: usize>(space: &Process) -> u64 {
+    let untold = space.untold[COUNTER].wrapping_mul(config!(page_size) as i64);
+    let size = (space.told[COUNTER] as i64).wrapping_add(untold);
+    if size < 0 { 0 } else { size as u64 }
+}
+
+/// Bytes of a counter of which the kernel told `bytes`; the current thread did, where there
+/// is one.
+#[inline(always)]
+pub(crate) fn whole(
+    space: &mut Process,
+    thread: Option<&mut Thread>,
+    counter: u32,
+    bytes: u64,
+) -> u64 {
+    match counter {
+        0 => add::<0>(space, thread, bytes),
+        1 => add::<1>(space, thread, bytes),
+        2 => add::<2>(space, thread, bytes),
+        3 => add::<3>(space, thread, bytes),
+        _ => bytes,
+    }
+}
+
+#[inline(always)]
+fn add<const COUNTER: usize>(space: &mut Process, thread: Option<&mut Thread>, bytes: u64) -> u64 {
+    let moved = bytes.wrapping_sub(space.told[COUNTER]) as i64;
+    space.told[COUNTER] = bytes;
+    if let Some(thread) = thread {
+        // The thread's own counter is set to zero only behind the tracepoint: where it is what
+        // the sum moved by, the thread has just added it.
+        let offset = config!(task_rss_stat).wrapping_add(4 * COUNTER as u32);
+        let count: i32 = current().read(offset).unwrap_or(0);
+        if count != 0 && moved == i64::from(count).wrapping_mul(config!(page_size) as i64) {
+            let known = i64::from(thread.untold[COUNTER]);
+            space.untold[COUNTER] = space.untold[COUNTER].wrapping_sub(known);
+            thread.untold[COUNTER] = 0;
+        }
+    }
+    size::<COUNTER>(space)
+}
