@@ -5,8 +5,9 @@
 //! by the tables (the `Step` mode) until it meets a frame that stands on the
 //! spine: same address, same stack pointer. From there on every step would only
 //! lead to the frames the spine has, provided that the words it was read from
-//! are still in place; comparing those (the `Follow` mode) costs a fraction.
-//! Where one differs, the walk goes on by the tables from the last frame that
+//! are still in place; comparing those costs a fraction. Nearly always all of them are, and
+//! are compared many at a time (the `Glide` mode).
+//! Where one differs, they are compared one by one (`Follow`), and the walk goes on by the tables from the last frame that
 //! holds (after `Copy` has put the frames that did into the new part).
 
 mod mappings;
@@ -56,6 +57,9 @@ pub(crate) fn walk(tid: u32, image: u64, start: &Regs) -> Option<&'static mut Wa
 unsafe extern "C" fn advance(_index: u32, walker: *mut Walker) -> i64 {
     // SAFETY: `walk` gave this context; the walk outlives it.
     let walk = unsafe { &mut *(*walker).walk };
+    if walk.mode == mode::GLIDE {
+        return i64::from(spine::glide(walk));
+    }
     if walk.mode == mode::FOLLOW {
         return i64::from(spine::follow(walk));
     }

@@ -65,7 +65,10 @@ pub(super) fn arrive(walk: &mut Walk) -> bool {
             && (inner.flags ^ walk.flags) & (frame::EXACT | frame::ENTRY) == 0
             && (inner.bp == bp || inner.flags & frame::NEEDS_BP == 0);
         if same && walk.doubt == 0 && walk.cursor + walk.fresh_count <= MAX_FRAMES as u32 {
-            walk.mode = mode::FOLLOW;
+            walk.mode = match inner.flags & frame::OPAQUE_OUTWARDS {
+                0 => mode::GLIDE,
+                _ => mode::FOLLOW,
+            };
             walk.met = walk.cursor;
             walk.bp_address = 0;
             return false;
@@ -85,17 +88,64 @@ pub(super) fn arrive(walk: &mut Walk) -> bool {
     )
 }
 
+/// Frames that [`glide`] passes at a time.
+const AT_ONCE: u32 = 8;
+
+/// [`mode::GLIDE`]: passes the innermost frames that are left, as long as the words that led
+/// from each to the next are still there. Where one is not, [`follow`] begins anew and finds
+/// out where. True: that was the whole stack.
+#[inline(always)]
+pub(super) fn glide(walk: &mut Walk) -> bool {
+    let mut last = walk.cursor.wrapping_sub(1);
+    for _ in 0..AT_ONCE {
+        if last == 0 {
+            arrived(walk);
+            return true;
+        }
+        let bp_slot = at(walk, last).bp_slot;
+        let to = at(walk, last.wrapping_sub(1));
+        let (pc, sp, bp, flags) = (to.pc, to.sp, to.bp, to.flags);
+        let mut holds = stands(walk, sp.wrapping_sub(8), pc);
+        if bp_slot != 0 && flags & frame::NEEDS_BP != 0 {
+            holds = holds && stands(walk, sp.wrapping_add(bp_slot as i64 as u64), bp);
+        }
+        if !holds {
+            walk.mode = mode::FOLLOW;
+            walk.cursor = walk.met;
+            return false;
+        }
+        last = last.wrapping_sub(1);
+    }
+    walk.cursor = last.wrapping_add(1);
+    false
+}
+
+/// Whether a word of the stack still has a value.
+#[inline(always)]
+fn stands(walk: &mut Walk, address: u64, value: u64) -> bool {
+    match words::in_window(walk, address) {
+        Some(word) => word == value,
+        None => words::read(walk, address) && walk.window.word == value,
+    }
+}
+
+/// The spine was followed to its end.
+#[inline(always)]
+fn arrived(walk: &mut Walk) {
+    walk.end = walk.spine_end;
+    let met = *at(walk, walk.met.wrapping_sub(1));
+    if met.flags & frame::DOUBTFUL != 0 {
+        walk.doubt = StackEnd::FramePointers as u32;
+    }
+}
+
 /// [`mode::FOLLOW`]: passes the innermost frame that is left, if the words that
 /// led from it to the next are still there. True: that was the whole stack.
 #[inline(always)]
 pub(super) fn follow(walk: &mut Walk) -> bool {
     let last = walk.cursor.wrapping_sub(1);
     if last == 0 {
-        walk.end = walk.spine_end;
-        let met = *at(walk, walk.met.wrapping_sub(1));
-        if met.flags & frame::DOUBTFUL != 0 {
-            walk.doubt = StackEnd::FramePointers as u32;
-        }
+        arrived(walk);
         return true;
     }
     let (from, to) = (*at(walk, last), *at(walk, last.wrapping_sub(1)));
@@ -131,7 +181,7 @@ fn bp_holds(walk: &mut Walk, from: &Frame, to: &Frame) -> bool {
 pub(super) fn copy(walk: &mut Walk) -> bool {
     walk.met = walk.met.wrapping_sub(1);
     let mut next = *at(walk, walk.met);
-    next.flags &= !frame::NEEDS_BP;
+    next.flags &= !(frame::NEEDS_BP | frame::OPAQUE_OUTWARDS);
     if !push(walk, next) {
         return false;
     }
@@ -153,7 +203,7 @@ pub(super) fn copy(walk: &mut Walk) -> bool {
 /// there, and its hash is the innermost frame's.
 #[inline(always)]
 pub(super) fn rebuild(walk: &mut Walk) {
-    let kept = if walk.mode == mode::FOLLOW {
+    let kept = if walk.mode == mode::FOLLOW || walk.mode == mode::GLIDE {
         walk.met
     } else {
         0
@@ -192,7 +242,10 @@ unsafe extern "C" fn lay(_index: u32, walker: *mut Walker) -> i64 {
         let outer = at(walk, depth.wrapping_sub(1));
         (outer.hash, outer.flags)
     };
-    new.flags |= outer & frame::DOUBTFUL;
+    new.flags |= outer & (frame::DOUBTFUL | frame::OPAQUE_OUTWARDS);
+    if new.flags & frame::OPAQUE != 0 {
+        new.flags |= frame::OPAQUE_OUTWARDS;
+    }
     if new.flags & frame::USES_BP != 0 || (new.bp_slot == 0 && outer & frame::NEEDS_BP != 0) {
         new.flags |= frame::NEEDS_BP;
     }

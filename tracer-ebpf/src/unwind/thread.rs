@@ -53,6 +53,8 @@ pub(super) mod frame {
     pub(in crate::unwind) const ENTRY: u32 = 16;
     /// This step or one further out was by a frame pointer that no table vouches for.
     pub(in crate::unwind) const DOUBTFUL: u32 = 32;
+    /// This step or one further out is [`OPAQUE`].
+    pub(in crate::unwind) const OPAQUE_OUTWARDS: u32 = 64;
 }
 
 /// What the next step of a walk does; [`Walk::mode`].
@@ -65,6 +67,8 @@ pub(super) mod mode {
     pub(in crate::unwind) const FOLLOW: u32 = 2;
     /// It does not: record those that did.
     pub(in crate::unwind) const COPY: u32 = 3;
+    /// On the spine: check many frames at once, in the hope that all still stand.
+    pub(in crate::unwind) const GLIDE: u32 = 4;
 }
 
 /// A walk, and the stack that it found.

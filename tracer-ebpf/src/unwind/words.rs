@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use core::ffi::c_void;
 
 /// Words in the window.
-const WORDS: usize = 64;
+const WORDS: usize = 128;
 
 /// Bytes of the window that lie below the word asked for: callee-saved
 /// registers are read after the return address and lie there.
@@ -33,6 +33,18 @@ impl Window {
     pub(super) fn clear(&mut self) {
         self.base = u64::MAX;
     }
+}
+
+/// The word at `address`, if the window has it.
+#[inline(always)]
+pub(super) fn in_window(walk: &Walk, address: u64) -> Option<u64> {
+    let offset = address.wrapping_sub(walk.window.base);
+    if offset >= (WORDS * 8) as u64 || offset & 7 != 0 {
+        return None;
+    }
+    let index = (core::hint::black_box(offset) >> 3) as usize & (WORDS - 1);
+    // SAFETY: the mask keeps the index in the array.
+    Some(unsafe { *walk.window.words.get_unchecked(index) })
 }
 
 /// Reads the word at `address` into `window.word`; false if it can't be read.
