@@ -1,5 +1,6 @@
 //! `cargo xtask vm`: the real tracer on kernels that are not this machine's.
 
+mod compiler;
 mod disk;
 mod guest;
 mod kernels;
@@ -70,6 +71,13 @@ fn make_disk(directory: &Path, disk: &Path, tracer: &Path) -> Result<()> {
     tree.add(tracer)?;
     symlink(tracer, tree.at("usr/local/bin/tracer"))?;
     tree.write("/vm/agent", include_str!("vm/agent.sh"), 0o755)?;
+    for driver in compiler::DRIVERS {
+        tree.write(
+            &format!("/usr/local/bin/{driver}"),
+            include_str!("vm/cc.sh"),
+            0o755,
+        )?;
+    }
     tree.into_disk(disk)
 }
 

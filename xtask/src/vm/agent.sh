@@ -15,8 +15,12 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t securityfs securityfs /sys/kernel/security
 /bin/busybox ip link set lo up
 cd /root
-# There is one port; its number is the kernel's choice.
-exec 3<>"/dev/$(ls /sys/class/virtio-ports)"
+# By their names, as udev would have it.
+mkdir /dev/virtio-ports
+for port in /sys/class/virtio-ports/*; do
+    ln -s "/dev/${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
+done
+exec 3<>/dev/virtio-ports/agent
 : >/run/script
 while :; do
     # Until the host has connected its end there is nothing to read, which read takes for the end.

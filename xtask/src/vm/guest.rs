@@ -1,5 +1,6 @@
 //! A guest: QEMU without KVM, one port to talk through, a console that is kept.
 
+use super::compiler;
 use super::kernels::Kernel;
 use crate::command::{command, run};
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 const BOOT: Duration = Duration::from_secs(120);
 /// How much longer than a script's own limit the guest may stay silent.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// The ports of a guest: for its agent, and for its compiler.
+const PORTS: [&str; 2] = ["agent", "cc"];
 
 /// How a guest is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,20 +72,21 @@ impl Guest {
         let place = tempfile::tempdir()?;
         let initramfs = place.path().join("initramfs");
         write_initramfs(kernel, place.path(), &initramfs)?;
-        let socket = place.path().join("port");
-        let listener = UnixListener::bind(&socket)?;
-        listener.set_nonblocking(true)?;
-        let mut qemu = qemu(kernel, machine, disk, console, &initramfs, &socket)
+        let sockets = PORTS.map(|name| place.path().join(name));
+        let listeners = [listen(&sockets[0])?, listen(&sockets[1])?];
+        let mut qemu = qemu(kernel, machine, disk, console, &initramfs, &sockets)
             .spawn()
             .context("QEMU doesn't start")?;
-        let port = match accept(&listener, &mut qemu) {
-            Ok(port) => port,
+        let [port, compiler] = match accept_all(&listeners, &mut qemu) {
+            Ok(ports) => ports,
             Err(error) => {
                 let _ = qemu.kill();
                 let _ = qemu.wait();
                 return Err(error);
             }
         };
+        // Ends when the guest does.
+        std::thread::spawn(|| compiler::serve(compiler));
         let mut guest = Self {
             qemu,
             port: BufReader::new(port),
@@ -162,7 +167,17 @@ impl Drop for Guest {
     }
 }
 
-/// Waits for QEMU to connect its end of the port.
+fn listen(socket: &Path) -> Result<UnixListener> {
+    let listener = UnixListener::bind(socket)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+fn accept_all(listeners: &[UnixListener; 2], qemu: &mut Child) -> Result<[UnixStream; 2]> {
+    Ok([accept(&listeners[0], qemu)?, accept(&listeners[1], qemu)?])
+}
+
+/// Waits for QEMU to connect its end of a port.
 fn accept(listener: &UnixListener, qemu: &mut Child) -> Result<UnixStream> {
     let began = Instant::now();
     loop {
@@ -190,7 +205,7 @@ fn qemu(
     disk: &Path,
     console: &Path,
     initramfs: &Path,
-    socket: &Path,
+    sockets: &[PathBuf; 2],
 ) -> std::process::Command {
     let mut qemu = command("qemu-system-x86_64");
     qemu.args([
@@ -222,9 +237,14 @@ fn qemu(
     ));
     qemu.args(["-device", "virtio-blk-pci,drive=disk"]);
     qemu.args(["-device", "virtio-serial-pci"]);
-    qemu.arg("-chardev")
-        .arg(format!("socket,id=port,path={}", socket.display()));
-    qemu.args(["-device", "virtserialport,chardev=port,name=port"]);
+    for (name, socket) in PORTS.iter().zip(sockets) {
+        let socket = socket.display();
+        qemu.args(["-chardev", &format!("socket,id={name},path={socket}")]);
+        qemu.args([
+            "-device",
+            &format!("virtserialport,chardev={name},name={name}"),
+        ]);
+    }
     qemu.stdin(Stdio::null()).stdout(Stdio::null());
     qemu
 }
