@@ -1,6 +1,7 @@
 //! What is run under each kernel.
 
 use super::guest::Machine;
+use std::borrow::Cow;
 
 /// One thing to check.
 pub(crate) struct Case {
@@ -27,15 +28,15 @@ pub(crate) const VERIFIED: &str = "verified: ";
 const TWO: Machine = Machine {
     cpus: 2,
     mib: 2048,
-    kernel: "",
+    kernel: Cow::Borrowed(""),
 };
 const ONE: Machine = Machine { cpus: 1, ..TWO };
 const INTEGRITY: Machine = Machine {
-    kernel: "lockdown=integrity",
+    kernel: Cow::Borrowed("lockdown=integrity"),
     ..TWO
 };
 const CONFIDENTIALITY: Machine = Machine {
-    kernel: "lockdown=confidentiality",
+    kernel: Cow::Borrowed("lockdown=confidentiality"),
     ..TWO
 };
 
@@ -60,10 +61,14 @@ const fn more(name: &'static str, machine: Machine, limit: u64, script: &'static
 }
 
 /// All of them, in the order of the table.
-pub(crate) const CASES: [Case; 33] = [
+pub(crate) static CASES: [Case; 33] = [
     core("doctor", 60, "tracer doctor"),
     core("programs load", 60, "python3 /vm/verified.py"),
-    core("truth, heap", 400, "$LIVE residency::with_the_malloc_family"),
+    core(
+        "truth, heap",
+        400,
+        "$LIVE residency::with_the_malloc_family",
+    ),
     core("truth, pages", 400, "$LIVE residency::without_it"),
     core("reserved and resident", 120, "$LIVE memory::"),
     core("allocations", 200, "$LIVE allocations::"),
@@ -75,25 +80,71 @@ pub(crate) const CASES: [Case; 33] = [
     core("pid namespace", 120, "constrained unshare -pf --mount-proc"),
     core("chroot", 120, CHROOT),
     core("memory cgroup, 64 MiB", 120, CGROUP),
-    core("without CAP_SYS_ADMIN", 120, "constrained setpriv --bounding-set -sys_admin --inh-caps -sys_admin"),
-    core("/sys masked", 120, "constrained unshare -m sh -c 'mount -t tmpfs none /sys && exec \"$@\"' sh"),
-    core("tracefs not mounted", 120, "umount /sys/kernel/tracing; constrained env; status=$?; mount -t tracefs tracefs /sys/kernel/tracing; exit $status"),
-    core("JIT off", 120, "sysctl -q net.core.bpf_jit_enable=0; constrained env; status=$?; sysctl -q net.core.bpf_jit_enable=1; exit $status"),
+    core(
+        "without CAP_SYS_ADMIN",
+        120,
+        "constrained setpriv --bounding-set -sys_admin --inh-caps -sys_admin",
+    ),
+    core(
+        "/sys masked",
+        120,
+        "constrained unshare -m sh -c 'mount -t tmpfs none /sys && exec \"$@\"' sh",
+    ),
+    core(
+        "tracefs not mounted",
+        120,
+        "umount /sys/kernel/tracing; constrained env; status=$?; mount -t tracefs tracefs /sys/kernel/tracing; exit $status",
+    ),
+    core(
+        "JIT off",
+        120,
+        "sysctl -q net.core.bpf_jit_enable=0; constrained env; status=$?; sysctl -q net.core.bpf_jit_enable=1; exit $status",
+    ),
     more("swap", TWO, 200, "$LIVE residency::what_is_swapped_out"),
     more("khugepaged", TWO, 200, "$LIVE residency::khugepaged"),
-    more("hugetlbfs", TWO, 200, "$LIVE residency::huge_pages_of_hugetlbfs"),
+    more(
+        "hugetlbfs",
+        TWO,
+        200,
+        "$LIVE residency::huge_pages_of_hugetlbfs",
+    ),
     more("files that moved", TWO, 400, "$LIVE files::"),
     more("bad input", TWO, 400, "$LIVE bad_input::"),
     more("recordings", TWO, 200, "$LIVE recording:: --skip pyarrow"),
     more("chains of calls", TWO, 1500, "$CHAINS"),
-    more("1 processor: truth, heap", ONE, 900, "$LIVE residency::with_the_malloc_family"),
-    more("1 processor: truth, pages", ONE, 900, "$LIVE residency::without_it"),
+    more(
+        "1 processor: truth, heap",
+        ONE,
+        900,
+        "$LIVE residency::with_the_malloc_family",
+    ),
+    more(
+        "1 processor: truth, pages",
+        ONE,
+        900,
+        "$LIVE residency::without_it",
+    ),
     more("1 processor: allocations", ONE, 400, "$LIVE allocations::"),
     more("1 processor: losses", ONE, 400, "$LIVE losses::"),
     more("1 processor: deaths", ONE, 400, "$LIVE endings::"),
-    more("lockdown=integrity", INTEGRITY, 120, "grep -F '[integrity]' /sys/kernel/security/lockdown && constrained env"),
-    more("lockdown, no securityfs", INTEGRITY, 120, "umount /sys/kernel/security && constrained env"),
-    more("lockdown=confidentiality", CONFIDENTIALITY, 120, "grep -F '[confidentiality]' /sys/kernel/security/lockdown && constrained env"),
+    more(
+        "lockdown=integrity",
+        INTEGRITY,
+        120,
+        "grep -F '[integrity]' /sys/kernel/security/lockdown && constrained env",
+    ),
+    more(
+        "lockdown, no securityfs",
+        INTEGRITY,
+        120,
+        "umount /sys/kernel/security && constrained env",
+    ),
+    more(
+        "lockdown=confidentiality",
+        CONFIDENTIALITY,
+        120,
+        "grep -F '[confidentiality]' /sys/kernel/security/lockdown && constrained env",
+    ),
 ];
 
 /// The root folder of a chroot: everything but the name.

@@ -4,6 +4,7 @@ use super::compiler;
 use super::kernels::Kernel;
 use crate::command::{command, run};
 use anyhow::{Context, Result, bail};
+use std::borrow::Cow;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -27,7 +28,7 @@ pub(crate) struct Machine {
     /// Memory.
     pub(crate) mib: u32,
     /// More words of the kernel's command line.
-    pub(crate) kernel: &'static str,
+    pub(crate) kernel: Cow<'static, str>,
 }
 
 impl Default for Machine {
@@ -35,7 +36,7 @@ impl Default for Machine {
         Self {
             cpus: 2,
             mib: 2048,
-            kernel: "",
+            kernel: Cow::Borrowed(""),
         }
     }
 }
