@@ -23,13 +23,15 @@ done
 exec 3<>/dev/virtio-ports/agent
 : >/run/script
 while :; do
-    # Until the host has connected its end there is nothing to read, which read takes for the end.
+    # Nothing to read: the host has not yet connected its end, or it is gone.
     if ! IFS= read -r line <&3; then
+        [ -z "$greeted" ] || /bin/busybox poweroff -f
         /bin/busybox usleep 20000
         continue
     fi
     case $line in
     hello)
+        greeted=yes
         echo ready >&3
         ;;
     '>'*)

@@ -209,9 +209,11 @@ fn qemu(
     sockets: &[PathBuf; 2],
 ) -> std::process::Command {
     let mut qemu = command("qemu-system-x86_64");
+    // One thread for all processors: with more, one of them is at times caught for ever in an
+    // instruction that another is patching (seen on a tracepoint's static key).
     qemu.args([
         "-accel",
-        "tcg",
+        "tcg,thread=single",
         "-cpu",
         "max",
         "-nodefaults",

@@ -67,7 +67,9 @@ pub(crate) fn run(
     std::thread::scope(|scope| {
         for _ in 0..guests {
             scope.spawn(|| {
-                while let Some(group) = lock(&waiting).pop_front() {
+                // Not in the condition: it would stay locked meanwhile.
+                let next = || lock(&waiting).pop_front();
+                while let Some(group) = next() {
                     run_group(&group, place, &done);
                 }
             });
