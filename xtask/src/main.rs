@@ -13,6 +13,7 @@ mod portable;
 mod python;
 mod root;
 mod test;
+mod vm;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ enum Command {
     Libtiledb(libtiledb::Args),
     /// Install the Python packages that the tests compare with into target/, and print where
     Python,
+    /// Run the tracer under other kernels, in virtual machines
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -81,5 +84,6 @@ fn run(command: Command) -> Result<()> {
         Command::Fuzz(args) => fuzz::fuzz(&args),
         Command::Libtiledb(args) => libtiledb::run(&args),
         Command::Python => python::run(),
+        Command::Vm(args) => vm::run(&args),
     }
 }

@@ -18,6 +18,14 @@ pub(crate) fn need_root() {
     );
 }
 
+/// How many times a test runs what may differ from one time to the next.
+pub(crate) fn runs() -> usize {
+    match std::env::var("TRACER_RUNS") {
+        Ok(runs) => runs.parse().expect("TRACER_RUNS is a number"),
+        Err(_) => 3,
+    }
+}
+
 /// Compiles `tests/programs/<name>.c`, once for each set of flags, and returns the program.
 pub(crate) fn program(name: &str, flags: &[&str]) -> PathBuf {
     build("cc", name, flags)
@@ -25,13 +33,16 @@ pub(crate) fn program(name: &str, flags: &[&str]) -> PathBuf {
 
 /// The same with another compiler driver.
 pub(crate) fn build(compiler: &str, name: &str, flags: &[&str]) -> PathBuf {
-    static BUILDING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one_at_a_time = BUILDING.lock().unwrap_or_else(|broken| broken.into_inner());
+    static BUILT: std::sync::Mutex<Vec<PathBuf>> = std::sync::Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(|broken| broken.into_inner());
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/programs")
         .join(name)
         .with_extension("c");
     let program = build_dir().join(format!("{name}{}{compiler}", flags.concat()));
+    if built.contains(&program) {
+        return program;
+    }
     let fresh = program.with_extension("new");
     let mut command = Command::new(compiler);
     command.args(["-O1", "-g", "-fno-omit-frame-pointer", "-fno-builtin"]);
@@ -45,6 +56,7 @@ pub(crate) fn build(compiler: &str, name: &str, flags: &[&str]) -> PathBuf {
     assert!(status.success(), "{command:?} failed");
     // Another test may be running the old one.
     std::fs::rename(&fresh, &program).expect("the program is in place");
+    built.push(program.clone());
     program
 }
 

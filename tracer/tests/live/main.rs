@@ -7,6 +7,7 @@ mod debuginfod;
 mod endings;
 mod files;
 mod harness;
+mod late;
 mod losses;
 mod memory;
 mod recording;

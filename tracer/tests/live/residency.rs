@@ -1,6 +1,6 @@
 //! Every way to make a page resident, or to lose it: per site, against what the program says.
 
-use crate::harness::{build_dir, number, program, trace};
+use crate::harness::{build_dir, number, program, runs, trace};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -131,15 +131,15 @@ fn differences(args: &[&str], of_malloc: bool, mode: &str) -> Vec<String> {
     wrongs
 }
 
-fn three_runs(mode: &str) {
+fn every_case(mode: &str) {
     std::env::set_current_dir(build_dir()).expect("files for O_DIRECT need a real disk");
     let wrongs: Vec<_> = CASES
         .iter()
         .flat_map(|&(case, of_malloc)| {
-            (0..3).flat_map(move |_| differences(&[case], of_malloc, mode))
+            (0..runs()).flat_map(move |_| differences(&[case], of_malloc, mode))
         })
         // What the image before an exec held is in none of the numbers.
-        .chain((0..3).flat_map(|_| differences(&["exec", "first_write"], false, mode)))
+        .chain((0..runs()).flat_map(|_| differences(&["exec", "first_write"], false, mode)))
         .collect();
     assert!(wrongs.is_empty(), "\n{}", wrongs.join("\n"));
 }
@@ -191,12 +191,12 @@ impl Drop for Swap {
     }
 }
 
-/// Three runs of a case in both modes.
+/// Some runs of a case in both modes.
 fn in_both_modes(case: &str) {
     std::env::set_current_dir(build_dir()).unwrap();
-    let runs = ["heap", "pages"].into_iter().flat_map(|mode| [mode; 3]);
-    let wrongs: Vec<_> = runs
-        .flat_map(|mode| differences(&[case], false, mode))
+    let wrongs: Vec<_> = ["heap", "pages"]
+        .into_iter()
+        .flat_map(|mode| (0..runs()).flat_map(move |_| differences(&[case], false, mode)))
         .collect();
     assert!(wrongs.is_empty(), "\n{}", wrongs.join("\n"));
 }
@@ -264,10 +264,10 @@ fn huge_pages_of_hugetlbfs_are_told_of_apart() {
 
 #[test]
 fn with_the_malloc_family() {
-    three_runs("heap");
+    every_case("heap");
 }
 
 #[test]
 fn without_it() {
-    three_runs("pages");
+    every_case("pages");
 }
