@@ -1,13 +1,17 @@
 //! When the pages of a process are read, to check what its events said.
 //!
-//! A check is due when a counter moved for which no event tells the pages (reclaim,
-//! khugepaged, `mlockall`), and when resident memory has grown by a quarter since the last
-//! one. Checks take at most a fiftieth of a processor, and come at most every 20 ms.
+//! A check is due when a counter moved for which no event tells the pages (reclaim, khugepaged,
+//! `mlockall`, a hole punched into a file), and when resident memory has grown by a quarter since
+//! the last one, or since it was lowest. Checks take at most a fiftieth of a processor, and come at
+//! most every 20 ms.
 
+mod unplaced;
+
+use self::unplaced::Calls;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use tracer::events::{Body, Cause, Event, Member};
+use tracer::events::{Body, Event, Member};
 use tracer::probes::pagemap;
 use tracer::units::{Nanos, Pid, StackId, Tid};
 
@@ -20,9 +24,6 @@ const SHARE: u32 = 50;
 
 /// Growth that is always worth a check.
 const GROWTH: u64 = 4 << 20;
-
-const MMAP: u16 = 9;
-const MADVISE: u16 = 28;
 
 /// The processes, as far as their counters tell.
 #[derive(Default)]
@@ -41,8 +42,9 @@ struct Finding {
 
 struct Process {
     counts: [u64; Member::ALL.len()],
-    /// Resident bytes at the last check.
+    /// Resident bytes at the last check, or the fewest since.
     checked: u64,
+    calls: Calls,
     due: bool,
     not_before: Instant,
 }
@@ -51,20 +53,9 @@ impl Checks {
     /// Looks at an event that is about to be written.
     pub(crate) fn note(&mut self, event: &Event) {
         match event.body {
-            Body::Resident {
-                member,
-                size,
-                cause,
-                address,
-                syscall,
-                ..
-            } => {
+            Body::Resident { .. } | Body::Advise { .. } => {
                 let process = self.processes.entry(event.pid).or_insert_with(Process::new);
-                let before = std::mem::replace(&mut process.counts[member as usize], size.0);
-                let grew = size.0 > before;
-                process.due |= process.has_grown()
-                    || member != Member::HugeTlb
-                        && is_unplaced(member, cause, grew, address.0 != 0, syscall);
+                process.note(event);
                 self.any_due |= process.due;
             }
             Body::Exec { .. } | Body::Exit { .. } => {
@@ -144,6 +135,7 @@ impl Process {
         Self {
             counts: [0; Member::ALL.len()],
             checked: 0,
+            calls: Calls::default(),
             due: false,
             not_before: Instant::now(),
         }
@@ -154,25 +146,21 @@ impl Process {
         file.saturating_add(anon).saturating_add(shmem)
     }
 
-    fn has_grown(&self) -> bool {
-        self.resident() > self.checked.saturating_add(self.checked / 4 + GROWTH)
+    /// Looks at a change of a counter, or at a call that will cause one.
+    fn note(&mut self, event: &Event) {
+        if let Body::Resident { member, size, .. } = event.body {
+            let before = std::mem::replace(&mut self.counts[member as usize], size.0);
+            let resident = self.resident();
+            self.checked = self.checked.min(resident);
+            let allowed = self.checked.saturating_add(self.checked / 4 + GROWTH);
+            self.due |= resident > allowed || self.calls.is_unplaced(event, before);
+        } else {
+            self.calls.note(event);
+        }
     }
 }
 
 /// Processor time of this thread.
 fn worked() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
-}
-
-/// Whether no event tells which pages came or went.
-fn is_unplaced(member: Member, cause: Cause, grew: bool, has_address: bool, syscall: u16) -> bool {
-    match cause {
-        Cause::Remote => true,
-        // Reclaim by the thread itself; of a file's page a copy may be made.
-        Cause::UserFault | Cause::KernelFault => !grew && member == Member::Anon,
-        Cause::Syscall if grew => !has_address && syscall != MMAP && syscall != MADVISE,
-        // `MADV_PAGEOUT`; others are told in advance.
-        Cause::Syscall => syscall == MADVISE,
-        Cause::End => false,
-    }
 }
