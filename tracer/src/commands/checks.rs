@@ -3,7 +3,7 @@
 //! A check is due when a counter moved for which no event tells the pages (reclaim, khugepaged,
 //! `mlockall`, a hole punched into a file), and when resident memory has grown by a quarter since
 //! the last one, or since it was lowest. Checks take at most a fiftieth of a processor, and come at
-//! most every 20 ms.
+//! most every 20 ms, or every 5 ms where pages went: those are still said to be there.
 
 mod unplaced;
 
@@ -18,9 +18,14 @@ use tracer::units::{Nanos, Pid, StackId, Tid};
 /// Between the end of one check of a process and the next, at least.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// And that many times what the last one took of a processor. Time spent waiting for one does
-/// not count: where the machine is busy, checks are not to come late as well.
+/// The same, where pages went.
+const SHORT_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the checks of a process take of a processor, at most: this part of the time since it was
+/// first seen, and so much at once. Time spent waiting for a processor does not count: where the
+/// machine is busy, checks are not to come late as well.
 const SHARE: u32 = 50;
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// Growth that is always worth a check.
 const GROWTH: u64 = 4 << 20;
@@ -46,7 +51,13 @@ struct Process {
     checked: u64,
     calls: Calls,
     due: bool,
-    not_before: Instant,
+    /// Whether pages went since the last check.
+    went: bool,
+    /// When it was first seen, and when its last check ended.
+    began: Instant,
+    last: Option<Instant>,
+    /// What its checks have taken.
+    spent: Duration,
 }
 
 impl Checks {
@@ -73,7 +84,7 @@ impl Checks {
         let now = Instant::now();
         let mut due = self.processes.iter().filter(|(_, process)| process.due);
         self.any_due = due.clone().next().is_some();
-        let found = due.find(|(_, process)| process.not_before <= now);
+        let found = due.find(|(_, process)| process.may_be_read(now));
         found.map(|(&pid, _)| pid)
     }
 
@@ -85,8 +96,10 @@ impl Checks {
         let took = worked().saturating_sub(began);
         if let Some(process) = self.processes.get_mut(&pid) {
             process.due = false;
+            process.went = false;
             process.checked = process.resident();
-            process.not_before = Instant::now() + PAUSE.max(took * SHARE);
+            process.last = Some(Instant::now());
+            process.spent += took;
         }
         self.finding = runs.map(|runs| Finding {
             pid,
@@ -137,7 +150,10 @@ impl Process {
             checked: 0,
             calls: Calls::default(),
             due: false,
-            not_before: Instant::now(),
+            went: false,
+            began: Instant::now(),
+            last: None,
+            spent: Duration::ZERO,
         }
     }
 
@@ -153,10 +169,22 @@ impl Process {
             let resident = self.resident();
             self.checked = self.checked.min(resident);
             let allowed = self.checked.saturating_add(self.checked / 4 + GROWTH);
-            self.due |= resident > allowed || self.calls.is_unplaced(event, before);
+            let unplaced = self.calls.is_unplaced(event, before);
+            self.went |= unplaced && size.0 < before;
+            self.due |= resident > allowed || unplaced;
         } else {
             self.calls.note(event);
         }
+    }
+}
+
+impl Process {
+    /// Whether a check may come again, and take more.
+    fn may_be_read(&self, now: Instant) -> bool {
+        let pause = if self.went { SHORT_PAUSE } else { PAUSE };
+        let rested = |last: Instant| now.saturating_duration_since(last) >= pause;
+        let allowed = AT_ONCE + now.saturating_duration_since(self.began) / SHARE;
+        self.last.is_none_or(rested) && self.spent <= allowed
     }
 }
 

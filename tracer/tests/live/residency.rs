@@ -176,7 +176,9 @@ impl Setting {
     /// One that shows all that it can be, and in brackets what it is.
     fn of_words(path: &'static str, value: &str) -> Self {
         let text = std::fs::read_to_string(path).unwrap();
-        let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+        let chosen = text
+            .split_once('[')
+            .and_then(|(_, rest)| rest.split_once(']'));
         let before = chosen.map_or(text.clone(), |(word, _)| word.to_owned());
         std::fs::write(path, value).unwrap();
         Self { path, before }

@@ -89,8 +89,8 @@ SITE static void touch_a(char *p, size_t length) { write_pages(p, length); }
 SITE static void touch_b(char *p, size_t length) { write_pages(p, length); }
 
 // The pages are found by a look into pagemap, which comes some 20 ms after what made it due
-// (commands/checks.rs): this is a hundred times as long.
-static void linger(void) { NEED(usleep(2000000) == 0); }
+// (commands/checks.rs): this is fifty times as long.
+static void linger(void) { NEED(usleep(1000000) == 0); }
 
 struct truth { const char *name; void (*run)(void); };
 #define CASE(name) {#name, name}

@@ -16,6 +16,7 @@ static int shared_file(size_t length) {
 
 static void touch_more(void) {
     touch_b(site_b(64 * MIB, 0), 40 * MIB);
+    linger();
     say("resident", "site_b", 40 * MIB);
     say("touched", "touch_b", 40 * MIB);
     say("touched", "touch_a", 0);
@@ -58,6 +59,7 @@ static void regrown(void) {
     touch_a(p, 32 * MIB);
     NEED(ftruncate(fd, 0) == 0);
     touch_b(site_b(64 * MIB, 0), 34 * MIB);
+    linger();
     say("resident", "site_a", 64 * MIB);
     say("resident", "site_shared", 0);
     say("resident", "site_b", 34 * MIB);
@@ -188,9 +190,7 @@ SITE static char *site_downwards(char *top) {
 }
 
 static void grown_downwards(void) {
-    char *space = map(32 * MIB, 0);
-    NEED(munmap(space, 32 * MIB) == 0);
-    char *p = site_downwards(space + 32 * MIB);
+    char *p = site_downwards((char *)(128l << 30)); // nothing is near
     for (size_t down = 0; down < 4 * MIB; down += PAGE) touch_a(p - down, PAGE);
     say("reserved", "site_downwards", 5 * MIB - PAGE);
     say("resident", "site_downwards", 4 * MIB);
