@@ -1,28 +1,34 @@
 //! When the pages of a process are read, to check what its events said.
 //!
-//! A check is due when a counter moved for which no event tells the pages (reclaim,
-//! khugepaged, `mlockall`), and when resident memory has grown by a quarter since the last
-//! one. Checks take at most a fiftieth of a processor, and come at most every 20 ms.
+//! A check is due when a counter moved for which no event tells the pages (reclaim, khugepaged,
+//! `mlockall`, a hole punched into a file), and when resident memory has grown by a quarter since
+//! the last one, or since it was lowest. Checks take at most a fiftieth of a processor, and come at
+//! most every 20 ms, or every 5 ms where pages went: those are still said to be there.
 
+mod unplaced;
+
+use self::unplaced::Calls;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use tracer::events::{Body, Cause, Event, Member};
+use tracer::events::{Body, Event, Member};
 use tracer::probes::pagemap;
 use tracer::units::{Nanos, Pid, StackId, Tid};
 
 /// Between the end of one check of a process and the next, at least.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// And that many times what the last one took of a processor. Time spent waiting for one does
-/// not count: where the machine is busy, checks are not to come late as well.
+/// The same, where pages went.
+const SHORT_PAUSE: Duration = Duration::from_millis(5);
+
+/// What the checks of a process take of a processor, at most: this part of the time since it was
+/// first seen, and so much at once. Time spent waiting for a processor does not count: where the
+/// machine is busy, checks are not to come late as well.
 const SHARE: u32 = 50;
+const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// Growth that is always worth a check.
 const GROWTH: u64 = 4 << 20;
-
-const MMAP: u16 = 9;
-const MADVISE: u16 = 28;
 
 /// The processes, as far as their counters tell.
 #[derive(Default)]
@@ -41,30 +47,26 @@ struct Finding {
 
 struct Process {
     counts: [u64; Member::ALL.len()],
-    /// Resident bytes at the last check.
+    /// Resident bytes at the last check, or the fewest since.
     checked: u64,
+    calls: Calls,
     due: bool,
-    not_before: Instant,
+    /// Whether pages went since the last check.
+    went: bool,
+    /// When it was first seen, and when its last check ended.
+    began: Instant,
+    last: Option<Instant>,
+    /// What its checks have taken.
+    spent: Duration,
 }
 
 impl Checks {
     /// Looks at an event that is about to be written.
     pub(crate) fn note(&mut self, event: &Event) {
         match event.body {
-            Body::Resident {
-                member,
-                size,
-                cause,
-                address,
-                syscall,
-                ..
-            } => {
+            Body::Resident { .. } | Body::Advise { .. } => {
                 let process = self.processes.entry(event.pid).or_insert_with(Process::new);
-                let before = std::mem::replace(&mut process.counts[member as usize], size.0);
-                let grew = size.0 > before;
-                process.due |= process.has_grown()
-                    || member != Member::HugeTlb
-                        && is_unplaced(member, cause, grew, address.0 != 0, syscall);
+                process.note(event);
                 self.any_due |= process.due;
             }
             Body::Exec { .. } | Body::Exit { .. } => {
@@ -82,7 +84,7 @@ impl Checks {
         let now = Instant::now();
         let mut due = self.processes.iter().filter(|(_, process)| process.due);
         self.any_due = due.clone().next().is_some();
-        let found = due.find(|(_, process)| process.not_before <= now);
+        let found = due.find(|(_, process)| process.may_be_read(now));
         found.map(|(&pid, _)| pid)
     }
 
@@ -94,8 +96,10 @@ impl Checks {
         let took = worked().saturating_sub(began);
         if let Some(process) = self.processes.get_mut(&pid) {
             process.due = false;
+            process.went = false;
             process.checked = process.resident();
-            process.not_before = Instant::now() + PAUSE.max(took * SHARE);
+            process.last = Some(Instant::now());
+            process.spent += took;
         }
         self.finding = runs.map(|runs| Finding {
             pid,
@@ -144,8 +148,12 @@ impl Process {
         Self {
             counts: [0; Member::ALL.len()],
             checked: 0,
+            calls: Calls::default(),
             due: false,
-            not_before: Instant::now(),
+            went: false,
+            began: Instant::now(),
+            last: None,
+            spent: Duration::ZERO,
         }
     }
 
@@ -154,25 +162,33 @@ impl Process {
         file.saturating_add(anon).saturating_add(shmem)
     }
 
-    fn has_grown(&self) -> bool {
-        self.resident() > self.checked.saturating_add(self.checked / 4 + GROWTH)
+    /// Looks at a change of a counter, or at a call that will cause one.
+    fn note(&mut self, event: &Event) {
+        if let Body::Resident { member, size, .. } = event.body {
+            let before = std::mem::replace(&mut self.counts[member as usize], size.0);
+            let resident = self.resident();
+            self.checked = self.checked.min(resident);
+            let allowed = self.checked.saturating_add(self.checked / 4 + GROWTH);
+            let unplaced = self.calls.is_unplaced(event, before);
+            self.went |= unplaced && size.0 < before;
+            self.due |= resident > allowed || unplaced;
+        } else {
+            self.calls.note(event);
+        }
+    }
+}
+
+impl Process {
+    /// Whether a check may come again, and take more.
+    fn may_be_read(&self, now: Instant) -> bool {
+        let pause = if self.went { SHORT_PAUSE } else { PAUSE };
+        let rested = |last: Instant| now.saturating_duration_since(last) >= pause;
+        let allowed = AT_ONCE + now.saturating_duration_since(self.began) / SHARE;
+        self.last.is_none_or(rested) && self.spent <= allowed
     }
 }
 
 /// Processor time of this thread.
 fn worked() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
-}
-
-/// Whether no event tells which pages came or went.
-fn is_unplaced(member: Member, cause: Cause, grew: bool, has_address: bool, syscall: u16) -> bool {
-    match cause {
-        Cause::Remote => true,
-        // Reclaim by the thread itself; of a file's page a copy may be made.
-        Cause::UserFault | Cause::KernelFault => !grew && member == Member::Anon,
-        Cause::Syscall if grew => !has_address && syscall != MMAP && syscall != MADVISE,
-        // `MADV_PAGEOUT`; others are told in advance.
-        Cause::Syscall => syscall == MADVISE,
-        Cause::End => false,
-    }
 }

@@ -6,19 +6,21 @@
 //!
 //! ```text
 //! P' = (P \ absent) ∪ present
-//! absent   in no run, and resident since before the check began
+//! absent   in no run of its backing, and resident since before the check began
 //! present  in a run, and not in P, where nothing was taken away since the check began
 //! ```
 //!
 //! so that what happens while the pages are read contradicts nothing. The events had said
 //! *how many* pages came or went, *when*, and by which stack; a page that a check finds takes
 //! its birth and its toucher from the first growth that found no place (`owed`), a page that
-//! is gone ended when the kernel began to count fewer pages than the ledger (`surplus`). A
-//! page that was only put in the wrong place moves. A check that comes after a peak so still
-//! corrects the peak.
+//! is gone ended when the kernel counted a page less than the ledger had (`gone`): the ones that
+//! came first went first, as reclaim has it. A page that was only put in the wrong place moves. A
+//! check that comes after a peak so still corrects the peak.
 
+mod gone;
 mod owed;
 
+use self::gone::Gone;
 use self::owed::{Debts, Owed};
 use super::history::{Moment, Now};
 use super::image::Image;
@@ -42,7 +44,7 @@ const UNKNOWN_EACH: u64 = 512;
 pub(super) struct Checks {
     open: Option<Box<Check>>,
     owed: Debts,
-    surplus: [Option<Moment>; 3],
+    gone: [Gone; Backing::ALL.len()],
     last: Moment,
 }
 
@@ -55,22 +57,30 @@ struct Check {
     taken: Vec<Range<u64>>,
 }
 
-/// Slots of one mapping (or of the gaps between them) that are to be filled.
-struct Vacancy {
-    slots: Range<u64>,
-    backing: Backing,
+/// What a check says of one backing.
+#[derive(Default)]
+struct Found {
+    /// Slots of pages that are there.
+    present: Vec<Range<u64>>,
+    /// Pages that are not.
+    absent: Vec<Page>,
 }
 
 impl Checks {
-    /// A counter grew by pages for which no place is known.
+    /// A counter grew, at the birth of a page, by pages for which no place is known.
     pub(super) fn owe(&mut self, page: Page, pages: u64) {
         self.owed.add(Owed::new(page, pages));
     }
 
-    /// The ledger has more pages of that backing than the kernel counts, or has not.
-    pub(super) fn note(&mut self, backing: Backing, too_many: bool, now: &Now) {
-        let surplus = &mut self.surplus[backing as usize];
-        *surplus = too_many.then(|| surplus.unwrap_or(now.moment));
+    /// The ledger has so many pages of that backing more than the kernel counts.
+    pub(super) fn note(&mut self, backing: Backing, surplus: u64, now: &Now) {
+        self.gone[backing as usize].set(surplus, now.moment);
+    }
+
+    /// When a page of that backing went which has come back: the first that did.
+    pub(super) fn came_back(&mut self, backing: Backing) -> Option<Moment> {
+        let (at, _) = self.gone[backing as usize].take(1)?;
+        Some(at)
     }
 
     /// Addresses from which something is being taken.
@@ -150,22 +160,43 @@ impl Image {
             return;
         };
         let since = check.since;
-        let believed = check.believed();
-        let (mut vacant, mut absent) = (Vec::new(), Vec::new());
-        for (slots, runs) in self.regions(&believed) {
-            let covered: Vec<_> = runs.iter().map(|(run, _)| run.clone()).collect();
-            self.pages.outside(&slots, &covered, since, &mut absent);
-            let vacancy = |(slots, backing)| Vacancy { slots, backing };
-            vacant.extend(runs.into_iter().map(vacancy));
+        let regions = self.regions(&check.believed());
+        let mut found = Backing::ALL.map(|_| Found::default());
+        for (slots, runs) in regions {
+            for backing in Backing::ALL {
+                let found = &mut found[backing as usize];
+                let mine = runs.iter().filter(|(_, of)| *of == backing);
+                let runs: Vec<_> = mine.map(|(run, _)| run.clone()).collect();
+                self.pages
+                    .outside(&slots, &runs, backing, since, &mut found.absent);
+                found.present.extend(runs);
+            }
         }
-        for backing in Backing::ALL {
-            let mut owed = self.settle(now, backing, &vacant, &absent);
+        self.note_surplus(now);
+        // What is absent goes first: at its place may be a page of another backing.
+        let moved = Backing::ALL.map(|backing| {
+            let found = &mut found[backing as usize];
+            self.take_absent(now, backing, found)
+        });
+        for (backing, moved) in Backing::ALL.into_iter().zip(moved) {
+            let mut owed = self.settle(now, backing, &found[backing as usize].present, moved);
             // What came while the pages were read may lie where the reader had been before: the
             // next check finds it.
             owed.retain(|owed| since < owed.born && owed.born < now.moment);
             self.checks.owed.put_back(backing, owed);
+            self.checks.gone[backing as usize].settle(since);
         }
+        self.note_surplus(now);
         self.checks.last = now.moment;
+    }
+
+    /// Of each backing: how many pages the ledger has that the kernel does not count.
+    pub(super) fn note_surplus(&mut self, now: &Now) {
+        for backing in Backing::ALL {
+            let counted = self.counts[backing.member() as usize] / PAGE;
+            let surplus = self.pages.count(backing).saturating_sub(counted);
+            self.checks.note(backing, surplus, now);
+        }
     }
 
     /// Slots of each mapping, and of what lies between mappings, with the runs in them.
@@ -206,51 +237,69 @@ impl Image {
         regions
     }
 
-    /// Takes away what is absent and fills what is vacant, of one backing. Returns what found no
-    /// place.
+    /// Takes away what is absent, of one backing. Returns what lay elsewhere all the time: the
+    /// others are gone.
+    fn take_absent(&mut self, now: &Now, backing: Backing, found: &mut Found) -> Vec<Owed> {
+        let vacant = self.vacant(&found.present);
+        let counted = self.counts[backing.member() as usize] / PAGE;
+        let surplus = self.pages.count(backing).saturating_sub(counted);
+        let misplaced = (found.absent.len() as u64)
+            .saturating_sub(surplus)
+            .min(vacant.saturating_sub(self.checks.owed.pages(backing)));
+        let absent = &mut found.absent;
+        // The last to come are the likeliest to lie elsewhere.
+        absent.sort_unstable_by_key(|page| (page.born, page.slot));
+        let moved = absent.split_off(absent.len() - misplaced as usize);
+        let mut left = &absent[..];
+        while !left.is_empty() {
+            let departure = self.checks.gone[backing as usize].take(left.len() as u64);
+            let (ended, pages) = departure.unwrap_or((now.moment, left.len() as u64));
+            let (these, others) = left.split_at(pages as usize);
+            self.end_pages(&now.as_of(ended), these);
+            left = others;
+        }
+        self.end_pages(&now.as_of(Moment(0)), &moved);
+        moved.iter().map(|page| Owed::new(*page, 1)).collect()
+    }
+
+    /// `P' = P \ pages`, neighbours at once.
+    fn end_pages(&mut self, now: &Now, pages: &[Page]) {
+        for run in pages.chunk_by(|a, b| a.slot + 1 == b.slot) {
+            if let [first, .., last] | [first @ last] = run {
+                self.pages.remove(now, &(first.slot..last.slot + 1));
+            }
+        }
+    }
+
+    /// How many pages the runs have that are not known.
+    fn vacant(&self, runs: &[Range<u64>]) -> u64 {
+        runs.iter().map(|run| self.pages.vacant(run)).sum()
+    }
+
+    /// Fills what is vacant, of one backing, with what is owed and what has moved. Returns what
+    /// found no place.
     fn settle(
         &mut self,
         now: &Now,
         backing: Backing,
-        vacant: &[Vacancy],
-        absent: &[Page],
+        present: &[Range<u64>],
+        moved: Vec<Owed>,
     ) -> VecDeque<Owed> {
-        let vacant: Vec<_> = vacant.iter().filter(|v| v.backing == backing).collect();
-        let absent: Vec<_> = absent.iter().filter(|p| p.backing == backing).collect();
-        let wanted = vacant
-            .iter()
-            .map(|v| self.pages.vacant(&v.slots))
-            .sum::<u64>();
         let counted = self.counts[backing.member() as usize] / PAGE;
-        let surplus = self.pages.count(backing).saturating_sub(counted);
         let mut sources = self.checks.owed.take(backing);
-        let owed = sources.iter().map(|owed| owed.pages).sum::<u64>();
-        // What is gone is gone; of the others some lay elsewhere all the time.
-        let misplaced = (absent.len() as u64)
-            .saturating_sub(surplus)
-            .min(wanted.saturating_sub(owed));
-        let ended = self.checks.surplus[backing as usize].unwrap_or(now.moment);
-        for (page, number) in absent.iter().zip(0..) {
-            let moves = number < misplaced;
-            let since = if moves { Moment(0) } else { ended };
-            let slots = page.slot..page.slot + 1;
-            self.pages.remove(&now.as_of(since), &slots);
-            if moves {
-                sources.push_back(Owed::new(**page, 1));
-            }
-        }
+        sources.extend(moved);
+        let known = sources.iter().map(|owed| owed.pages).sum::<u64>();
         let deficit = counted.saturating_sub(self.pages.count(backing));
         let events = now.moment.0.saturating_sub(self.checks.last.0);
         let most = UNKNOWN.saturating_add(events.saturating_mul(UNKNOWN_EACH));
-        let known = owed.saturating_add(misplaced);
         sources.push_back(Owed {
             born: now.moment,
             toucher: StackIndex(0),
             backing,
             pages: deficit.saturating_sub(known).min(most),
         });
-        for vacancy in vacant {
-            self.occupy(vacancy.slots.clone(), &mut sources);
+        for run in present {
+            self.occupy(run.clone(), &mut sources);
         }
         sources
     }

@@ -1,7 +1,7 @@
 //! What the numbers and flags of system calls say about a mapping.
 
-use super::image::Image;
-use super::mappings::Purpose;
+use super::image::{Actor, Image};
+use super::mappings::{Inherited, Purpose};
 use std::ops::Range;
 
 /// Set by the dynamic linker of glibc on every segment it maps; the kernel ignores it
@@ -20,13 +20,14 @@ const HEAP_FLAGS: u32 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NOR
 const HEAP_LENGTHS: [u64; 2] = [64 << 20, 128 << 20];
 
 /// A thread whose first call of the family is `free` gets its arena there, and of `free` only
-/// the entry is seen: no flag says that the mapping was the allocator's. Its form does, in a
-/// process whose blocks are followed; a program that makes the very same reservation itself
-/// is taken for an allocator.
-fn heap_of_arena(image: &Image, range: &Range<u64>, prot: u32, flags: u32) -> bool {
-    let follows_blocks = image.heap.bytes() > 0;
+/// the entry is seen: no flag says that the mapping was the allocator's. Its form does, while the
+/// thread is seen to have done nothing else since. A program's own reservation looks the same,
+/// but comes from a thread that has its arena: only one that follows upon the first call of its
+/// thread, and that call a `free`, is taken for the allocator's.
+fn heap_of_arena(image: &Image, range: &Range<u64>, prot: u32, flags: u32, who: Actor) -> bool {
     let length = range.end - range.start;
-    follows_blocks && prot == 0 && flags == HEAP_FLAGS && HEAP_LENGTHS.contains(&length)
+    let same_form = prot == 0 && flags == HEAP_FLAGS && HEAP_LENGTHS.contains(&length);
+    same_form && image.callers.is_in_first_free(who.thread)
 }
 
 /// What a new mapping is for; see the table in [`super`].
@@ -36,7 +37,7 @@ pub(super) fn purpose(
     prot: u32,
     flags: u32,
     fd: i32,
-    in_allocator: bool,
+    who: Actor,
 ) -> Purpose {
     let has = |flag: libc::c_int| flags & flag as u32 != 0;
     let private = flags & libc::MAP_TYPE as u32 == libc::MAP_PRIVATE as u32;
@@ -46,7 +47,7 @@ pub(super) fn purpose(
         has(libc::MAP_FIXED) && below.is_some_and(|piece| piece.purpose == Purpose::Image)
     };
     let linked = of_file && (flags & MAP_DENYWRITE != 0 || prot & libc::PROT_EXEC as u32 != 0);
-    if in_allocator || heap_of_arena(image, range, prot, flags) {
+    if who.in_allocator || heap_of_arena(image, range, prot, flags, who) {
         Purpose::Arena
     } else if private && (linked || over_image()) {
         Purpose::Image
@@ -59,12 +60,17 @@ pub(super) fn purpose(
     }
 }
 
+/// Whether a touch below a new mapping makes it longer.
+pub(super) fn grows_down(flags: u32) -> bool {
+    flags & libc::MAP_GROWSDOWN as u32 != 0
+}
+
 /// Whether a move leaves the old place mapped.
 pub(super) fn dont_unmap(flags: u64) -> bool {
     flags & libc::MREMAP_DONTUNMAP as u64 != 0
 }
 
-/// What `madvise` does to pages at once. `MADV_FREE`, `MADV_COLD` and `MADV_PAGEOUT`
+/// What `madvise` does to pages at once, or to those of a child. `MADV_FREE`, `MADV_COLD` and `MADV_PAGEOUT`
 /// leave it to the kernel whether and when pages go: its counters tell how many, and
 /// nothing tells which.
 pub(super) enum Advice {
@@ -72,7 +78,9 @@ pub(super) enum Advice {
     Discards,
     /// Pages come.
     Populates,
-    /// Neither.
+    /// A child will get something else of the range.
+    Inherits(Inherited),
+    /// Nothing of these.
     Neither,
 }
 
@@ -83,6 +91,9 @@ pub(super) fn advice(advice: u32) -> Advice {
         _ if POPULATE.contains(&advice) => Advice::Populates,
         _ => match i32::try_from(advice) {
             Ok(libc::MADV_DONTNEED | libc::MADV_REMOVE) => Advice::Discards,
+            Ok(libc::MADV_DONTFORK) => Advice::Inherits(Inherited::Nothing),
+            Ok(libc::MADV_WIPEONFORK) => Advice::Inherits(Inherited::Empty),
+            Ok(libc::MADV_DOFORK | libc::MADV_KEEPONFORK) => Advice::Inherits(Inherited::Copy),
             _ => Advice::Neither,
         },
     }

@@ -6,14 +6,18 @@
 //! | counter | moved by | pages |
 //! |---|---|---|
 //! | anon | one | the page |
+//! | anon | 4, 8, 16, … 256 | as many aligned pages around the address, if none of them was there (`hugepages-*kB`) |
 //! | anon, file, shmem | about a huge page | the 512 aligned pages around the address |
 //! | file, shmem | fewer | the page and others of its 64 KiB window (`do_fault_around`), or of one as large as that |
 //! | file, shmem, down, at a write to a present page | | none: it is being copied, and the anon counter follows |
 //! | any, in a system call without a fault | n | the first n that are not resident, from where the call works on |
 //!
-//! Calls without a fault are `mmap` (where its pages are is known when it returns), `madvise`
+//! Calls without a fault are those that populate what they map (see `image/coming.rs`), `madvise`
 //! with a range to populate, `mlock`, and whatever pins its buffer (direct I/O); the probes say
 //! where they work. Of others (`mlockall`, `io_uring`) only the number of pages is known.
+//!
+//! A fault on a page that is not there, of which the ledger knows, tells that the page had gone
+//! and comes back: swapped in, or read again.
 //!
 //! A counter is summed over CPUs while others move it, so its jumps are trusted
 //! only as far as a fault can bring pages. A read of untouched anonymous memory
@@ -21,12 +25,12 @@
 
 use super::hash::Map;
 use super::history::Now;
-use super::image::{Actor, Image};
-use super::mappings::{ADDRESSES, PAGE};
+use super::image::{Actor, Image, populates_new};
+use super::mappings::{ADDRESSES, PAGE, Piece};
 use super::residency::{Backing, Page};
 use crate::events::{Cause, Member};
 use crate::units::Tid;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// Pages of a huge page.
 const HUGE: u64 = 512;
@@ -34,11 +38,14 @@ const HUGE: u64 = 512;
 /// Pages that one fault on a file brings at most (`fault_around_bytes`, 64 KiB by default).
 const AROUND: u64 = 16;
 
-/// System-call numbers of x86-64.
-const MMAP: u16 = 9;
+/// The same of a huge page of a medium size (mTHP); each is a power of two.
+const MEDIUM: RangeInclusive<u64> = 4..=256;
+
+/// System-call number of x86-64.
 const MADVISE: u16 = 28;
 
-/// x86 page-fault error code: the page was present, and it was a write.
+/// x86 page-fault error code: the page was present; and it was a write.
+const PRESENT: u16 = 1;
 const WRITE_TO_PRESENT: u16 = 3;
 
 /// A counter changed; the fields of `Body::Resident`.
@@ -55,9 +62,6 @@ pub(super) struct Change {
 /// What threads are populating.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Threads {
-    /// Pages that an `mmap` under way has populated, by backing: where they are is known
-    /// when it returns.
-    populated: Map<Tid, [u64; 3]>,
     /// Ranges that a call works through.
     filling: Map<Tid, Filling>,
 }
@@ -75,9 +79,6 @@ impl Threads {
     pub(super) fn end_call(&mut self, thread: Tid) {
         if !self.filling.is_empty() {
             self.filling.remove(&thread);
-        }
-        if !self.populated.is_empty() {
-            self.populated.remove(&thread);
         }
     }
 
@@ -108,44 +109,50 @@ impl Image {
             toucher: who.stack,
             born: now.moment,
         };
-        let placed = self.place(now, who.thread, change, page, grown);
-        if change.cause != Cause::Syscall || change.syscall != MMAP {
-            self.checks.owe(page, grown.saturating_sub(placed));
-        }
-        let too_many = self.pages.count(backing).saturating_mul(PAGE) > change.size;
-        self.checks.note(backing, too_many, now);
+        let placed = self.place(now, who, change, page, grown);
+        self.checks.owe(page, grown.saturating_sub(placed));
+        self.note_surplus(now);
         placed
     }
 
     /// Finds the pages that came; how many.
-    fn place(&mut self, now: &Now, thread: Tid, change: Change, page: Page, grown: u64) -> u64 {
+    fn place(&mut self, now: &Now, who: Actor, change: Change, page: Page, grown: u64) -> u64 {
         match change.cause {
             Cause::UserFault | Cause::KernelFault if (1..ADDRESSES).contains(&change.address) => {
                 self.fault(now, change, page, grown)
             }
-            Cause::Syscall if grown > 0 => self.in_call(thread, change, page, grown),
+            Cause::Syscall if grown > 0 && populates_new(change.syscall) => {
+                self.comes(now, who, page, grown)
+            }
+            Cause::Syscall if grown > 0 => self.in_call(who.thread, change, page, grown),
             _ => 0,
         }
     }
 
     fn fault(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
+        if page.backing == Backing::Anon && grown > 0 {
+            self.grow_down(now, change.address);
+        }
         let (slot, slots) = self.mappings.slot(change.address);
         let number = change.address / PAGE;
-        if grown >= HUGE / 2 {
+        let medium = page.backing == Backing::Anon && self.is_medium(number, grown, slot, &slots);
+        if grown >= HUGE / 2 && !medium {
             return self
                 .pages
                 .fill(around(number, HUGE, slot, &slots), grown, page)
                 .0;
         }
-        if page.backing == Backing::Anon {
-            return u64::from(self.pages.touch(now, Page { slot, ..page }));
-        }
-        if change.error_code & WRITE_TO_PRESENT == WRITE_TO_PRESENT {
+        if page.backing != Backing::Anon && change.error_code & WRITE_TO_PRESENT == WRITE_TO_PRESENT
+        {
             return 0;
         }
-        let touched = u64::from(self.pages.touch(now, Page { slot, ..page }));
-        // A large folio in the page cache may bring more than the window.
-        let size = AROUND.max(grown.next_power_of_two());
+        let touched = self.touch(now, change, Page { slot, ..page }, grown);
+        let size = match page.backing {
+            Backing::Anon if medium => grown,
+            Backing::Anon => return touched,
+            // A large folio in the page cache may bring more than the window.
+            _ => AROUND.max(grown.next_power_of_two()),
+        };
         let window = around(number, size, slot, &slots);
         touched
             + self
@@ -154,11 +161,50 @@ impl Image {
                 .0
     }
 
-    fn in_call(&mut self, thread: Tid, change: Change, page: Page, grown: u64) -> u64 {
-        if change.syscall == MMAP {
-            self.threads.populated.entry(thread).or_default()[page.backing as usize] += grown;
-            return 0;
+    /// `P' = P[slot ↦ page]`. If the page is known and was not there, it had gone, and the known
+    /// one ended then.
+    fn touch(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
+        let (slot, backing) = (page.slot, page.backing);
+        if change.error_code & PRESENT == 0 && grown > 0 && self.pages.has(slot, backing) {
+            let went = self.checks.came_back(backing).unwrap_or(now.moment);
+            self.pages.remove(&now.as_of(went), &(slot..slot + 1));
         }
+        u64::from(self.pages.touch(now, page))
+    }
+
+    /// Whether as many pages as came may be a huge page of a medium size: the kernel makes one
+    /// where its whole window is in one mapping, and empty.
+    fn is_medium(&self, number: u64, grown: u64, slot: u64, slots: &Range<u64>) -> bool {
+        if !MEDIUM.contains(&grown) || !grown.is_power_of_two() {
+            return false;
+        }
+        let window = around(number, grown, slot, slots);
+        window.end - window.start == grown && self.pages.vacant(&window) == grown
+    }
+
+    /// A mapping that grows downwards grows to where it is touched:
+    /// `M' = M ∪ {from there to its beginning}`, by its maker.
+    fn grow_down(&mut self, now: &Now, address: u64) {
+        if self.mappings.find(address).is_some() {
+            return;
+        }
+        let Some(piece) = self.mappings.growing_to(address) else {
+            return;
+        };
+        let start = address / PAGE * PAGE;
+        let slot = self.mappings.fresh_slot(piece.start - start);
+        // What was touched there when nothing was known of it ends.
+        self.pages.remove(now, &(start / PAGE..piece.start / PAGE));
+        self.mappings.insert(Piece {
+            start,
+            end: piece.start,
+            slot,
+            born: now.moment,
+            ..piece
+        });
+    }
+
+    fn in_call(&mut self, thread: Tid, change: Change, page: Page, grown: u64) -> u64 {
         let under_way = self.threads.filling.get(&thread).copied();
         let mut filling = match under_way {
             Some(filling) if change.address == filling.start => filling,
@@ -203,29 +249,6 @@ impl Image {
                 end,
             },
         );
-    }
-
-    /// What an `mmap` had populated before it returned (`MAP_POPULATE`, `MAP_LOCKED`).
-    pub(super) fn populated(&mut self, now: &Now, who: Actor, slots: Range<u64>) -> u64 {
-        if self.threads.populated.is_empty() {
-            return 0;
-        }
-        let counts = self
-            .threads
-            .populated
-            .remove(&who.thread)
-            .unwrap_or_default();
-        let backings = [Backing::Anon, Backing::File, Backing::Shmem];
-        let fill = |(backing, count)| {
-            let page = Page {
-                slot: 0,
-                backing,
-                toucher: who.stack,
-                born: now.moment,
-            };
-            self.pages.fill(slots.clone(), count, page).0
-        };
-        backings.into_iter().zip(counts).map(fill).sum()
     }
 }
 

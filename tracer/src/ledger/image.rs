@@ -3,20 +3,24 @@
 //! This is where events become transitions. What a system call or a resize took
 //! away is remembered until it is known whether it succeeded.
 
+mod coming;
 mod moving;
 
 use super::account::Oddities;
+use super::callers::Callers;
 use super::check::Checks;
 use super::classify;
 use super::heap::{Block, Heap};
 use super::history::{Moment, Now};
-use super::mappings::{Mappings, PAGE, Piece, Purpose, page_range};
-use super::residency::{Departed, Pages};
+use super::mappings::{Inherited, Mappings, PAGE, Piece, Purpose, page_range};
+use super::residency::{Backing, Departed, Pages};
 use super::space::Widest;
 use super::stacks::StackIndex;
 use super::totals::Sums;
 use crate::events::Member;
 use crate::units::Tid;
+use coming::Coming;
+pub(super) use coming::populates_new;
 use moving::Moving;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -51,6 +55,8 @@ struct Taken {
     range: Range<u64>,
     pieces: Vec<Piece>,
     pages: Vec<Departed>,
+    /// Not taken: what a child will get of the range, if the call succeeds.
+    inherited: Option<Inherited>,
 }
 
 /// See the module.
@@ -66,7 +72,9 @@ pub(super) struct Image {
     pub(super) threads: super::faults::Threads,
     pub(super) widest: Widest,
     pub(super) checks: Checks,
+    pub(super) callers: Callers,
     moving: Vec<(Tid, Moving)>,
+    coming: Vec<Coming>,
     undoable: VecDeque<Taken>,
     program_break: Option<u64>,
     /// Segments of shared memory: beginning and end.
@@ -84,17 +92,24 @@ impl Image {
             threads: super::faults::Threads::default(),
             widest: Widest::default(),
             checks: Checks::default(),
+            callers: Callers::default(),
             moving: Vec::new(),
+            coming: Vec::new(),
             undoable: VecDeque::new(),
             program_break: None,
             segments: BTreeMap::new(),
         }
     }
 
-    /// The image of a forked child: a copy. What the kernel can fault in again from files is
-    /// not resident in it yet; its counts of those begin at 0.
+    /// The image of a forked child: a copy, but for what it was advised not to get. What the kernel
+    /// can fault in again from files is not resident in it yet, except in private mappings of which
+    /// pages were written (those it copies whole, see `vma_needs_copy` in mm/memory.c).
+    ///
+    /// ```text
+    /// P' = {p ∈ P | p anonymous, or in a private view of a file with such pages} \ not inherited
+    /// counts' = counts − P + P'
+    /// ```
     pub(super) fn fork(&self, now: &Now) -> Self {
-        let anon = Member::Anon as usize;
         let mut child = Self {
             heap: self.heap.fork(),
             mappings: self.mappings.fork(),
@@ -104,24 +119,62 @@ impl Image {
             widest: self.widest.fork(),
             ..Self::new(now.moment)
         };
-        child.counts[anon] = self.counts[anon];
         // The threads that were moving something do not exist in the child.
-        for piece in self.moving.iter().flat_map(|(_, moving)| &moving.pieces) {
+        let moving = self.moving.iter().flat_map(|(_, moving)| &moving.pieces);
+        for piece in moving.clone() {
             child.replace(now, *piece, &mut Oddities::default());
         }
+        // Nor those that were mapping something.
+        for piece in self.coming.iter().map(|coming| &coming.piece) {
+            child.pages.remove(now, &piece.slots());
+        }
+        for piece in self.mappings.all().chain(moving) {
+            if piece.inherited == Inherited::Nothing {
+                child.mappings.take(&(piece.start..piece.end));
+            }
+            if piece.inherited != Inherited::Copy {
+                child.pages.remove(now, &piece.slots());
+            }
+        }
+        let pieces: Vec<_> = child.mappings.all().copied().collect();
+        for piece in pieces {
+            let is_view = matches!(piece.purpose, Purpose::File | Purpose::Image);
+            if is_view && piece.inherited == Inherited::Copy {
+                self.copy_written(now, &piece, &mut child);
+            }
+        }
+        let anon = self.counts[Member::Anon as usize];
+        let lost = self.pages.count(Backing::Anon);
+        let lost = lost.saturating_sub(child.pages.count(Backing::Anon));
+        child.counts[Member::Anon as usize] = anon.saturating_sub(lost * PAGE);
+        for backing in [Backing::File, Backing::Shmem] {
+            child.counts[backing.member() as usize] = child.pages.count(backing) * PAGE;
+        }
         child
+    }
+
+    /// A private view of a file, if pages of it were written.
+    fn copy_written(&self, now: &Now, piece: &Piece, child: &mut Self) {
+        let pages: Vec<_> = self.pages.within(&piece.slots()).collect();
+        if pages.iter().any(|page| page.backing == Backing::Anon) {
+            for page in pages {
+                child.pages.touch(now, page);
+            }
+        }
     }
 
     /// What it has in all.
     pub(super) fn sums(&self) -> Sums {
         let moving = |purpose| {
             let pieces = self.moving.iter().flat_map(|(_, moving)| &moving.pieces);
+            let coming = self.coming.iter().map(|coming| &coming.piece);
             pieces
+                .chain(coming)
                 .filter(|piece| piece.purpose == purpose)
                 .fold(0, |sum: u64, piece| sum.wrapping_add(piece.length()))
         };
         let mapped = |purpose| {
-            let moving = if self.moving.is_empty() {
+            let moving = if self.moving.is_empty() && self.coming.is_empty() {
                 0
             } else {
                 moving(purpose)
@@ -198,7 +251,8 @@ impl Image {
         Effect { freed, ..effect }
     }
 
-    /// `M' = M without range ∪ {piece}`, `P' = P without range`: what lay there is gone.
+    /// `M' = M without range ∪ {piece}`, `P' = P without range`: what lay there is gone. What has
+    /// come of the new mapping already is its own: `C' = C \ {thread}`.
     pub(super) fn map(
         &mut self,
         now: &Now,
@@ -207,8 +261,10 @@ impl Image {
         length: u64,
         purpose: Purpose,
     ) -> Effect {
-        self.clear(now, &range);
-        let slot = self.mappings.fresh_slot(length);
+        let since = self.coming_since(who.thread);
+        self.clear_since(now, &range, since.unwrap_or(now.moment));
+        let slot = self.arrives(now, who.thread, length);
+        let slot = slot.unwrap_or_else(|| self.mappings.fresh_slot(length));
         let (start, end) = (range.start, range.start + length);
         let piece = Piece {
             start,
@@ -217,13 +273,13 @@ impl Image {
             born: now.moment,
             stack: who.stack,
             purpose,
+            inherited: Inherited::default(),
+            grows_down: false,
         };
         self.mappings.insert(piece);
-        let touched = self.populated(now, who, piece.slots());
         Effect {
             reserved: purpose.is_reserved().then_some(length),
-            freed: false,
-            touched,
+            ..Effect::default()
         }
     }
 
@@ -276,16 +332,36 @@ impl Image {
         self.remember(who.thread, 0..0, (Vec::new(), Vec::new()));
     }
 
+    /// A child will get something else of a range, once the call has succeeded.
+    pub(super) fn inherit(&mut self, who: Actor, range: &Range<u64>, inherited: Inherited) {
+        self.no_effect(who);
+        if let Some(taken) = self.undoable.back_mut() {
+            taken.range = range.clone();
+            taken.inherited = Some(inherited);
+        }
+    }
+
     fn clear(&mut self, now: &Now, range: &Range<u64>) -> (Vec<Piece>, Vec<Departed>) {
+        self.clear_since(now, range, now.moment)
+    }
+
+    /// `M' = M without range`, `P' = P without range`; the pages went at an earlier moment.
+    fn clear_since(
+        &mut self,
+        now: &Now,
+        range: &Range<u64>,
+        since: Moment,
+    ) -> (Vec<Piece>, Vec<Departed>) {
+        let went = &now.as_of(since);
         self.threads.pages_leave();
         self.checks.taken(range);
         let pieces = self.mappings.take(range);
         let mut pages = self
             .pages
-            .remove(now, &(range.start / PAGE..range.end / PAGE));
+            .remove(went, &(range.start / PAGE..range.end / PAGE));
         for piece in &pieces {
             self.mappings.end(now, piece);
-            pages.extend(self.pages.remove(now, &piece.slots()));
+            pages.extend(self.pages.remove(went, &piece.slots()));
         }
         (pieces, pages)
     }
@@ -305,6 +381,7 @@ impl Image {
             range,
             pieces,
             pages,
+            inherited: None,
         });
     }
 
@@ -319,6 +396,7 @@ impl Image {
         odd: &mut Oddities,
     ) {
         self.threads.end_call(who.thread);
+        self.never_arrives(now, who.thread);
         if !classify::takes_away(syscall) {
             return;
         }
@@ -331,6 +409,9 @@ impl Image {
             return;
         };
         if errno == 0 || errno == libc::ENOMEM && taken.pieces.is_empty() {
+            if let Some(inherited) = taken.inherited {
+                self.mappings.set_inherited(&taken.range, inherited);
+            }
             return;
         }
         for piece in &taken.pieces {
@@ -391,8 +472,9 @@ impl Image {
 
     /// What calls that have not returned are taking away.
     pub(super) fn being_taken(&self) -> Vec<Range<u64>> {
-        self.undoable
-            .iter()
+        let taking = self.undoable.iter();
+        taking
+            .filter(|taken| taken.inherited.is_none())
             .map(|taken| taken.range.clone())
             .collect()
     }
@@ -400,8 +482,10 @@ impl Image {
     /// The pieces that existed at a peak.
     pub(super) fn pieces_at(&self, which: super::history::Which, peak: Moment) -> Vec<Piece> {
         let moving = self.moving.iter().flat_map(|(_, moving)| &moving.pieces);
-        let moving = moving.filter(|piece| piece.born <= peak).copied();
-        let mut pieces: Vec<_> = self.mappings.at(which, peak).chain(moving).collect();
+        let coming = self.coming.iter().map(|coming| &coming.piece);
+        let others = moving.chain(coming);
+        let others = others.filter(|piece| piece.born <= peak).copied();
+        let mut pieces: Vec<_> = self.mappings.at(which, peak).chain(others).collect();
         pieces.sort_unstable_by_key(|piece| piece.start);
         pieces
     }

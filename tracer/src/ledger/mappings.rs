@@ -23,6 +23,10 @@ pub(super) const ADDRESSES: u64 = 1 << 56;
 /// Slots below this are page numbers: pages that lie in no piece.
 const FIRST_SLOT: u64 = ADDRESSES / PAGE;
 
+/// Bytes that a mapping which grows downwards has at most. The kernel holds it to the limit that
+/// is set for stacks, 8 MiB by default.
+const GROWTH: u64 = 1 << 30;
+
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Purpose {
@@ -63,6 +67,22 @@ pub(super) struct Piece {
     pub(super) stack: StackIndex,
     /// What for.
     pub(super) purpose: Purpose,
+    /// What a forked child gets of it.
+    pub(super) inherited: Inherited,
+    /// Whether a touch below it makes it longer (`MAP_GROWSDOWN`).
+    pub(super) grows_down: bool,
+}
+
+/// What a forked child gets of a mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Inherited {
+    /// A copy.
+    #[default]
+    Copy,
+    /// The mapping without its pages (`MADV_WIPEONFORK`).
+    Empty,
+    /// Nothing (`MADV_DONTFORK`).
+    Nothing,
 }
 
 impl Piece {
@@ -236,6 +256,32 @@ impl Mappings {
             ended: Ended::default(),
             ..self.clone()
         }
+    }
+
+    /// All pieces, in the order of addresses.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Piece> {
+        self.pieces.values()
+    }
+
+    /// `M' = {p[inherited ↦ as told] within range, p without range | p ∈ M}`
+    pub(super) fn set_inherited(&mut self, range: &Range<u64>, inherited: Inherited) {
+        for piece in self.take(range) {
+            self.insert(Piece { inherited, ..piece });
+        }
+    }
+
+    /// The piece at an address grows downwards.
+    pub(super) fn set_growing_down(&mut self, start: u64) {
+        if let Some(piece) = self.pieces.get_mut(&start) {
+            piece.grows_down = true;
+        }
+    }
+
+    /// The piece that a touch of this address, which lies in none, makes longer.
+    pub(super) fn growing_to(&self, address: u64) -> Option<Piece> {
+        let (_, &piece) = self.pieces.range(address..).next()?;
+        let within = piece.end - address <= GROWTH;
+        (piece.grows_down && within).then_some(piece)
     }
 
     /// The pieces that existed at a peak, in no order, but for those that are being moved.

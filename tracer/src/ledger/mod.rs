@@ -5,6 +5,7 @@
 //! mappings     the address space: pieces with their makers
 //! residency    resident pages with their touchers
 //! image        one process image: events become transitions of the three
+//! callers      which threads have called the malloc family
 //! faults       which pages a change of the kernel's counters made resident
 //! calls        where the kernel's time went
 //! space        the address space at its widest
@@ -30,6 +31,7 @@
 //!   kernel; a vforked one has nothing until it executes.
 
 pub mod account;
+mod callers;
 mod calls;
 mod check;
 mod classify;

@@ -97,6 +97,15 @@ impl Chunk {
         [count(mask & !file & !shmem), count(file), count(shmem)]
     }
 
+    /// The pages of one backing.
+    fn of(&self, backing: Backing) -> u64 {
+        match backing {
+            Backing::Anon => self.present & !self.file & !self.shmem,
+            Backing::File => self.present & self.file,
+            Backing::Shmem => self.present & self.shmem,
+        }
+    }
+
     fn page(&self, key: u64, bit: u64) -> Page {
         let backing = match (self.file >> bit & 1, self.shmem >> bit & 1) {
             (1, _) => Backing::File,
@@ -219,6 +228,21 @@ impl Pages {
         true
     }
 
+    /// Whether a slot has a page of that backing.
+    pub(super) fn has(&self, slot: u64, backing: Backing) -> bool {
+        let chunk = self.chunks.get(&(slot / CHUNK));
+        chunk.is_some_and(|chunk| chunk.of(backing) >> (slot % CHUNK) & 1 == 1)
+    }
+
+    /// The pages of a range.
+    pub(super) fn within(&self, range: &Range<u64>) -> impl Iterator<Item = Page> {
+        let keys = range.start / CHUNK..range.end.div_ceil(CHUNK);
+        let range = range.clone();
+        self.chunks.range(keys).flat_map(move |(&key, chunk)| {
+            bits(chunk.present & mask(key, &range)).map(move |bit| chunk.page(key, bit))
+        })
+    }
+
     /// How many there are of a backing.
     pub(super) fn count(&self, backing: Backing) -> u64 {
         self.counts[backing as usize]
@@ -237,12 +261,13 @@ impl Pages {
         range.end - range.start - present
     }
 
-    /// Adds the pages of a range that are in none of the runs (in order) and were resident
-    /// before a moment.
+    /// Adds the pages of a range, of one backing, that are in none of the runs (in order) and were
+    /// resident before a moment.
     pub(super) fn outside(
         &self,
         range: &Range<u64>,
         runs: &[Range<u64>],
+        backing: Backing,
         before: Moment,
         found: &mut Vec<Page>,
     ) {
@@ -258,7 +283,7 @@ impl Pages {
             }
             let here = runs[first..].iter().take_while(|run| run.start < end);
             let covered = here.fold(0, |covered, run| covered | mask(key, run));
-            let pages = bits(chunk.present & mask(key, range) & !covered);
+            let pages = bits(chunk.of(backing) & mask(key, range) & !covered);
             let pages = pages.map(|bit| chunk.page(key, bit));
             found.extend(pages.filter(|page| page.born < before));
         }
@@ -338,7 +363,7 @@ impl Pages {
     /// again from a file.
     pub(super) fn fork(&self) -> Self {
         let anon = |key: &u64, chunk: &Chunk| {
-            let present = chunk.present & !chunk.file & !chunk.shmem;
+            let present = chunk.of(Backing::Anon);
             let chunk = Chunk {
                 present,
                 file: 0,

@@ -19,6 +19,7 @@ const STACK: u32 = 0x2_0022;
 const SHARED: u32 = 0x01;
 const PRIVATE: u32 = 0x02;
 const FIXED: u32 = 0x10;
+const GROWSDOWN: u32 = 0x100;
 
 /// Events as a program would cause them; the counters of the kernel are kept on the way.
 struct Story {

@@ -18,9 +18,16 @@ pub(super) fn transition(
 ) -> Effect {
     let none = Effect::default();
     match *body {
-        Body::Alloc { address, size, .. } => image.alloc(now, who, address.0, size.0, odd),
-        Body::Free { address } => image.free(now, address.0, odd),
+        Body::Alloc { address, size, .. } => {
+            image.callers.allocates(who.thread);
+            image.alloc(now, who, address.0, size.0, odd)
+        }
+        Body::Free { address } => {
+            image.callers.frees(who.thread);
+            image.free(now, address.0, odd)
+        }
         Body::ReallocEnter { address, .. } => {
+            image.callers.allocates(who.thread);
             // A resize without an end: its exit was lost, or never came.
             odd.misplaced += u64::from(image.heap.end_resize(now, who.thread).is_some());
             odd.unknown_frees += u64::from(!image.heap.begin_resize(who.thread, address.0));
@@ -39,8 +46,13 @@ pub(super) fn transition(
                 odd.misplaced += 1;
                 return none;
             };
-            let purpose = classify::purpose(image, &range, prot, flags, fd, who.in_allocator);
-            image.map(now, who, range, length.0, purpose)
+            let purpose = classify::purpose(image, &range, prot, flags, fd, who);
+            let start = range.start;
+            let effect = image.map(now, who, range, length.0, purpose);
+            if classify::grows_down(flags) {
+                image.mappings.set_growing_down(start);
+            }
+            effect
         }
         Body::Unmap { address, length } => match page_range(address.0, length.0) {
             Some(range) => image.unmap(now, who, &range),
@@ -142,6 +154,7 @@ fn advise(
             image.no_effect(who);
             image.expect_filling(who.thread, &range);
         }
+        classify::Advice::Inherits(inherited) => image.inherit(who, &range, inherited),
         classify::Advice::Neither => image.no_effect(who),
     }
 }

@@ -38,6 +38,21 @@ const CASES: [(&str, bool); 29] = [
     ("remapped_over", false),
 ];
 
+/// Cases of unseen.c that need nothing of the machine.
+const UNSEEN: [(&str, bool); 11] = [
+    ("punched", false),
+    ("truncated", false),
+    ("advised_by_another", false),
+    ("regrown", false),
+    ("populated_and_gone", false),
+    ("populated_over", false),
+    ("locked_in_future", false),
+    ("not_inherited", false),
+    ("grown_downwards", false),
+    ("own_reservation", false),
+    ("freed_first", true),
+];
+
 /// A number may be off by the larger of 1 % and this.
 const SITE: u64 = 64 << 10;
 const TOTAL: u64 = 256 << 10;
@@ -62,8 +77,8 @@ fn wrong(what: &str, got: u64, truth: u64, allowed: u64) -> Option<String> {
     (got.abs_diff(truth) > allowed).then(|| format!("{what}: {got}, should be {truth} ± {allowed}"))
 }
 
-fn differences(args: &[&str], of_malloc: bool, mode: &str) -> Vec<String> {
-    let truth = program("truth", &[]);
+fn differences(name: &str, args: &[&str], of_malloc: bool, mode: &str) -> Vec<String> {
+    let truth = program(name, &[]);
     let case = args.join(" ");
     let run = trace(&["-q", "--trace", mode], &truth, args);
     assert_eq!(run.code(), Some(0), "{case}: {}", run.stderr());
@@ -136,10 +151,13 @@ fn every_case(mode: &str) {
     let wrongs: Vec<_> = CASES
         .iter()
         .flat_map(|&(case, of_malloc)| {
-            (0..runs()).flat_map(move |_| differences(&[case], of_malloc, mode))
+            (0..runs()).flat_map(move |_| differences("truth", &[case], of_malloc, mode))
         })
+        .chain(UNSEEN.iter().flat_map(|&(case, of_malloc)| {
+            (0..runs()).flat_map(move |_| differences("unseen", &[case], of_malloc, mode))
+        }))
         // What the image before an exec held is in none of the numbers.
-        .chain((0..runs()).flat_map(|_| differences(&["exec", "first_write"], false, mode)))
+        .chain((0..runs()).flat_map(|_| differences("truth", &["exec", "first_write"], false, mode)))
         .collect();
     assert!(wrongs.is_empty(), "\n{}", wrongs.join("\n"));
 }
@@ -152,8 +170,17 @@ struct Setting {
 
 impl Setting {
     fn new(path: &'static str, value: u64) -> Self {
-        let before = std::fs::read_to_string(path).unwrap();
-        std::fs::write(path, value.to_string()).unwrap();
+        Self::of_words(path, &value.to_string())
+    }
+
+    /// One that shows all that it can be, and in brackets what it is.
+    fn of_words(path: &'static str, value: &str) -> Self {
+        let text = std::fs::read_to_string(path).unwrap();
+        let chosen = text
+            .split_once('[')
+            .and_then(|(_, rest)| rest.split_once(']'));
+        let before = chosen.map_or(text.clone(), |(word, _)| word.to_owned());
+        std::fs::write(path, value).unwrap();
         Self { path, before }
     }
 }
@@ -169,7 +196,7 @@ struct Swap(std::path::PathBuf);
 
 impl Swap {
     fn of_mib(size: usize) -> Self {
-        let path = build_dir().join("swap");
+        let path = build_dir().join(format!("swap-{size}"));
         // Written out: a file with holes is refused.
         std::fs::write(&path, vec![0; size << 20]).unwrap();
         let set = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -191,12 +218,42 @@ impl Drop for Swap {
     }
 }
 
-/// Some runs of a case in both modes.
+/// A memory control group with a limit, until it is dropped.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    fn of_mib(limit: u64) -> Self {
+        let name = format!("tracer-test-{}", std::process::id());
+        let [old, new] = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"];
+        let (top, file) = match std::path::Path::new(old).exists() {
+            true => (old, "memory.limit_in_bytes"),
+            false => (new, "memory.max"),
+        };
+        let group = Self(std::path::Path::new(top).join(name));
+        std::fs::create_dir(&group.0).unwrap();
+        std::fs::write(group.0.join(file), (limit << 20).to_string()).unwrap();
+        group
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Some runs of a case of truth.c in both modes.
 fn in_both_modes(case: &str) {
+    both_modes("truth", &[case]);
+}
+
+/// Some runs in both modes.
+fn both_modes(name: &str, args: &[&str]) {
     std::env::set_current_dir(build_dir()).unwrap();
-    let wrongs: Vec<_> = ["heap", "pages"]
-        .into_iter()
-        .flat_map(|mode| (0..runs()).flat_map(move |_| differences(&[case], false, mode)))
+    let modes = ["heap", "pages"].into_iter();
+    let wrongs: Vec<_> = modes
+        .flat_map(|mode| (0..runs()).map(move |_| mode))
+        .flat_map(|mode| differences(name, args, false, mode))
         .collect();
     assert!(wrongs.is_empty(), "\n{}", wrongs.join("\n"));
 }
@@ -205,6 +262,29 @@ fn in_both_modes(case: &str) {
 fn what_is_swapped_out_is_not_resident() {
     let _swap = Swap::of_mib(64);
     in_both_modes("swapped_out");
+}
+
+#[test]
+fn what_is_swapped_out_after_the_peak_was_in_it() {
+    let _swap = Swap::of_mib(65);
+    both_modes("unseen", &["left_after_the_peak"]);
+}
+
+#[test]
+fn all_that_swaps_within_a_limit_has_its_owner() {
+    let _swap = Swap::of_mib(160);
+    let group = Group::of_mib(48);
+    both_modes("unseen", &["within_a_limit", group.0.to_str().unwrap()]);
+}
+
+/// Linux has them from 6.8 on.
+#[test]
+fn huge_pages_of_a_medium_size_are_their_touchers() {
+    const SIZE: &str = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
+    if std::path::Path::new(SIZE).exists() {
+        let _on = Setting::of_words(SIZE, "madvise");
+        both_modes("unseen", &["medium_pages"]);
+    }
 }
 
 #[test]

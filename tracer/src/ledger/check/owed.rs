@@ -47,6 +47,11 @@ impl Debts {
         debts.push_back(owed);
     }
 
+    /// How many pages are owed of one backing.
+    pub(super) fn pages(&self, backing: Backing) -> u64 {
+        self.0[backing as usize].iter().map(|owed| owed.pages).sum()
+    }
+
     /// What is owed of one backing, for a check to place.
     pub(super) fn take(&mut self, backing: Backing) -> VecDeque<Owed> {
         std::mem::take(&mut self.0[backing as usize])

@@ -4,8 +4,9 @@ use super::model::{Op, Pair, ops};
 use super::*;
 use crate::ledger::image::Image;
 use crate::ledger::process::Memory;
+use crate::ledger::residency::Page;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const A: u64 = 0x7f00_0000_0000;
 const B: u64 = 0x7f10_0000_0000;
@@ -24,9 +25,13 @@ impl Story {
     }
 
     fn end_check(&mut self, by: By, runs: &[(u64, u64)]) {
-        for &(address, length) in runs {
+        let runs = runs.iter().map(|&(at, length)| (at, length, Member::Anon));
+        self.end_check_of(by, &runs.collect::<Vec<_>>());
+    }
+
+    fn end_check_of(&mut self, by: By, runs: &[(u64, u64, Member)]) {
+        for &(address, length, member) in runs {
             let (address, length) = (Address(address), Bytes(length));
-            let member = Member::Anon;
             let body = Body::Present {
                 address,
                 length,
@@ -66,6 +71,92 @@ fn what_reclaim_took_after_the_peak_is_in_it() {
     story.touch(stack(31), A, 2 * PAGE);
     let account = story.finish();
     assert_eq!(join(&account.resident_peak), [(by(10), 30, 8 * PAGE)]);
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+/// Some go before the peak and some after it: each is dated, the first to come are the first to go.
+#[test]
+fn what_goes_in_two_parts_is_dated_in_two_parts() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.map(stack(20), B, 16 * PAGE);
+    story.touch(stack(30), A, 8 * PAGE);
+    story.moved(MAIN, Member::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
+    story.touch(stack(31), B, 10 * PAGE);
+    story.moved(MAIN, Member::Anon, -10, Cause::Remote, (0, 0, u16::MAX));
+    story.check(MAIN, &[(B + 6 * PAGE, 4 * PAGE)]);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 30, 4 * PAGE), (by(20), 31, 10 * PAGE)]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+/// A check settles what had gone: what goes later went later.
+#[test]
+fn a_departure_after_a_check_is_not_dated_before_it() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.touch(stack(30), A, 8 * PAGE);
+    story.moved(MAIN, Member::Anon, -1, Cause::Remote, (0, 0, u16::MAX));
+    story.check(MAIN, &[(A + PAGE, 7 * PAGE)]);
+    story.touch(stack(31), A + 8 * PAGE, 8 * PAGE);
+    story.moved(MAIN, Member::Anon, -15, Cause::Remote, (0, 0, u16::MAX));
+    story.check(MAIN, &[]);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 30, 7 * PAGE), (by(10), 31, 8 * PAGE)]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+/// A page of a file where the ledger has an anonymous one is no sign of the anonymous one.
+#[test]
+fn a_page_of_another_kind_is_another_page() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.touch(stack(30), A, 4 * PAGE);
+    story.moved(MAIN, Member::Anon, -2, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, Member::File, 2, Cause::Remote, (0, 0, u16::MAX));
+    story.event(MAIN, false, Body::CheckBegin);
+    let runs = [
+        (A, 2 * PAGE, Member::File),
+        (A + 2 * PAGE, 2 * PAGE, Member::Anon),
+    ];
+    story.end_check_of(MAIN, &runs);
+    story.touch(stack(31), A + 8 * PAGE, PAGE);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [
+            (by(10), 10, 2 * PAGE),
+            (by(10), 30, 2 * PAGE),
+            (by(10), 31, PAGE)
+        ]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+/// A fault where the ledger has a page tells that it had gone, before any check.
+#[test]
+fn a_page_that_comes_back_is_its_touchers() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 16 * PAGE);
+    story.touch(stack(30), A, 8 * PAGE);
+    story.moved(MAIN, Member::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
+    story.touch(stack(31), A, 4 * PAGE);
+    story.touch(stack(32), A + 8 * PAGE, PAGE);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [
+            (by(10), 30, 4 * PAGE),
+            (by(10), 31, 4 * PAGE),
+            (by(10), 32, PAGE)
+        ]
+    );
     assert_eq!(account.resident_peak.unexplained, 0);
 }
 
@@ -198,8 +289,8 @@ fn only(ledger: &Ledger) -> &Image {
     }
 }
 
-/// Addresses of all resident pages.
-fn pages(image: &Image) -> BTreeSet<u64> {
+/// Addresses of all resident pages, but for those of mappings that are just being made.
+fn pages(image: &Image) -> BTreeMap<u64, Member> {
     let pages = image.pages.at(
         crate::ledger::history::Which::Resident,
         crate::ledger::history::Moment(u64::MAX),
@@ -209,11 +300,13 @@ fn pages(image: &Image) -> BTreeSet<u64> {
             .mappings
             .parts(&(0..crate::ledger::mappings::ADDRESSES));
         let piece = pieces.find(|piece| piece.slots().contains(&slot));
-        piece.map_or(slot * PAGE, |piece| {
-            piece.start + (slot - piece.slot) * PAGE
-        })
+        match piece {
+            Some(piece) => Some(piece.start + (slot - piece.slot) * PAGE),
+            None => (slot < crate::ledger::mappings::ADDRESSES / PAGE).then_some(slot * PAGE),
+        }
     };
-    pages.iter().map(|page| address(page.slot)).collect()
+    let page = |page: &Page| Some((address(page.slot)?, page.backing.member()));
+    pages.iter().filter_map(page).collect()
 }
 
 fn images(pair: &Pair) -> Vec<(u32, &Image)> {
@@ -243,11 +336,16 @@ proptest! {
         for (pid, had, taking) in before {
             let by = By(pid, 9, 9);
             let taken = |at: u64| taking.iter().any(|range| range.contains(&at));
-            let runs: Vec<_> = found.iter().map(|page| (super::model::BASE + page * PAGE, PAGE)).collect();
-            pair.story.check(by, &runs);
+            let runs: Vec<_> = found.iter().map(|page| {
+                let at = super::model::BASE + page * PAGE;
+                (at, PAGE, had.get(&at).copied().unwrap_or(Member::Anon))
+            }).collect();
+            pair.story.event(by, false, Body::CheckBegin);
+            pair.story.end_check_of(by, &runs);
             let found: BTreeSet<u64> = runs.iter().map(|run| run.0).collect();
             let (_, image) = images(&pair).into_iter().find(|(at, _)| *at == pid).expect("still there");
-            let has = pages(image);
+            let has: BTreeSet<u64> = pages(image).into_keys().collect();
+            let had: BTreeSet<u64> = had.into_keys().collect();
             prop_assert!(has.is_subset(&found));
             // What it had and found stays, but where a call is just taking it.
             prop_assert!(had.intersection(&found).all(|&at| has.contains(&at) || taken(at)));
@@ -259,12 +357,13 @@ proptest! {
     fn a_check_that_agrees_changes_nothing(history in ops(200)) {
         let (mut checked, plain) = (run(&history), run(&history));
         let runs: Vec<_> = images(&checked).iter().map(|(pid, image)| {
-            (*pid, pages(image).into_iter().map(|at| (at, PAGE)).collect::<Vec<_>>())
+            (*pid, pages(image).into_iter().map(|(at, member)| (at, PAGE, member)).collect::<Vec<_>>())
         }).collect();
         for (pid, runs) in runs {
             let taking = images(&checked).iter().any(|(at, image)| *at == pid && !image.being_taken().is_empty());
             if !taking {
-                checked.story.check(By(pid, 9, 0), &runs);
+                checked.story.event(By(pid, 9, 0), false, Body::CheckBegin);
+                checked.story.end_check_of(By(pid, 9, 0), &runs);
             }
         }
         let (checked, plain) = (checked.story.finish(), plain.story.finish());

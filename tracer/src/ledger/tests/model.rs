@@ -1,6 +1,6 @@
 //! Random sequences of all operations, against the naive ledger.
 
-use super::naive::{MADVISE, MMAP, Naive, POPULATE, Picture};
+use super::naive::{MADVISE, Naive, POPULATE, Picture};
 use super::*;
 use proptest::prelude::*;
 
@@ -24,7 +24,13 @@ pub(super) struct Op {
 
 pub(super) fn ops(length: usize) -> impl Strategy<Value = Vec<Op>> {
     let who = (0..100_u8, 1..4_u32, 1..4_u32, 1..7_u64);
-    let place = (0..REGION, 0..REGION, 1..16_u64, 1..3 * PAGE, 0..1000_usize);
+    let place = (
+        0..REGION,
+        0..REGION,
+        1..16_u64,
+        1..3 * PAGE,
+        0..10_000_usize,
+    );
     let op = (who, place).prop_map(
         |((what, pid, tid, stack), (page, other, count, bytes, pick))| Op {
             what,
@@ -118,8 +124,15 @@ impl Pair {
                 );
             }
             34..44 => {
-                let (flags, fd) = [(ANON, -1), (ANON, -1), (PRIVATE, 3), (SHARED, 3)][op.pick % 4];
-                let length = [whole, Bytes(op.bytes)][op.pick / 4 % 2];
+                let kinds = [
+                    (ANON, -1),
+                    (ANON, -1),
+                    (PRIVATE, 3),
+                    (SHARED, 3),
+                    (ANON | GROWSDOWN, -1),
+                ];
+                let (flags, fd) = kinds[op.pick % 5];
+                let length = [whole, Bytes(op.bytes)][op.pick / 5 % 2];
                 let body = Body::Map {
                     address: page,
                     length,
@@ -128,7 +141,7 @@ impl Pair {
                     flags,
                     fd,
                 };
-                self.event(op, op.pick.is_multiple_of(5), body);
+                self.event(op, op.pick.is_multiple_of(6), body);
             }
             44..52 => {
                 let body = match op.pick % 3 {
@@ -139,7 +152,10 @@ impl Pair {
                             libc::MADV_DONTNEED as u32,
                             libc::MADV_REMOVE as u32,
                             POPULATE,
-                        ][op.pick / 3 % 3],
+                            libc::MADV_DONTFORK as u32,
+                            libc::MADV_WIPEONFORK as u32,
+                            libc::MADV_DOFORK as u32,
+                        ][op.pick / 3 % 6],
                     },
                     1 if op.pick.is_multiple_of(4) => Body::ShmAttach {
                         address: page,
@@ -153,7 +169,7 @@ impl Pair {
                     },
                 };
                 self.event(op, false, body);
-                let errno = [libc::EINVAL, libc::ENOMEM, 0, 0][op.pick / 3 % 4];
+                let errno = [libc::EINVAL, libc::ENOMEM, 0, 0][op.pick / 18 % 4];
                 let syscall = match body {
                     Body::Advise { .. } => MADVISE,
                     Body::ShmAttach { .. } => 30,
@@ -290,7 +306,7 @@ impl Pair {
 
     fn counter(&mut self, op: Op, page: Address) {
         let member = [Member::Anon, Member::Anon, Member::File, Member::Shmem][op.pick % 4];
-        let moved = [1, 1, 1, 1, 2, 7, 16, 512, 0, -1, -5][op.pick / 4 % 11];
+        let moved = [1, 1, 1, 1, 2, 4, 7, 16, 512, 0, -1, -5, -20][op.pick / 4 % 13];
         let causes = [
             Cause::UserFault,
             Cause::UserFault,
@@ -304,18 +320,18 @@ impl Pair {
         let body = Body::Resident {
             member,
             size,
-            cause: causes[op.pick / 44 % 6],
+            cause: causes[op.pick / 52 % 6],
             address: Address(page.0 + op.bytes % PAGE),
             took: Nanos(0),
             error_code: [6, 4, 7][op.pick % 3],
             syscall: 200,
         };
-        self.event(op, false, without_fault(op, body));
+        self.event(op, op.pick.is_multiple_of(5), without_fault(op, body));
     }
 }
 
 /// A call without a fault: one of which no place is known, one that fills a buffer, one that
-/// populates what it was told to, one that populates what it maps.
+/// populates what it was told to, those that populate what they make.
 fn without_fault(op: Op, body: Body) -> Body {
     let Body::Resident {
         member,
@@ -332,8 +348,11 @@ fn without_fault(op: Op, body: Body) -> Body {
         (nowhere, 200),
         (address, 0),
         (nowhere, MADVISE),
-        (nowhere, MMAP),
-    ][op.pick / 264 % 4];
+        (nowhere, 9),
+        (nowhere, 9),
+        (nowhere, 12),
+        (nowhere, 25),
+    ][op.pick / 312 % 7];
     Body::Resident {
         member,
         size,

@@ -5,14 +5,13 @@ mod events;
 mod image;
 mod pages;
 
-use self::image::Image;
+use self::image::{Absence, Image};
 use super::PAGE;
 use crate::events::{Body, Event, Member};
 use crate::ledger::account::Reserver;
 use std::collections::BTreeMap;
 
 /// System calls by their numbers, and `MADV_POPULATE_WRITE`.
-pub(super) const MMAP: u16 = 9;
 pub(super) const MADVISE: u16 = 28;
 pub(super) const POPULATE: u32 = 23;
 
@@ -27,6 +26,7 @@ pub(super) struct Picture {
 /// All processes, and all as they were at the peaks.
 #[derive(Default)]
 pub(super) struct Naive {
+    now: u64,
     images: BTreeMap<u32, Image>,
     /// In whose memory vforked children run.
     owners: BTreeMap<u32, u32>,
@@ -39,14 +39,26 @@ pub(super) struct Naive {
 #[derive(Default)]
 struct Peak {
     total: u64,
+    at: u64,
     images: BTreeMap<u32, Image>,
 }
 
 impl Peak {
-    fn raise(&mut self, total: u64, images: &BTreeMap<u32, Image>) {
+    /// It has become known that pages had gone before.
+    fn correct(&mut self, absences: &[Absence]) {
+        for absence in absences.iter().filter(|absence| absence.from <= self.at) {
+            let mut images = self.images.values_mut();
+            if let Some(image) = images.find(|image| image.id == absence.image) {
+                image.forget(absence.page);
+            }
+        }
+    }
+
+    fn raise(&mut self, total: u64, at: u64, images: &BTreeMap<u32, Image>) {
         if total > self.total {
             *self = Self {
                 total,
+                at,
                 images: images.clone(),
             };
         }
@@ -71,23 +83,30 @@ impl Peak {
 impl Naive {
     pub(super) fn apply(&mut self, event: &Event) {
         let (pid, tid, stack) = (event.pid.0, event.tid.0, event.stack.0);
+        self.now += 1;
         match event.body {
             Body::Fork {
                 child,
                 shares_memory,
             } => {
                 let owner = self.owner(pid);
+                let id = self.now;
                 let parent = self.images.entry(owner).or_default();
                 if shares_memory {
                     self.owners.insert(child.0, owner);
                 } else {
                     let copy = parent.fork();
-                    self.images.insert(child.0, copy);
+                    self.images.insert(child.0, Image { id, ..copy });
                 }
             }
             Body::Exec { .. } => {
                 self.owners.remove(&pid);
-                self.images.insert(pid, Image::default());
+                let id = self.now;
+                let new = Image {
+                    id,
+                    ..Image::default()
+                };
+                self.images.insert(pid, new);
             }
             Body::Exit { .. } => {
                 self.owners.remove(&pid);
@@ -96,14 +115,23 @@ impl Naive {
             ref body => {
                 let owner = self.owner(pid);
                 let next = &mut self.next_mapping;
-                let image = self.images.entry(owner).or_default();
+                let id = self.now;
+                let new = || Image {
+                    id,
+                    ..Image::default()
+                };
+                let image = self.images.entry(owner).or_insert_with(new);
+                image.now = self.now;
                 image.apply(next, tid, stack, event.in_allocator, body);
+                let absences = std::mem::take(&mut image.absences);
+                self.reserved_peak.correct(&absences);
+                self.resident_peak.correct(&absences);
             }
         }
         let reserved = self.images.values().map(Image::reserved).sum();
         let resident = self.images.values().map(Image::kernel).sum();
-        self.reserved_peak.raise(reserved, &self.images);
-        self.resident_peak.raise(resident, &self.images);
+        self.reserved_peak.raise(reserved, self.now, &self.images);
+        self.resident_peak.raise(resident, self.now, &self.images);
     }
 
     /// What the peak of the reserved and that of the resident total look like.

@@ -179,7 +179,7 @@ fn what_mappings_are_for() {
 
 #[test]
 fn an_arena_made_by_free_is_no_reservation() {
-    let heap = |story: &mut Story, at| {
+    let heap = |story: &mut Story, thread, at| {
         let (address, length) = (Address(at), Bytes(128 * MIB));
         let body = Body::Map {
             address,
@@ -189,15 +189,19 @@ fn an_arena_made_by_free_is_no_reservation() {
             flags: 0x4022,
             fd: -1,
         };
-        story.event(stack(20), false, body);
+        story.event(By(1, thread, 20), false, body);
     };
     let mut story = Story::new();
-    heap(&mut story, A); // no block was ever seen: what else should it be
+    heap(&mut story, 1, A); // no block was ever seen: what else should it be
     story.alloc(stack(10), 0x1000, 1);
-    heap(&mut story, B);
     story.alloc(stack(10), 0x2000, 1);
+    heap(&mut story, 1, A + 256 * MIB); // of a thread that has its arena
+    story.free(By(1, 2, 30), 0x1000);
+    heap(&mut story, 2, B); // in the thread's first call
+    story.alloc(By(1, 2, 11), 0x3000, 2);
+    heap(&mut story, 2, B + 256 * MIB); // and after it
     let peak = story.finish().reserved_peak;
-    assert_eq!(reserved(&peak), [(10, 2), (20, 128 * MIB)]);
+    assert_eq!(reserved(&peak), [(10, 1), (11, 2), (20, 3 * 128 * MIB)]);
     assert_eq!(peak.arenas, Bytes(128 * MIB));
 }
 

@@ -169,3 +169,73 @@ fn huge_pages_of_hugetlbfs_are_counted_apart() {
     );
     assert_eq!(account.resident_peak.resident, Bytes(PAGE));
 }
+
+/// The peak is before the call returns: what has come has its owner already.
+#[test]
+fn populated_and_given_back_at_once() {
+    let mut story = Story::new();
+    for _ in 0..3 {
+        story.moved(stack(10), Member::Anon, 2, Cause::Syscall, (0, 0, 9));
+    }
+    story.map(stack(10), A, 6 * PAGE);
+    story.unmap(stack(11), A, 6 * PAGE);
+    story.gone(stack(11), Member::Anon, 6 * PAGE);
+    let account = story.finish();
+    assert_eq!(join(&account.resident_peak), [(by(10), 10, 6 * PAGE)]);
+    assert_eq!(reserved(&account.resident_peak), [(10, 6 * PAGE)]);
+    assert_eq!(reserved(&account.reserved_peak), [(10, 6 * PAGE)]);
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+/// What lay there went before the first page came: it is not in the peak.
+#[test]
+fn populated_over_what_was_there() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 4 * PAGE);
+    story.touch(stack(30), A, 3 * PAGE);
+    story.moved(stack(11), Member::Anon, -3, Cause::Syscall, (0, 0, 9));
+    story.moved(stack(11), Member::Anon, 4, Cause::Syscall, (0, 0, 9));
+    story.map_as(stack(11), A, 4 * PAGE, ANON | FIXED, -1, false);
+    let account = story.finish();
+    assert_eq!(join(&account.resident_peak), [(by(11), 11, 4 * PAGE)]);
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+/// The aligned window around the touch, where it is empty; where it is not, the page alone.
+#[test]
+fn a_huge_page_of_a_medium_size() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 64 * PAGE);
+    let touch = |story: &mut Story, by, at| {
+        story.moved(by, Member::Anon, 16, Cause::UserFault, (at, 6, u16::MAX));
+    };
+    touch(&mut story, stack(30), A + 21 * PAGE);
+    story.touch(stack(31), A + 33 * PAGE, PAGE);
+    touch(&mut story, stack(32), A + 40 * PAGE);
+    story.unmap(MAIN, A + 16 * PAGE, 16 * PAGE);
+    story.gone(MAIN, Member::Anon, 16 * PAGE);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [
+            (by(10), 30, 16 * PAGE),
+            (by(10), 31, PAGE),
+            (by(10), 32, PAGE),
+            (Reserver::Unknown, 0, 15 * PAGE),
+        ]
+    );
+}
+
+#[test]
+fn what_grows_downwards_is_reserved_as_far_as_it_was_touched() {
+    let mut story = Story::new();
+    story.map_as(stack(10), A, 4 * PAGE, ANON | GROWSDOWN, -1, false);
+    story.touch(stack(30), A - 3 * PAGE, PAGE);
+    story.touch(stack(31), A - PAGE, 2 * PAGE);
+    let account = story.finish();
+    assert_eq!(reserved(&account.reserved_peak), [(10, 7 * PAGE)]);
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 30, PAGE), (by(10), 31, 2 * PAGE)]
+    );
+}

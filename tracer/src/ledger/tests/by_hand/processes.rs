@@ -169,3 +169,42 @@ fn memory_calls_and_faults_have_their_time() {
     // The third was an unmapping that nothing had announced.
     assert_eq!(account.oddities.misplaced, 1);
 }
+
+/// A child has neither the one mapping nor the pages of the other; what a call failed to advise it
+/// has.
+#[test]
+fn what_a_child_does_not_get() {
+    let mut story = Story::new();
+    for at in [A, A + 64 * PAGE, A + 128 * PAGE] {
+        story.map(stack(10), at, 8 * PAGE);
+    }
+    let advices = [
+        (A, libc::MADV_DONTFORK, 0),
+        (A + 64 * PAGE, libc::MADV_WIPEONFORK, 0),
+        (A + 128 * PAGE, libc::MADV_DONTFORK, libc::EINVAL),
+    ];
+    for (at, advice, errno) in advices {
+        story.advise(MAIN, at, 8 * PAGE, advice);
+        let (syscall, took) = (28, Nanos(1));
+        let body = Body::Returned {
+            syscall,
+            errno,
+            took,
+        };
+        story.event(MAIN, false, body);
+    }
+    for (at, pages) in [(A, 4), (A + 64 * PAGE, 2), (A + 128 * PAGE, 1)] {
+        story.touch(stack(30), at, pages * PAGE);
+    }
+    let body = Body::Fork {
+        child: Pid(2),
+        shares_memory: false,
+    };
+    story.event(MAIN, false, body);
+    let account = story.finish();
+    let peak = &account.resident_peak;
+    assert_eq!(peak.resident, Bytes((7 + 1) * PAGE));
+    assert_eq!(peak.unexplained, 0);
+    let reserved_by = reserved(&account.reserved_peak);
+    assert_eq!(reserved_by, [(10, (3 + 2) * 8 * PAGE)]);
+}

@@ -3,9 +3,20 @@
 use super::image::{Block, Image, Moving, Use};
 use super::{PAGE, POPULATE};
 use crate::events::{Body, Cause};
-use crate::ledger::tests::PRIVATE;
+use crate::ledger::mappings::Inherited;
+use crate::ledger::tests::{GROWSDOWN, PRIVATE};
 use crate::units::{Address, Bytes};
 use std::collections::BTreeMap;
+
+/// What a child gets of a range after an advice, where that is what it is about.
+fn inherited(advice: u32) -> Option<Inherited> {
+    match advice as i32 {
+        libc::MADV_DONTFORK => Some(Inherited::Nothing),
+        libc::MADV_WIPEONFORK => Some(Inherited::Empty),
+        libc::MADV_DOFORK => Some(Inherited::Copy),
+        _ => None,
+    }
+}
 
 impl Image {
     pub(super) fn apply(
@@ -48,6 +59,12 @@ impl Image {
                     _ => Use::Direct,
                 };
                 self.map(next, tid, address.0, length.0, stack, purpose);
+                if flags & GROWSDOWN != 0 {
+                    let (from, count) = (address.0 / PAGE, length.0.div_ceil(PAGE));
+                    for (_, mapped) in self.mapped.range_mut(from..from + count) {
+                        mapped.grows_down = true;
+                    }
+                }
             }
             Body::ShmAttach {
                 address, length, ..
@@ -78,6 +95,15 @@ impl Image {
                 self.taken.insert(tid, Default::default());
             }
             Body::Advise {
+                address,
+                length,
+                advice,
+            } if inherited(advice).is_some() => {
+                let pages = (address.0 / PAGE, length.0.div_ceil(PAGE));
+                self.advised.insert(tid, (pages, inherited(advice)));
+                self.taken.insert(tid, Default::default());
+            }
+            Body::Advise {
                 address, length, ..
             } => {
                 let pages = address.0 / PAGE..address.0 / PAGE + length.0.div_ceil(PAGE);
@@ -88,17 +114,27 @@ impl Image {
             }
             Body::Returned { syscall, errno, .. } => {
                 self.filling.remove(&tid);
-                self.populated.remove(&tid);
+                self.coming.remove(&tid);
                 if ![11, 28, 67].contains(&syscall) {
                     return;
                 }
                 let (mapped, resident) = self.taken.remove(&tid).unwrap_or_default();
+                let advised = self.advised.remove(&tid);
+                if let Some(((from, count), Some(inherited))) = advised
+                    && (errno == 0 || errno == libc::ENOMEM)
+                {
+                    self.split(next, from);
+                    self.split(next, from + count);
+                    for (_, mapped) in self.mapped.range_mut(from..from + count) {
+                        mapped.inherited = inherited;
+                    }
+                }
                 if errno == 0 {
                     return;
                 }
                 if errno != libc::ENOMEM || !mapped.is_empty() {
                     self.mapped.extend(mapped);
-                    self.resident.extend(resident);
+                    self.anew(resident);
                 }
             }
             Body::Break { address } => {
@@ -158,9 +194,14 @@ impl Image {
                 ..
             } => {
                 if cause == Cause::Syscall {
-                    return self.in_call(member, size.0, (tid, stack), address.0, syscall);
+                    let who = (tid, stack, in_allocator);
+                    self.in_call(member, size.0, who, address.0, syscall);
+                } else {
+                    self.resident(next, member, size.0, cause, address.0, error_code, stack);
                 }
-                self.resident(member, size.0, cause, address.0, error_code, stack);
+                if cause != Cause::End {
+                    self.count_gone();
+                }
             }
             _ => {}
         }

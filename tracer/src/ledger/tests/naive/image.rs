@@ -1,8 +1,10 @@
 //! A process's memory, and a picture of it.
 
 use super::super::{PAGE, by};
+use super::pages::ORDER;
 use crate::events::Member;
 use crate::ledger::account::Reserver;
+use crate::ledger::mappings::Inherited;
 use crate::units::StackId;
 use std::collections::BTreeMap;
 
@@ -23,13 +25,31 @@ pub(super) struct Mapped {
     pub(super) asked: u64,
     /// Pages of different mappings have different ones, though they adjoin.
     pub(super) mapping: u64,
+    pub(super) inherited: Inherited,
+    pub(super) grows_down: bool,
 }
 
-/// Resident pages: how, and by whom.
-pub(super) type Resident = BTreeMap<u64, (Member, u64)>;
+/// Resident pages.
+pub(super) type Resident = BTreeMap<u64, Page>;
+
+/// How a page is resident, and by whom. No two of an image have the same number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page {
+    pub(super) member: Member,
+    pub(super) stack: u64,
+    pub(super) number: u64,
+}
 
 /// How a page is resident, if it is.
-pub(super) type Touched = Option<(Member, u64)>;
+pub(super) type Touched = Option<Page>;
+
+/// A page was not resident any more at an event, which was seen only later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Absence {
+    pub(super) image: u64,
+    pub(super) page: u64,
+    pub(super) from: u64,
+}
 
 /// Pages on their way from `from` on.
 #[derive(Clone, Debug)]
@@ -57,13 +77,24 @@ pub(super) struct Image {
     pub(super) resident: Resident,
     pub(super) moving: BTreeMap<u32, Moving>,
     pub(super) taken: BTreeMap<u32, (BTreeMap<u64, Mapped>, Resident)>,
+    /// Pages (the first, how many) and what a child will get of them, once the call succeeds.
+    pub(super) advised: BTreeMap<u32, ((u64, u64), Option<Inherited>)>,
     pub(super) counts: BTreeMap<u16, u64>,
     pub(super) end: Option<u64>,
     pub(super) segments: BTreeMap<u64, u64>,
     /// What threads are filling: from where, to where.
     pub(super) filling: BTreeMap<u32, (u64, u64)>,
-    /// What of an `mmap` that has not returned is resident.
-    pub(super) populated: BTreeMap<u32, Vec<(Member, u64, u64)>>,
+    /// What of a mapping whose call has not returned is resident: since when, the pages.
+    pub(super) coming: BTreeMap<u32, (u64, Mapped, Vec<Page>)>,
+    /// No two images have the same.
+    pub(super) id: u64,
+    /// The event, and how many pages have become resident.
+    pub(super) now: u64,
+    pub(super) pages: u64,
+    /// By member, for each page that the kernel does not count any more: since when.
+    pub(super) gone: BTreeMap<u16, Vec<u64>>,
+    /// What has become known of the past.
+    pub(super) absences: Vec<Absence>,
 }
 
 impl Image {
@@ -82,13 +113,92 @@ impl Image {
             }
         }
         copy.taken.clear();
+        copy.advised.clear();
         copy.filling.clear();
-        copy.populated.clear();
+        copy.coming.clear();
+        copy.gone.clear();
+        let copied = |page: &u64| copy.mapped.get(page).map(|mapped| mapped.inherited);
         copy.resident
-            .retain(|_, (member, _)| *member == Member::Anon);
-        copy.counts
-            .retain(|&member, _| member == Member::Anon as u16);
+            .retain(|page, _| copied(page).is_none_or(|copied| copied == Inherited::Copy));
+        copy.mapped
+            .retain(|_, mapped| mapped.inherited != Inherited::Nothing);
+        // What of a private view of a file was not written is copied where something was.
+        let written = copy.mapped.iter().filter(|(page, mapped)| {
+            mapped.purpose == Use::File
+                && copy
+                    .resident
+                    .get(page)
+                    .is_some_and(|page| page.member == Member::Anon)
+        });
+        let written: Vec<_> = written.map(|(_, mapped)| mapped.mapping).collect();
+        let mapped = &copy.mapped;
+        copy.resident.retain(|page, resident| {
+            let mapping = mapped.get(page).map(|mapped| mapped.mapping);
+            resident.member == Member::Anon || mapping.is_some_and(|at| written.contains(&at))
+        });
+        let lost = self.resident_of(Member::Anon) - copy.resident_of(Member::Anon);
+        for member in ORDER {
+            let count = match member {
+                Member::Anon => self.counted(member).saturating_sub(lost * PAGE),
+                _ => copy.resident_of(member) * PAGE,
+            };
+            copy.counts.insert(member as u16, count);
+        }
         copy
+    }
+
+    pub(super) fn counted(&self, member: Member) -> u64 {
+        self.counts.get(&(member as u16)).copied().unwrap_or(0)
+    }
+
+    /// How many pages are resident, wherever they are.
+    pub(super) fn resident_of(&self, member: Member) -> u64 {
+        let moving = self.moving.values().flat_map(|moving| &moving.pages);
+        let moving = moving.filter_map(|(_, _, page)| page.as_ref());
+        let coming = self.coming.values().flat_map(|(_, _, pages)| pages);
+        let all = self.resident.values().chain(moving).chain(coming);
+        all.filter(|page| page.member == member).count() as u64
+    }
+
+    /// A page that became resident now.
+    pub(super) fn fresh(&mut self, member: Member, stack: u64) -> Page {
+        self.pages += 1;
+        Page {
+            member,
+            stack,
+            number: self.pages,
+        }
+    }
+
+    /// Pages that are here after all: as if they were new.
+    pub(super) fn anew(&mut self, pages: Resident) {
+        for (at, page) in pages {
+            let page = self.fresh(page.member, page.stack);
+            self.resident.entry(at).or_insert(page);
+        }
+    }
+
+    /// A page was not resident.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.resident.retain(|_, page| page.number != number);
+        for (_, _, page) in self
+            .moving
+            .values_mut()
+            .flat_map(|moving| &mut moving.pages)
+        {
+            *page = page.filter(|page| page.number != number);
+        }
+    }
+
+    /// For each page too many it is known since when.
+    pub(super) fn count_gone(&mut self) {
+        for member in ORDER {
+            let counted = (self.counted(member) / PAGE) as usize;
+            let surplus = (self.resident_of(member) as usize).saturating_sub(counted);
+            let now = self.now;
+            let gone = self.gone.entry(member as u16).or_default();
+            gone.resize(surplus, now);
+        }
     }
 
     pub(super) fn reserved(&self) -> u64 {
@@ -98,10 +208,13 @@ impl Image {
             .moving
             .values()
             .flat_map(|moving| moving.pages.iter().map(|page| &page.1));
+        let coming = self.coming.values();
+        let coming = coming.flat_map(|(_, mapped, pages)| pages.iter().map(move |_| mapped));
         let direct = self
             .mapped
             .values()
             .chain(moving)
+            .chain(coming)
             .filter(|page| page.purpose == Use::Direct);
         blocks.chain(resizing).sum::<u64>() + direct.map(|page| page.asked).sum::<u64>()
     }
@@ -143,16 +256,20 @@ impl Image {
             .iter()
             .filter(|entry| !self.mapped.contains_key(entry.0));
         let mut pages: Vec<_> = unmapped
-            .map(|(&page, &(member, toucher))| {
-                let rest = if member == Member::Shmem {
+            .map(|(&at, page)| {
+                let rest = if page.member == Member::Shmem {
                     Reserver::Unknown
                 } else {
                     Reserver::Image
                 };
-                (page, rest, toucher)
+                (at, rest, page.stack)
             })
             .collect();
-        for (page, mapped, resident) in here.chain(moving) {
+        let nowhere = 1 << 40;
+        let coming = self.coming.values().flat_map(|(_, mapped, pages)| {
+            pages.iter().map(move |&page| (nowhere, mapped, Some(page)))
+        });
+        for (page, mapped, resident) in here.chain(moving).chain(coming) {
             let rest = match mapped.purpose {
                 Use::Direct | Use::File => by(mapped.stack),
                 Use::Arena => Reserver::Slack(StackId(mapped.stack)),
@@ -160,7 +277,7 @@ impl Image {
             if mapped.purpose == Use::Direct {
                 *reserved.entry(mapped.stack).or_default() += mapped.asked;
             }
-            pages.extend(resident.map(|(_, toucher)| (page, rest, toucher)));
+            pages.extend(resident.map(|resident| (page, rest, resident.stack)));
         }
         for (page, rest, toucher) in pages {
             for byte in page * PAGE..(page + 1) * PAGE {

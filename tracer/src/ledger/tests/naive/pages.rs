@@ -1,12 +1,13 @@
 //! Pages that come, go and move.
 
-use super::image::{Image, Mapped, Moving, Resident, Use};
-use super::{MADVISE, MMAP, PAGE};
+use super::image::{Absence, Image, Mapped, Moving, Resident, Use};
+use super::{MADVISE, PAGE};
 use crate::events::{Cause, Member};
+use crate::ledger::mappings::Inherited;
 use std::collections::BTreeMap;
 
-/// In which a mapping is populated.
-const ORDER: [Member; 3] = [Member::Anon, Member::File, Member::Shmem];
+/// What is resident.
+pub(super) const ORDER: [Member; 3] = [Member::Anon, Member::File, Member::Shmem];
 
 impl Image {
     /// From this page on it is another mapping.
@@ -53,7 +54,12 @@ impl Image {
         purpose: Use,
     ) {
         let (from, count) = (address / PAGE, length.div_ceil(PAGE));
-        self.take(next, from, count);
+        let coming = self.coming.remove(&tid);
+        let (_, gone) = self.take(next, from, count);
+        // What lay there had gone when the first page came.
+        if let Some((since, ..)) = coming {
+            self.absent_since(since, gone.values().map(|page| page.number));
+        }
         *next += 1;
         for page in from..from + count {
             let asked = (address + length - page * PAGE).min(PAGE);
@@ -64,14 +70,20 @@ impl Image {
                     purpose,
                     asked,
                     mapping: *next,
+                    inherited: Inherited::Copy,
+                    grows_down: false,
                 },
             );
         }
-        let mut populated = self.populated.remove(&tid).unwrap_or_default();
-        populated.sort_by_key(|&(member, ..)| ORDER.iter().position(|&at| at == member));
-        for (member, _, pages) in populated {
-            self.fill(from, from + count, member, stack, pages);
-        }
+        let pages = coming.into_iter().flat_map(|(_, _, pages)| pages);
+        self.resident.extend((from..from + count).zip(pages));
+    }
+
+    /// Pages that were not resident any more from that event on.
+    fn absent_since(&mut self, from: u64, pages: impl Iterator<Item = u64>) {
+        let image = self.id;
+        let absence = |page| Absence { image, page, from };
+        self.absences.extend(pages.map(absence));
     }
 
     /// The first so many pages that are mapped and not resident, up to the first gap.
@@ -80,8 +92,9 @@ impl Image {
             if pages == 0 || !self.mapped.contains_key(&page) {
                 return;
             }
-            if let std::collections::btree_map::Entry::Vacant(vacant) = self.resident.entry(page) {
-                vacant.insert((member, stack));
+            if !self.resident.contains_key(&page) {
+                let fresh = self.fresh(member, stack);
+                self.resident.insert(page, fresh);
                 pages -= 1;
             }
         }
@@ -92,7 +105,7 @@ impl Image {
         &mut self,
         member: Member,
         size: u64,
-        (tid, stack): (u32, u64),
+        (tid, stack, in_allocator): (u32, u64, bool),
         address: u64,
         syscall: u16,
     ) {
@@ -101,9 +114,24 @@ impl Image {
         if grown == 0 {
             return;
         }
-        if syscall == MMAP {
-            let all = self.populated.entry(tid).or_default();
-            return all.push((member, stack, grown));
+        if [9, 12, 25, 30].contains(&syscall) {
+            let pages: Vec<_> = (0..grown).map(|_| self.fresh(member, stack)).collect();
+            let purpose = match (in_allocator, member) {
+                (true, _) => Use::Arena,
+                (_, Member::File) => Use::File,
+                _ => Use::Direct,
+            };
+            let nowhere = Mapped {
+                stack,
+                purpose,
+                asked: PAGE,
+                mapping: 0,
+                inherited: Inherited::Copy,
+                grows_down: false,
+            };
+            let first = (self.now, nowhere, Vec::new());
+            let (_, _, all) = self.coming.entry(tid).or_insert(first);
+            return all.extend(pages);
         }
         let under_way = self.filling.get(&tid).copied();
         let (from, to) = match under_way {
@@ -162,8 +190,34 @@ impl Image {
         }
     }
 
+    /// A mapping that grows downwards is touched below its beginning.
+    fn grow_down(&mut self, next: &mut u64, page: u64) {
+        let above = self.mapped.range(page..).next();
+        let Some((from, mapped)) = above.map(|(&from, &mapped)| (from, mapped)) else {
+            return;
+        };
+        if from == page || !mapped.grows_down {
+            return;
+        }
+        *next += 1;
+        let mapping = *next;
+        for page in page..from {
+            self.resident.remove(&page);
+            let asked = PAGE;
+            self.mapped.insert(
+                page,
+                Mapped {
+                    asked,
+                    mapping,
+                    ..mapped
+                },
+            );
+        }
+    }
+
     pub(super) fn resident(
         &mut self,
+        next: &mut u64,
         member: Member,
         size: u64,
         cause: Cause,
@@ -180,24 +234,55 @@ impl Image {
             return;
         }
         let page = address / PAGE;
+        if member == Member::Anon && grown > 0 {
+            self.grow_down(next, page);
+        }
+        let medium = member == Member::Anon
+            && [4, 8, 16, 32, 64, 128, 256].contains(&grown)
+            && self.neighbours(page, grown).len() as u64 == grown
+            && (self.neighbours(page, grown).iter()).all(|at| !self.resident.contains_key(at));
         let window = match (member, grown) {
+            _ if medium => grown,
             (_, 256..) => 512,
             (Member::Anon, _) => 1,
             _ if error_code & 3 == 3 => return,
             _ => 16.max(grown.next_power_of_two()),
         };
         let mut left = grown.max(1);
-        if window < 512
-            && self
-                .resident
-                .get(&page)
-                .is_none_or(|resident| resident.0 != member)
-        {
-            self.resident.insert(page, (member, stack));
+        let known = self.resident.get(&page).copied();
+        let known = known.filter(|known| known.member == member);
+        // It was not there any more, and comes back.
+        let back = known.filter(|_| window < 512 && error_code & 1 == 0 && grown > 0);
+        if let Some(back) = back {
+            let gone = self.gone.entry(member as u16).or_default();
+            let since = (!gone.is_empty()).then(|| gone.remove(0));
+            self.absent_since(since.unwrap_or(self.now), [back.number].into_iter());
+        }
+        if window < 512 && (known.is_none() || back.is_some()) {
+            let fresh = self.fresh(member, stack);
+            self.resident.insert(page, fresh);
             left -= 1;
         } else if window < 512 {
             left = grown;
         }
+        if window > 1 {
+            for at in self
+                .neighbours(page, window)
+                .into_iter()
+                .filter(|at| !self.resident.contains_key(at))
+                .collect::<Vec<_>>()
+            {
+                if left > 0 {
+                    let fresh = self.fresh(member, stack);
+                    self.resident.insert(at, fresh);
+                    left -= 1;
+                }
+            }
+        }
+    }
+
+    /// The pages of the aligned window around one that belong to its mapping.
+    fn neighbours(&self, page: u64, window: u64) -> Vec<u64> {
         let same = |page: u64| self.mapped.get(&page).map(|mapped| mapped.mapping);
         let first = page - page % window;
         let mut around: Vec<_> = (first..=page)
@@ -206,17 +291,6 @@ impl Image {
             .collect();
         around.reverse();
         around.extend((page + 1..first + window).take_while(|&at| same(at) == same(page)));
-        if window > 1 {
-            for at in around
-                .into_iter()
-                .filter(|at| !self.resident.contains_key(at))
-                .collect::<Vec<_>>()
-            {
-                if left > 0 {
-                    self.resident.insert(at, (member, stack));
-                    left -= 1;
-                }
-            }
-        }
+        around
     }
 }
