@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// A label and what there is to say.
 pub(super) type Line = (&'static str, String);
 
+/// What stands before a degradation.
+const LESS_EXACT: &str = "less exact";
+
 /// Totals, in the order in which they are read.
 pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
     let account = input.account;
@@ -174,6 +177,10 @@ pub(super) fn warnings(input: &Input<'_>) -> Vec<Line> {
         let text = "the recording breaks off: what came after its end is not here";
         lines.push(("incomplete", text.to_owned()));
     }
+    for degraded in &input.run.degraded {
+        let (name, text) = (printable(&degraded.name), printable(&degraded.text));
+        lines.push((LESS_EXACT, format!("{name}: {text}")));
+    }
     let oddities = input.account.oddities;
     for (number, text) in [
         (
@@ -198,7 +205,7 @@ pub(super) fn warnings(input: &Input<'_>) -> Vec<Line> {
 
 /// Whether a warning reports a loss.
 pub(super) fn is_alarming(line: &Line) -> bool {
-    line.1 != "nothing"
+    line.1 != "nothing" && line.0 != LESS_EXACT
 }
 
 /// How the command ended and how long it took: `exit 0, 1.43 s`.
