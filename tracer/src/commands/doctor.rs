@@ -45,7 +45,9 @@ fn machine(args: &DoctorArgs) -> Result<u8> {
     if can_start(&all) {
         all.extend(trace(args.ring_buffer.map(Bytes), &facts)?);
     } else {
-        all.extend(STARTING.into_iter().chain(PROVEN).map(Capability::untried));
+        let told = |name: &Name| all.iter().all(|c| c.name != *name);
+        let rest: Vec<_> = STARTING.into_iter().chain(PROVEN).filter(told).collect();
+        all.extend(rest.into_iter().map(Capability::untried));
     }
     all.extend(files());
     let verdict = verdict(&all);
@@ -64,13 +66,16 @@ fn can_start(basics: &[Capability]) -> bool {
 fn basics(facts: &Facts) -> Vec<Capability> {
     if let Err(lack) = machine::early() {
         let name = lack.name;
-        let others = [Name::Proc, Name::Bpf, Name::KernelReads, Name::Jit, Name::Btf];
-        let answer = |other| match other {
-            _ if other == name => Capability::lacking(lack.clone()),
-            Name::Proc => Capability::yes(other, "of this pid namespace"),
-            _ => Capability::untried(other),
-        };
-        return others.into_iter().map(answer).collect();
+        // In the order in which it asks.
+        let early = [Name::Proc, Name::Bpf, Name::Memory];
+        let rest = [Name::KernelReads, Name::Jit, Name::Btf];
+        let works = early.into_iter().take_while(|&other| other != name);
+        let works = works.map(|other| Capability::yes(other, "works"));
+        let rest = rest.into_iter().map(Capability::untried);
+        return works
+            .chain([Capability::lacking(lack)])
+            .chain(rest)
+            .collect();
     }
     vec![
         Capability::yes(Name::Proc, "of this pid namespace"),
@@ -100,9 +105,7 @@ fn jit(facts: &Facts) -> Capability {
 fn btf(facts: &Facts) -> Capability {
     match Kernel::probe() {
         Ok(_) => Capability::yes(Name::Btf, "the kernel describes its types"),
-        Err(error) => {
-            Capability::lacking(machine::loading(&error.into(), Bytes::ZERO, facts))
-        }
+        Err(error) => Capability::lacking(machine::loading(&error.into(), Bytes::ZERO, facts)),
     }
 }
 
@@ -184,10 +187,12 @@ fn files() -> Vec<Capability> {
     let has = |wanted| less.contains(&wanted);
     let pagemap = match has(Degradation::PlainPagemap) {
         false => Capability::yes(Name::Pagemap, "by PAGEMAP_SCAN"),
-        true => Capability::yes(Name::Pagemap, "page by page").but(match has(Degradation::ZeroPages) {
-            true => Degradation::ZeroPages,
-            false => Degradation::PlainPagemap,
-        }),
+        true => {
+            Capability::yes(Name::Pagemap, "page by page").but(match has(Degradation::ZeroPages) {
+                true => Degradation::ZeroPages,
+                false => Degradation::PlainPagemap,
+            })
+        }
     };
     let map_files = match has(Degradation::NoMapFiles) {
         false => Capability::yes(Name::MapFiles, "files that were deleted can be opened"),

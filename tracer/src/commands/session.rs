@@ -52,11 +52,16 @@ impl Session {
             Trace::Heap => Some(mechanism()?),
             Trace::Pages => None,
         };
-        let (mut loaded, prepared, room) =
-            load(preparation, &kernel, uprobes, ring, |tables: &mut Tables| {
+        let (mut loaded, prepared, room) = load(
+            preparation,
+            &kernel,
+            uprobes,
+            ring,
+            |tables: &mut Tables| {
                 tables.keep_in(cache.clone());
                 tables.add_files(&found.files)
-            })?;
+            },
+        )?;
         let tables = loaded
             .tables()
             .context("the unwind tables were taken already")?;

@@ -25,7 +25,9 @@ pub enum KernelError {
     #[error("/sys/{BTF_PATH} can't be understood: {0}")]
     BadBtf(#[from] BtfError),
     /// A structure without a member that every supported kernel has.
-    #[error("this kernel's {structure} has no {member}: it is older or newer than this tracer knows")]
+    #[error(
+        "this kernel's {structure} has no {member}: it is older or newer than this tracer knows"
+    )]
     NoMember {
         /// The struct.
         structure: &'static str,

@@ -18,4 +18,4 @@ pub use degradation::Degradation;
 pub use explain::{attaching, loading, uprobes, wants_memory};
 pub use facts::{Cap, Caps, Container, FLOOR, Facts, Lockdown, TESTED, Version};
 pub use lack::{Kind, Lack, Name};
-pub use limit::{DEFAULT_RING, SMALLEST_RING, ring_that_fits};
+pub use limit::{DEFAULT_RING, LEAST_MEMORY, SMALLEST_RING, ring_that_fits};

@@ -74,6 +74,16 @@ pub struct Run {
     pub degraded: Vec<Degraded>,
 }
 
+impl Run {
+    /// The degradation without which resident memory is followed.
+    const NO_RSS_STAT: &str = "no_rss_stat";
+
+    /// Whether resident memory was followed.
+    fn counts_pages(&self) -> bool {
+        self.degraded.iter().all(|d| d.name != Self::NO_RSS_STAT)
+    }
+}
+
 /// Everything that reports are made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {

@@ -8,6 +8,7 @@ mod endings;
 mod files;
 mod harness;
 mod losses;
+mod machines;
 mod memory;
 mod recording;
 mod residency;

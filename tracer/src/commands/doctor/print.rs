@@ -4,9 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use tracer::probes::machine::{
-    Answer, Cap, Capability, FLOOR, Facts, Lockdown, TESTED, Verdict,
-};
+use tracer::probes::machine::{Answer, Cap, Capability, FLOOR, Facts, Lockdown, TESTED, Verdict};
 
 /// Capabilities that are named where they are held.
 const CAPS: [Cap; 6] = [
@@ -65,10 +63,17 @@ fn mark(capability: &Capability) -> char {
 }
 
 fn held(facts: &Facts) -> String {
-    let held: Vec<_> = CAPS.into_iter().filter(|&cap| facts.held.grant(cap)).collect();
+    let held: Vec<_> = CAPS
+        .into_iter()
+        .filter(|&cap| facts.held.grant(cap))
+        .collect();
     match held.is_empty() {
         true => "none that a trace needs".into(),
-        false => held.iter().map(|cap| cap.name()).collect::<Vec<_>>().join(" "),
+        false => held
+            .iter()
+            .map(|cap| cap.name())
+            .collect::<Vec<_>>()
+            .join(" "),
     }
 }
 
@@ -88,7 +93,10 @@ fn sentence(all: &[Capability], verdict: &Verdict) -> String {
             let mut names: Vec<_> = degraded.iter().map(|d| d.name()).collect();
             names.sort_unstable();
             names.dedup();
-            format!("verdict: a trace works, less exact in: {}", names.join(", "))
+            format!(
+                "verdict: a trace works, less exact in: {}",
+                names.join(", ")
+            )
         }
         Verdict::Unable(name) => {
             let lack = all.iter().find(|c| c.name == *name);
@@ -113,7 +121,10 @@ fn document(facts: &Facts, all: &[Capability], verdict: &Verdict) -> Value {
         Verdict::Degraded(_) => "degraded",
         Verdict::Unable(_) => "unable",
     };
-    let held: Vec<_> = CAPS.into_iter().filter(|&cap| facts.held.grant(cap)).collect();
+    let held: Vec<_> = CAPS
+        .into_iter()
+        .filter(|&cap| facts.held.grant(cap))
+        .collect();
     json!({
         "kernel": facts.kernel.to_string(),
         "kernel_needed": FLOOR.to_string(),

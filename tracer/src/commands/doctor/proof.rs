@@ -218,8 +218,7 @@ impl Seen {
         match (self.counts_pages, self.pages.len() == TOUCHED) {
             (_, true) => Capability::yes(Name::Pages, said),
             (true, false) => Capability::lacking(Lack::wrong(Name::Pages, self.with_losses(said))),
-            (false, false) => Capability::lacking(Lack::wrong(Name::Pages, said))
-                .but(Degradation::NoRssStat),
+            (false, false) => Capability::untried(Name::Pages).but(Degradation::NoRssStat),
         }
     }
 

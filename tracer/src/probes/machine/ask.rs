@@ -3,6 +3,7 @@
 use super::degradation::Degradation;
 use super::facts::{Cap, Facts};
 use super::lack::{Lack, Name};
+use super::limit;
 use crate::probes::bpf;
 use aya_obj::generated as abi;
 use std::fs::File;
@@ -18,9 +19,12 @@ pub fn early() -> Result<(), Lack> {
     if shown.to_str() != Some(std::process::id().to_string().as_str()) {
         return Err(Lack::foreign_proc());
     }
-    match load_empty() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(no_program(&error, &Facts::gather())),
+    if let Err(error) = load_empty() {
+        return Err(no_program(&error, &Facts::gather()));
+    }
+    match limit::too_little() {
+        Some(limit) => Err(Lack::small_group(limit)),
+        None => Ok(()),
     }
 }
 

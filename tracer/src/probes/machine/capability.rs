@@ -118,7 +118,10 @@ mod tests {
         let mut all = vec![Capability::yes(Name::Bpf, "")];
         assert_eq!(verdict(&all), Verdict::Complete);
         all.push(no_tracefs.clone().but(Degradation::NoRssStat));
-        assert_eq!(verdict(&all), Verdict::Degraded(vec![Degradation::NoRssStat]));
+        assert_eq!(
+            verdict(&all),
+            Verdict::Degraded(vec![Degradation::NoRssStat])
+        );
         all.push(Capability::untried(Name::Heap));
         assert_eq!(verdict(&all), Verdict::Unable(Name::Heap));
         all.push(no_tracefs);

@@ -15,9 +15,7 @@ use std::io;
 pub fn loading(error: &LoadError, ring: Bytes, facts: &Facts) -> Lack {
     match error {
         LoadError::Kernel(error) => kernel(error, facts),
-        LoadError::Refused { name, error, log } => {
-            Lack::program_refused(name, error, log, facts)
-        }
+        LoadError::Refused { name, error, log } => Lack::program_refused(name, error, log, facts),
         LoadError::Attach { name, .. } => match os_error(error) {
             Some(error) if *name == "rss_stat" => {
                 Lack::no_perf_events(Name::RssStat, &error, facts)

@@ -172,7 +172,10 @@ impl Facts {
             kernel: Version::parse(release).unwrap_or_default(),
             lockdown: Lockdown::parse(&read("/sys/kernel/security/lockdown")),
             paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
-            jit: read("/proc/sys/net/core/bpf_jit_enable").trim().parse().ok(),
+            jit: read("/proc/sys/net/core/bpf_jit_enable")
+                .trim()
+                .parse()
+                .ok(),
             sys_hidden: !std::path::Path::new("/sys/devices/system/cpu").exists(),
             built_with_btf: has_types().or_else(|| config(release).map(|config| has_btf(&config))),
             ..Self::of_status(&read("/proc/thread-self/status"))
@@ -235,7 +238,10 @@ mod tests {
         let of = Lockdown::parse;
         assert_eq!(of(""), Lockdown::Unknown);
         assert_eq!(of("[none] integrity confidentiality\n"), Lockdown::None);
-        assert_eq!(of("none [integrity] confidentiality\n"), Lockdown::Integrity);
+        assert_eq!(
+            of("none [integrity] confidentiality\n"),
+            Lockdown::Integrity
+        );
         assert_eq!(
             of("none integrity [confidentiality]\n"),
             Lockdown::Confidentiality

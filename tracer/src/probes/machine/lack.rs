@@ -143,11 +143,20 @@ impl Lack {
     /// A call was refused (EPERM, EACCES), or hidden (ENOSYS under seccomp). `needs` is what the
     /// kernel asks for.
     #[must_use]
-    pub fn refused(name: Name, call: &str, needs: &[Cap], error: &io::Error, facts: &Facts) -> Self {
+    pub fn refused(
+        name: Name,
+        call: &str,
+        needs: &[Cap],
+        error: &io::Error,
+        facts: &Facts,
+    ) -> Self {
         let lacking = facts.held.lacks(needs);
         let error = plain(error);
         let what = match lacking.is_empty() {
-            true => format!("{call} is refused ({error}) though {} are held", names(needs)),
+            true => format!(
+                "{call} is refused ({error}) though {} are held",
+                names(needs)
+            ),
             false => format!(
                 "{call} is refused ({error}): this process lacks {}",
                 names(&lacking)
@@ -245,7 +254,10 @@ impl Lack {
             return Self::unknown(
                 Name::Btf,
                 format!("there is no {PATH}: this sandbox hides it, or the kernel has none"),
-                format!("{}; or use a kernel built with CONFIG_DEBUG_INFO_BTF", outside(facts)),
+                format!(
+                    "{}; or use a kernel built with CONFIG_DEBUG_INFO_BTF",
+                    outside(facts)
+                ),
             );
         }
         let what = format!("this sandbox hides {PATH} ({})", plain(error));
@@ -278,9 +290,25 @@ impl Lack {
         let smaller = Bytes((asked.0 / 4).max(super::SMALLEST_RING.0));
         let remedy = match asked > super::SMALLEST_RING {
             true => format!("try a smaller one: --ring-buffer {}", option(smaller)),
-            false => "give it more: 256 MiB are enough (a cgroup's memory limit counts)".into(),
+            false => format!(
+                "give it more: {} do, the command aside",
+                super::LEAST_MEMORY
+            ),
         };
         Self::unknown(Name::Memory, what, remedy)
+    }
+
+    /// The cgroup grants too little for anything.
+    #[must_use]
+    pub fn small_group(limit: Bytes) -> Self {
+        Self::missing(
+            Name::Memory,
+            format!("the memory limit of this cgroup, {limit}, is too low for a trace"),
+            format!(
+                "raise it to {} and what the command takes",
+                super::LEAST_MEMORY
+            ),
+        )
     }
 
     /// The verifier refused a program.
@@ -292,7 +320,13 @@ impl Lack {
         let denied = [Some(libc::EPERM), Some(libc::EACCES)].contains(&error.raw_os_error());
         if denied && log.is_empty() {
             let call = format!("loading the BPF program {program}");
-            return Self::refused(Name::Programs, &call, &[Cap::Bpf, Cap::Perfmon], error, facts);
+            return Self::refused(
+                Name::Programs,
+                &call,
+                &[Cap::Bpf, Cap::Perfmon],
+                error,
+                facts,
+            );
         }
         let reason = reason(log).unwrap_or_else(|| plain(error));
         let what = format!("this kernel refuses the BPF program {program} ({reason})");
@@ -312,7 +346,10 @@ impl Lack {
             }
             _ => Self::missing(
                 Name::Tracepoints,
-                format!("this kernel has no tracepoint {tracepoint} ({})", plain(error)),
+                format!(
+                    "this kernel has no tracepoint {tracepoint} ({})",
+                    plain(error)
+                ),
                 format!("use Linux {FLOOR} or newer, built with CONFIG_FTRACE"),
             ),
         }
@@ -333,7 +370,10 @@ impl Lack {
             ),
             false => Self::missing(
                 Name::RssStat,
-                format!("this kernel has no tracepoint kmem:rss_stat ({})", plain(refusal)),
+                format!(
+                    "this kernel has no tracepoint kmem:rss_stat ({})",
+                    plain(refusal)
+                ),
                 format!("use Linux {FLOOR} or newer, built with CONFIG_FTRACE"),
             ),
         }
@@ -342,6 +382,9 @@ impl Lack {
     /// perf_event_open(2) was refused.
     #[must_use]
     pub fn no_perf_events(name: Name, error: &io::Error, facts: &Facts) -> Self {
+        if facts.sys_hidden && error.kind() == io::ErrorKind::NotFound {
+            return Self::no_sys(name, facts);
+        }
         let strict = facts.paranoid.filter(|&level| level > 2);
         let denied = [Some(libc::EPERM), Some(libc::EACCES)].contains(&error.raw_os_error());
         let lacking = facts.held.lacks(&[Cap::Perfmon]);
@@ -448,11 +491,10 @@ pub(super) fn way_to(lacking: &[Cap], call: &str, facts: &Facts) -> String {
         (true, _) if !facts.root && facts.no_new_privileges => {
             "start it outside of this sandbox, in which sudo gains nothing (no_new_privs)".into()
         }
-        (true, None) if !facts.root => format!(
-            "run it under sudo, or give it {}",
+        (true, _) if !facts.root => format!(
+            "run it as root (sudo), or give it {}",
             names(&[Cap::Bpf, Cap::Perfmon, Cap::SysPtrace])
         ),
-        (true, Some(_)) if !facts.root => "run it as root in the container".into(),
         (true, _) => format!("give it {} (capabilities(7))", names(lacking)),
         (false, Some(_)) => outside(facts),
         (false, None) => format!(
@@ -470,9 +512,7 @@ fn outside(facts: &Facts) -> String {
             "ask for --privileged, or --cap-add SYS_ADMIN --cap-add SYS_PTRACE (Docker); or run \
              it on the host"
         }
-        Some(Container::Podman) => {
-            "ask for --privileged as root (Podman); or run it on the host"
-        }
+        Some(Container::Podman) => "ask for --privileged as root (Podman); or run it on the host",
         Some(Container::Kubernetes) => {
             "ask for securityContext.privileged, or capabilities.add [SYS_ADMIN, SYS_PTRACE] \
              (Kubernetes); or run it on the node"
@@ -494,7 +534,7 @@ fn tracefs_remedy(facts: &Facts) -> String {
             way_to(&[Cap::SysAdmin], "fsopen(2)", facts)
         ),
         (false, false) => {
-            "run it under sudo; or give it CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH as well; or \
+            "run it as root (sudo); or give it CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH as well; or \
              mount tracefs so that this user can read it (mount -t tracefs -o \
              mode=755 nodev /sys/kernel/tracing)"
                 .into()
@@ -506,7 +546,12 @@ fn tracefs_remedy(facts: &Facts) -> String {
 fn reason(log: &str) -> Option<String> {
     let words = log.lines().map(str::trim);
     let is_word = |line: &&str| {
-        let statistics = ["processed ", "verification time", "stack depth", "mark_precise"];
+        let statistics = [
+            "processed ",
+            "verification time",
+            "stack depth",
+            "mark_precise",
+        ];
         !line.is_empty() && !statistics.iter().any(|prefix| line.starts_with(prefix))
     };
     words.filter(is_word).next_back().map(ToOwned::to_owned)

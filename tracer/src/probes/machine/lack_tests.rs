@@ -31,7 +31,13 @@ fn docker() -> Facts {
 }
 
 fn refused(facts: &Facts) -> Lack {
-    Lack::refused(Name::Bpf, "bpf(2)", &[Cap::Bpf, Cap::Perfmon], &eperm(), facts)
+    Lack::refused(
+        Name::Bpf,
+        "bpf(2)",
+        &[Cap::Bpf, Cap::Perfmon],
+        &eperm(),
+        facts,
+    )
 }
 
 #[track_caller]
@@ -54,13 +60,18 @@ fn whoever_is_not_root_is_sent_to_sudo() {
         held: Caps(0),
         ..root()
     };
-    let words = ["lacks CAP_BPF and CAP_PERFMON", "under sudo", "CAP_SYS_PTRACE"];
+    let words = ["lacks CAP_BPF and CAP_PERFMON", "(sudo)", "CAP_SYS_PTRACE"];
     assert_says(&refused(&user), Kind::Refused, &words, &["kernel built"]);
     let sandboxed = Facts {
         no_new_privileges: true,
         ..user
     };
-    assert_says(&refused(&sandboxed), Kind::Refused, &["no_new_privs"], &["under sudo"]);
+    assert_says(
+        &refused(&sandboxed),
+        Kind::Refused,
+        &["no_new_privs"],
+        &["sudo)"],
+    );
 }
 
 #[test]
@@ -77,7 +88,12 @@ fn who_has_the_capabilities_is_not_told_to_get_them() {
 #[test]
 fn in_a_container_the_remedy_is_the_containers() {
     let privileged = ["--privileged", "--cap-add SYS_ADMIN", "host"];
-    assert_says(&refused(&docker()), Kind::Refused, &privileged, &["sudo", "kernel built"]);
+    assert_says(
+        &refused(&docker()),
+        Kind::Refused,
+        &privileged,
+        &["sudo", "kernel built"],
+    );
     let pod = Facts {
         container: Some(Container::Kubernetes),
         ..docker()
@@ -89,7 +105,12 @@ fn in_a_container_the_remedy_is_the_containers() {
         held: ALL,
         ..docker()
     };
-    assert_says(&refused(&rootless), Kind::Refused, &["rootless", "host"], &["--cap-add"]);
+    assert_says(
+        &refused(&rootless),
+        Kind::Refused,
+        &["rootless", "host"],
+        &["--cap-add"],
+    );
     let filtered = Facts {
         held: ALL,
         ..docker()
@@ -105,13 +126,28 @@ fn a_service_that_took_them_away_is_no_container() {
         ..root()
     };
     let words = ["CapabilityBoundingSet", "on the host"];
-    assert_says(&refused(&service), Kind::Refused, &words, &["Docker", "sudo"]);
+    assert_says(
+        &refused(&service),
+        Kind::Refused,
+        &words,
+        &["Docker", "sudo"],
+    );
 }
 
 #[test]
 fn a_hidden_call_is_not_an_old_kernel() {
-    assert_says(&Lack::no_bpf(&docker()), Kind::Refused, &["seccomp"], &["CONFIG"]);
-    assert_says(&Lack::no_bpf(&root()), Kind::Missing, &["CONFIG_BPF_SYSCALL"], &["seccomp"]);
+    assert_says(
+        &Lack::no_bpf(&docker()),
+        Kind::Refused,
+        &["seccomp"],
+        &["CONFIG"],
+    );
+    assert_says(
+        &Lack::no_bpf(&root()),
+        Kind::Missing,
+        &["CONFIG_BPF_SYSCALL"],
+        &["seccomp"],
+    );
 }
 
 #[test]
@@ -127,10 +163,30 @@ fn hidden_types_are_not_missing_types() {
         )
     };
     let config = "CONFIG_DEBUG_INFO_BTF";
-    assert_says(&of(Some(false), root()), Kind::Missing, &[config], &["sandbox"]);
-    assert_says(&of(Some(true), root()), Kind::Refused, &["sandbox hides"], &[config]);
-    assert_says(&of(None, root()), Kind::Refused, &["sandbox hides it, or", config], &[]);
-    assert_says(&of(None, docker()), Kind::Refused, &["--privileged"], &[config]);
+    assert_says(
+        &of(Some(false), root()),
+        Kind::Missing,
+        &[config],
+        &["sandbox"],
+    );
+    assert_says(
+        &of(Some(true), root()),
+        Kind::Refused,
+        &["sandbox hides"],
+        &[config],
+    );
+    assert_says(
+        &of(None, root()),
+        Kind::Refused,
+        &["sandbox hides it, or", config],
+        &[],
+    );
+    assert_says(
+        &of(None, docker()),
+        Kind::Refused,
+        &["--privileged"],
+        &[config],
+    );
 }
 
 #[test]
@@ -159,7 +215,12 @@ fn an_interpreter_is_told_from_the_verifiers_words() {
     };
     let lack = Lack::program_refused("sys_enter", &einval, log, &off);
     assert_eq!(lack.name, Name::Jit);
-    assert_says(&lack, Kind::Missing, &["sysctl net.core.bpf_jit_enable=1"], &["5.17"]);
+    assert_says(
+        &lack,
+        Kind::Missing,
+        &["sysctl net.core.bpf_jit_enable=1"],
+        &["5.17"],
+    );
 }
 
 #[test]
@@ -172,9 +233,19 @@ fn the_verifier_is_quoted_and_the_floor_named() {
         ..root()
     };
     let lack = Lack::program_refused("sys_enter", &eacces, log, &old);
-    assert_says(&lack, Kind::Missing, &["528", "use Linux 5.17 or newer"], &["processed"]);
+    assert_says(
+        &lack,
+        Kind::Missing,
+        &["528", "use Linux 5.17 or newer"],
+        &["processed"],
+    );
     let lack = Lack::program_refused("sys_enter", &eacces, log, &root());
-    assert_says(&lack, Kind::Missing, &["528", "6.1, 6.12 and 6.18"], &["5.17"]);
+    assert_says(
+        &lack,
+        Kind::Missing,
+        &["528", "6.1, 6.12 and 6.18"],
+        &["5.17"],
+    );
     let lack = Lack::program_refused("sys_enter", &eperm(), "", &docker());
     assert_says(&lack, Kind::Refused, &["--privileged"], &["use Linux"]);
 }
@@ -183,9 +254,14 @@ fn the_verifier_is_quoted_and_the_floor_named() {
 fn memory_has_the_remedy_of_a_smaller_ring() {
     let enomem = io::Error::from_raw_os_error(libc::ENOMEM);
     let lack = Lack::no_memory(Bytes(128 << 20), &enomem);
-    assert_says(&lack, Kind::Refused, &["128 MiB", "--ring-buffer 32MiB"], &[]);
+    assert_says(
+        &lack,
+        Kind::Refused,
+        &["128 MiB", "--ring-buffer 32MiB"],
+        &[],
+    );
     let least = Lack::no_memory(Bytes(1 << 20), &enomem);
-    assert_says(&least, Kind::Refused, &["256 MiB"], &["--ring-buffer"]);
+    assert_says(&least, Kind::Refused, &["64 MiB"], &["--ring-buffer"]);
 }
 
 #[test]
@@ -196,10 +272,20 @@ fn tracefs_that_is_closed_is_not_a_kernel_without_it() {
         ..root()
     };
     let words = ["tracefs", "CAP_SYS_ADMIN", "mount -t tracefs"];
-    assert_says(&Lack::no_rss_stat(&eperm(), &user), Kind::Refused, &words, &["CONFIG"]);
+    assert_says(
+        &Lack::no_rss_stat(&eperm(), &user),
+        Kind::Refused,
+        &words,
+        &["CONFIG"],
+    );
     let enodev = io::Error::from_raw_os_error(libc::ENODEV);
     let words = ["CONFIG_FTRACE", "5.17"];
-    assert_says(&Lack::no_rss_stat(&enodev, &root()), Kind::Missing, &words, &["sudo"]);
+    assert_says(
+        &Lack::no_rss_stat(&enodev, &root()),
+        Kind::Missing,
+        &words,
+        &["sudo"],
+    );
     let lack = Lack::no_rss_stat(&eperm(), &docker());
     assert_says(&lack, Kind::Refused, &["--cap-add SYS_ADMIN"], &["CONFIG"]);
 }
@@ -228,10 +314,20 @@ fn a_strict_paranoia_asks_for_sys_admin() {
 fn uprobes_may_be_hidden_or_not_built() {
     let absent = io::Error::from_raw_os_error(libc::ENOENT);
     let lack = Lack::no_uprobes(&absent, &root());
-    assert_says(&lack, Kind::Missing, &["CONFIG_UPROBE_EVENTS", "--trace pages"], &[]);
+    assert_says(
+        &lack,
+        Kind::Missing,
+        &["CONFIG_UPROBE_EVENTS", "--trace pages"],
+        &[],
+    );
     let masked = Facts {
         sys_hidden: true,
         ..root()
     };
-    assert_says(&Lack::no_uprobes(&absent, &masked), Kind::Refused, &["/sys"], &["CONFIG"]);
+    assert_says(
+        &Lack::no_uprobes(&absent, &masked),
+        Kind::Refused,
+        &["/sys"],
+        &["CONFIG"],
+    );
 }

@@ -9,6 +9,18 @@ pub const DEFAULT_RING: Bytes = Bytes(tracer_ebpf::RING_BYTES as u64);
 /// Less than this loses events of any program that allocates much.
 pub const SMALLEST_RING: Bytes = Bytes(1 << 20);
 
+/// What a trace takes at least, the command aside.
+pub const LEAST_MEMORY: Bytes = Bytes(64 << 20);
+
+/// Below this the kernel kills rather than refuses. Measured: `tracer -- true` still worked with
+/// 40 MiB, the doctor with 48.
+const HOPELESS: Bytes = Bytes(48 << 20);
+
+/// The memory that our cgroups grant, where it is too little to begin with.
+pub(super) fn too_little() -> Option<Bytes> {
+    memory_limit().filter(|&limit| limit < HOPELESS)
+}
+
 /// The largest power of two up to `wanted` that leaves three quarters of the memory that our
 /// cgroups grant to the rest: to unwind tables, and to the command.
 #[must_use]
@@ -45,7 +57,9 @@ fn memory_limit() -> Option<Bytes> {
 fn tightest(root: &str, path: &str, file: &str) -> Option<Bytes> {
     let root = Path::new(root);
     let group = root.join(path.trim_start_matches('/'));
-    let around = group.ancestors().take_while(|group| group.starts_with(root));
+    let around = group
+        .ancestors()
+        .take_while(|group| group.starts_with(root));
     let limits = around.filter_map(|group| {
         let text = std::fs::read_to_string(group.join(file)).ok()?;
         text.trim().parse().ok().map(Bytes)
