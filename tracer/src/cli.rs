@@ -30,6 +30,13 @@ Words:
   reserver   the stack that allocated or mapped the memory a page belongs to
   toucher    the stack that was running when a page became resident";
 
+const DOCTOR: &str = "\
+Loads and attaches everything, then traces a child of its own that does what is known
+beforehand, and compares. Nothing stays behind.
+
+Exit status: 0 where a trace works (with what is less exact, by name), 1 where it does not, 125
+when the doctor itself failed.";
+
 /// Who reserved the memory, who touched it, and what does the kernel say?
 ///
 /// Runs COMMAND and follows, by eBPF from outside the process, every call of the malloc
@@ -54,7 +61,7 @@ pub(crate) struct Cli {
 pub(crate) enum Job {
     /// Write every report again from a recording: offline, without root
     Report(ReportArgs),
-    /// Tell what this machine allows, and the remedy for what it lacks
+    /// Try what this machine allows, by a trace of its own, and tell the remedy for what it lacks
     Doctor(DoctorArgs),
 }
 
@@ -70,8 +77,9 @@ pub(crate) struct RunArgs {
     pub(crate) trace: Trace,
 
     /// Memory for events on their way from the kernel (a power of two is made of it)
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
-    pub(crate) ring_buffer: u64,
+    /// [default: 128MiB, or less where memory is short]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) ring_buffer: Option<u64>,
 
     /// No progress and no summary: only files, warnings and errors
     #[arg(short, long)]
@@ -109,7 +117,20 @@ pub(crate) struct ReportArgs {
 
 /// Options of `tracer doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = DOCTOR)]
 pub(crate) struct DoctorArgs {
+    /// Print JSON
+    #[arg(long, conflicts_with = "unwind")]
+    pub(crate) json: bool,
+
+    /// Room for events, as a trace would be given it
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) ring_buffer: Option<u64>,
+
+    /// Be the command that the doctor traces
+    #[arg(long, hide = true)]
+    pub(crate) child: bool,
+
     /// Tell instead what of an ELF file's code the stack unwinder covers
     #[arg(long, value_name = "FILE")]
     pub(crate) unwind: Option<PathBuf>,

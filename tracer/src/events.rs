@@ -258,3 +258,12 @@ pub struct Lost {
     /// How many.
     pub count: u64,
 }
+
+/// Something that was less exact on the machine of the recording than it is elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub struct Degraded {
+    /// Its name, in snake case; `docs/machines.md` lists them.
+    pub name: String,
+    /// What is less exact, and by how much.
+    pub text: String,
+}

@@ -81,6 +81,7 @@ fn run(recording: &Recording, account: &Account) -> Run {
         tracer_version: meta.tracer_version.clone(),
         kernel_release: meta.kernel_release.clone(),
         mode: meta.mode.clone(),
+        degraded: meta.degraded.clone(),
     }
 }
 

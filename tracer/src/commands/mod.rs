@@ -16,6 +16,7 @@ mod session;
 
 use crate::cli::{Cli, Job};
 use std::process::ExitCode;
+use tracer::probes::machine::Lack;
 
 /// Exit status when the tracer itself failed.
 pub(crate) const FAILED: u8 = 125;
@@ -30,13 +31,21 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("tracer: {}", told_once(&error));
+            eprintln!("tracer: {}", told(&error));
             ExitCode::from(
                 error
                     .downcast_ref::<Refused>()
                     .map_or(FAILED, |refused| refused.code),
             )
         }
+    }
+}
+
+/// What the machine lacks speaks for itself; what else went wrong is told with its causes.
+fn told(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Lack>() {
+        Some(lack) => lack.to_string(),
+        None => told_once(error),
     }
 }
 

@@ -21,6 +21,13 @@ pub(crate) fn recording(out: &OutDir) -> PathBuf {
     out.path().join("recording")
 }
 
+/// Removes the folder where there is nothing in it: nothing ran, and an empty one would look
+/// like a result.
+pub(crate) fn abandon(out: &OutDir) {
+    // One that has something in it stays.
+    let _ = out.act(|| std::fs::remove_dir(out.path()));
+}
+
 /// The words of a command, as text.
 pub(crate) fn words(command: &[OsString]) -> Vec<String> {
     command

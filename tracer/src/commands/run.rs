@@ -12,19 +12,21 @@ use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 use tracer::events::{Body, Event};
+use tracer::probes::machine::{self, Facts, Lack, Name};
 use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
 use tracer::recording::{Meta, Writer};
 use tracer::reports::OutDir;
 use tracer::target::{Command, Ended, Environment, Launch, LaunchError, Signals, Target};
 use tracer::units::{Bytes, Nanos, Pid, StackId, Tid};
+use tracer::unwind::Cache;
 
 /// How soon a file that the target maps is looked at for an allocator.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the command under the probes, then writes every report. Returns the exit status.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
-    need_root()?;
+    machine::early()?;
     let environment = Environment::current();
     let command = Command::new(&args.command).context("the command is an empty word")?;
     let mut finder = Finder::default();
@@ -44,17 +46,27 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         .out_dir
         .clone()
         .unwrap_or_else(|| label::default_out_dir(&args.command));
+    let made = !out.exists();
     let out = out_dir::prepare(&out)?;
 
     // Before any thread is started: they inherit the mask.
     let mut signals = Signals::take().context("can't take over signals")?;
     let launch = Launch::new(&command, &environment).context("can't start the command")?;
-    let (ring, pid) = (Bytes(args.ring_buffer), launch.pid());
+    let (ring, pid) = (args.ring_buffer.map(Bytes), launch.pid());
     // The kernel lets it wait for a grace period: the programs are verified meanwhile.
     let watcher = std::thread::spawn(move || Watcher::new(pid));
-    let mut session = Session::start(pid, args.trace, ring, finder, &found)?;
+    let session = Session::start(pid, args.trace, ring, finder, &found, Cache::open());
     let watcher = watcher.join().unwrap_or_else(|panic| resume_unwind(panic));
-    let modules = watcher.context("can't follow what the command maps")?;
+    let started = session.and_then(|session| Ok((session, watcher.map_err(unwatched)?)));
+    let (mut session, modules) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            if made {
+                out_dir::abandon(&out);
+            }
+            return Err(error);
+        }
+    };
     let mut line = Line::new(args.quiet);
     let collector = start_collector(&mut session, modules, args, &out, line.is_shown())?;
 
@@ -89,11 +101,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     Ok(ended.status.exit_code())
 }
 
-fn need_root() -> Result<()> {
-    if !nix::unistd::Uid::effective().is_root() {
-        bail!("tracing needs root, to load BPF programs: run it as `sudo tracer …`");
-    }
-    Ok(())
+/// Why what the command maps can't be followed.
+pub(super) fn unwatched(error: std::io::Error) -> anyhow::Error {
+    let lack = Lack::no_perf_events(Name::Modules, &error, &Facts::gather());
+    anyhow::Error::new(error).context(lack)
 }
 
 fn start_collector(
@@ -107,7 +118,8 @@ fn start_collector(
         Trace::Heap => "heap",
         Trace::Pages => "pages",
     };
-    let meta = Meta::here(mode, out_dir::words(&args.command), Some(session.target()));
+    let mut meta = Meta::here(mode, out_dir::words(&args.command), Some(session.target()));
+    meta.degraded = session.degraded().iter().map(|d| d.told()).collect();
     let writer = out.act(|| Writer::create(&out_dir::recording(out), &meta))?;
     let ring = session.loaded().ring()?;
     // What is mapped is opened at once: its process may end in a millisecond.

@@ -3,13 +3,16 @@
 use super::warn;
 use crate::cli::Trace;
 use anyhow::{Context, Result};
+use std::io;
 use std::thread::JoinHandle;
 use tracer::events::Module;
 use tracer::probes::attach::{self, Attached, Link, Mechanism, Scope};
-use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
+use tracer::probes::kernel::{Kernel, KernelError, RSS_STAT};
+use tracer::probes::load::{LoadError, Loaded, Options, Preparation, TargetState, stacks};
+use tracer::probes::machine::{self, DEFAULT_RING, Degradation, Facts, SMALLEST_RING};
 use tracer::probes::objects::{Finder, Found, Note};
 use tracer::units::{Bytes, Pid};
+use tracer::unwind::load::Tables;
 use tracer::unwind::{Cache, Keeper, Known};
 
 /// Loaded programs and attached probes; dropping it detaches and unloads them all.
@@ -21,54 +24,90 @@ pub(crate) struct Session {
     finder: Finder,
     /// How uprobes are attached; none where only pages are traced.
     uprobes: Option<Mechanism>,
+    /// Room for events.
+    ring: Bytes,
+    /// What is less exact on this machine.
+    degraded: Vec<Degradation>,
+    /// Why resident memory is not followed, where it isn't.
+    refused_rss_stat: Option<io::Error>,
     target: Pid,
 }
 
 impl Session {
-    /// Loads the programs and attaches everything to the waiting process `target`.
+    /// Loads the programs and attaches everything to the waiting process `target`. Unwind tables
+    /// are kept in `cache`. Without a size, the ring buffer is as large as memory allows.
+    ///
+    /// The error is a [`Lack`] where the machine is the reason.
     pub(crate) fn start(
         target: Pid,
         trace: Trace,
-        ring: Bytes,
+        ring: Option<Bytes>,
         finder: Finder,
         found: &Found,
+        cache: Option<Cache>,
     ) -> Result<Self> {
         let preparation = Preparation::start();
-        let kernel = Kernel::probe()?;
+        let kernel = Kernel::probe().map_err(|error| explained(error.into(), Bytes::ZERO))?;
         let uprobes = match trace {
-            Trace::Heap => {
-                Some(Mechanism::of_this_kernel().context("can't ask the kernel about uprobes")?)
-            }
+            Trace::Heap => Some(mechanism()?),
             Trace::Pages => None,
         };
-        let options = Options {
-            ring,
+        let (mut loaded, prepared, room) = load(
+            preparation,
+            &kernel,
             uprobes,
-            copy_all: false,
-            stacks: stacks::TABLES,
-        };
-        let (mut loaded, prepared) = Loaded::load_and(preparation, &kernel, options, |tables| {
-            tables.keep_in(Cache::open());
-            tables.add_files(&found.files)
-        })?;
+            ring,
+            |tables: &mut Tables| {
+                tables.keep_in(cache.clone());
+                tables.add_files(&found.files)
+            },
+        )?;
         let tables = loaded
             .tables()
             .context("the unwind tables were taken already")?;
         let known = tables.known();
         let keeper = Keeper::start(tables, prepared?)?;
-        loaded.add_target(target, TargetState::Waiting)?;
-        loaded.attach(&kernel)?;
+        let attached = loaded.add_target(target, TargetState::Waiting);
+        let attached = attached.and_then(|()| loaded.attach(&kernel));
+        attached.map_err(|error| explained(error, room))?;
+        let refused_rss_stat = match kernel.tracepoint_id(RSS_STAT) {
+            Err(KernelError::NoTracepoint { error, .. }) => Some(error),
+            _ => None,
+        };
         let mut session = Self {
             links: Vec::new(),
+            degraded: degradations(&kernel, &loaded, uprobes, ring, room),
             loaded,
             keeper: Some(keeper),
             known,
             finder,
             uprobes,
+            ring: room,
+            refused_rss_stat,
             target,
         };
         session.attach(found)?;
         Ok(session)
+    }
+
+    /// What is less exact on this machine.
+    pub(crate) fn degraded(&self) -> &[Degradation] {
+        &self.degraded
+    }
+
+    /// Why resident memory is not followed, where it isn't.
+    pub(crate) fn refused_rss_stat(&self) -> Option<&io::Error> {
+        self.refused_rss_stat.as_ref()
+    }
+
+    /// How uprobes are attached; none where only pages are traced.
+    pub(crate) fn mechanism(&self) -> Option<Mechanism> {
+        self.uprobes
+    }
+
+    /// Room for events.
+    pub(crate) fn room(&self) -> Bytes {
+        self.ring
     }
 
     /// The process that the command runs in.
@@ -135,13 +174,78 @@ impl Session {
             self.links.extend(links);
             for failure in failed {
                 if failure.required {
-                    return Err(failure.into());
+                    let lack = machine::attaching(&failure.error, &Facts::gather());
+                    return Err(anyhow::Error::new(failure).context(lack));
                 }
                 warn(failure);
             }
         }
         Ok(())
     }
+}
+
+fn mechanism() -> Result<Mechanism> {
+    Mechanism::of_this_kernel().map_err(|error| machine::uprobes(&error, &Facts::gather()).into())
+}
+
+/// The error in the machine's own words.
+fn explained(error: LoadError, ring: Bytes) -> anyhow::Error {
+    let lack = machine::loading(&error, ring, &Facts::gather());
+    anyhow::Error::new(error).context(lack)
+}
+
+/// Loads the programs, with a smaller ring buffer where memory is short and none was asked for;
+/// says how large it is.
+fn load<T: Send>(
+    preparation: Preparation,
+    kernel: &Kernel,
+    uprobes: Option<Mechanism>,
+    asked: Option<Bytes>,
+    fill: impl Fn(&mut Tables) -> T + Sync,
+) -> Result<(Loaded, T, Bytes)> {
+    let mut ring = asked.unwrap_or_else(|| machine::ring_that_fits(DEFAULT_RING));
+    let mut preparation = Some(preparation);
+    loop {
+        let options = Options {
+            ring,
+            uprobes,
+            copy_all: false,
+            stacks: stacks::TABLES,
+        };
+        let ready = preparation.take().unwrap_or_else(Preparation::start);
+        let error = match Loaded::load_and(ready, kernel, options, &fill) {
+            Ok((loaded, filled)) => return Ok((loaded, filled, ring)),
+            Err(error) => error,
+        };
+        if asked.is_some() || ring <= SMALLEST_RING || !machine::wants_memory(&error) {
+            return Err(explained(error, ring));
+        }
+        ring = Bytes(ring.0 / 2);
+    }
+}
+
+/// What is known to be less exact once everything is attached.
+fn degradations(
+    kernel: &Kernel,
+    loaded: &Loaded,
+    uprobes: Option<Mechanism>,
+    asked: Option<Bytes>,
+    ring: Bytes,
+) -> Vec<Degradation> {
+    let mut all = Vec::new();
+    if !loaded.counts_pages() {
+        all.push(Degradation::NoRssStat);
+    } else if kernel.counts_by_thread() {
+        all.push(Degradation::RssBatches);
+    }
+    if uprobes == Some(Mechanism::PerfEvent) {
+        all.push(Degradation::PerfUprobes);
+    }
+    all.extend(machine::of_pages());
+    if asked.is_none() && ring < DEFAULT_RING {
+        all.push(Degradation::SmallerRing(ring));
+    }
+    all
 }
 
 impl Drop for Session {

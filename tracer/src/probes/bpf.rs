@@ -2,7 +2,7 @@
 
 use aya_obj::generated as abi;
 use std::ffi::{CStr, CString, c_int, c_long};
-use std::io;
+use std::io::{self, Read};
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -169,16 +169,15 @@ fn open_tracepoint(id: u64) -> io::Result<OwnedFd> {
     owned(fd)
 }
 
-/// A tracefs of our own, mounted nowhere: reading it needs no mount point, no
-/// namespace, and nothing to clean up. From Linux 5.2 on.
+/// A file system of our own (`tracefs`, `sysfs`), mounted nowhere: reading it needs
+/// no mount point, no namespace, and nothing to clean up.
 ///
 /// # Errors
-/// What fsopen, fsconfig or fsmount says.
-pub fn open_tracefs() -> io::Result<OwnedFd> {
+/// What fsopen, fsconfig or fsmount says: EPERM without CAP_SYS_ADMIN.
+pub fn open_unmounted(kind: &CStr) -> io::Result<OwnedFd> {
     const FSOPEN_CLOEXEC: c_int = 1;
     const FSCONFIG_CMD_CREATE: c_int = 6;
     const FSMOUNT_CLOEXEC: c_int = 1;
-    let kind = c"tracefs";
     // SAFETY: a string that lives through the call.
     let context = owned(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
     let fd = context.as_raw_fd();
@@ -197,16 +196,17 @@ pub fn open_tracefs() -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// What openat or read says.
-pub fn read_at(directory: BorrowedFd<'_>, path: &str) -> io::Result<String> {
+pub fn read_at(directory: BorrowedFd<'_>, path: &str) -> io::Result<Vec<u8>> {
     let path = CString::new(path)?;
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: a string that lives through the call.
     let fd = unsafe { libc::openat(directory.as_raw_fd(), path.as_ptr(), flags) };
-    let file = std::fs::File::from(owned(fd.into())?);
-    io::read_to_string(file)
+    let mut bytes = Vec::new();
+    std::fs::File::from(owned(fd.into())?).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-fn zeroed_attr() -> abi::bpf_attr {
+pub(super) fn zeroed_attr() -> abi::bpf_attr {
     // SAFETY: a union of plain integers, for which zero is a value; the kernel
     // wants unused bytes to be zero.
     unsafe { std::mem::zeroed() }
@@ -223,7 +223,7 @@ fn bpf(command: abi::bpf_cmd, attr: &mut abi::bpf_attr) -> io::Result<c_long> {
     Ok(result)
 }
 
-fn bpf_fd(command: abi::bpf_cmd, attr: &mut abi::bpf_attr) -> io::Result<OwnedFd> {
+pub(super) fn bpf_fd(command: abi::bpf_cmd, attr: &mut abi::bpf_attr) -> io::Result<OwnedFd> {
     owned(bpf(command, attr)?)
 }
 

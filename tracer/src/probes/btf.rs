@@ -103,6 +103,13 @@ impl Btf {
         bits.is_multiple_of(8).then_some(bits / 8)
     }
 
+    /// Whether there is a type of that name, of whatever kind.
+    #[must_use]
+    pub fn has_type(&self, name: &str) -> bool {
+        let mut heads = self.types.iter().filter_map(|&at| self.head(at));
+        heads.any(|head| self.string(head.name) == Some(name.as_bytes()))
+    }
+
     fn structure(&self, name: &str) -> Option<Type> {
         self.types
             .iter()
@@ -264,6 +271,8 @@ mod tests {
         assert_eq!(btf.offset_of("outer", "nope"), None);
         assert_eq!(btf.offset_of("nope", "a"), None);
         assert_eq!(btf.offset_of("outer", "a.x"), None);
+        assert!(btf.has_type("inner_t") && btf.has_type("outer"));
+        assert!(!btf.has_type("nope") && !btf.has_type("inner_"));
     }
 
     #[test]

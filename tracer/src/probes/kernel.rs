@@ -1,5 +1,4 @@
-//! What this kernel offers and where it keeps things; and, where it does not
-//! let us, what happened, why, and what to do about it.
+//! What this kernel offers and where it keeps things.
 
 use super::bpf;
 use super::btf::{Btf, BtfError};
@@ -10,40 +9,25 @@ use tracer_ebpf::tables::KernelOffsets;
 use tracer_ebpf::{ABSENT, Config};
 
 /// Where the kernel shows its types.
-const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
-/// Where it shows that it has uprobes.
-const UPROBE_PATH: &str = "/sys/bus/event_source/devices/uprobe/type";
-/// Which lockdown is in force, `[in brackets]`.
-const LOCKDOWN_PATH: &str = "/sys/kernel/security/lockdown";
+const BTF_PATH: &str = "kernel/btf/vmlinux";
+/// Where tracefs is mounted, if it is.
+const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
-/// Why this machine can't trace.
+/// What tells every change of resident memory.
+pub const RSS_STAT: &str = "kmem/rss_stat";
+
+/// What the kernel does not tell of itself; `machine` knows the remedies.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// Not root.
-    #[error(
-        "tracing needs root: the kernel lets only privileged users load BPF programs.\n\
-         Run it under sudo, or give it CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE."
-    )]
-    NotRoot,
-    /// No bpf(2).
-    #[error(
-        "this kernel has no BPF (bpf(2) is not implemented).\n\
-         Use one built with CONFIG_BPF_SYSCALL, as those of all distributions are."
-    )]
-    NoBpf,
     /// No BTF.
-    #[error(
-        "this kernel does not describe its types ({BTF_PATH}: {0}), so that its counters \
-         can't be found.\nUse one built with CONFIG_DEBUG_INFO_BTF, as distributions' are since 2020."
-    )]
+    #[error("this kernel does not describe its types (/sys/{BTF_PATH}: {0})")]
     NoBtf(#[source] io::Error),
     /// BTF that can't be read.
-    #[error("{BTF_PATH} can't be understood: {0}.\nPlease report this with the kernel's version.")]
+    #[error("/sys/{BTF_PATH} can't be understood: {0}")]
     BadBtf(#[from] BtfError),
     /// A structure without a member that every supported kernel has.
     #[error(
-        "this kernel's {structure} has no {member}: it is older or newer than this tracer knows.\n\
-         Please report this with the kernel's version."
+        "this kernel's {structure} has no {member}: it is older or newer than this tracer knows"
     )]
     NoMember {
         /// The struct.
@@ -51,40 +35,15 @@ pub enum KernelError {
         /// The member.
         member: &'static str,
     },
-    /// No uprobes.
-    #[error(
-        "this kernel has no uprobes ({UPROBE_PATH}: {0}), so that calls of malloc can't be seen.\n\
-         Use one built with CONFIG_UPROBE_EVENTS; or trace mappings and faults alone: --trace pages."
-    )]
-    NoUprobes(#[source] io::Error),
-    /// Lockdown forbids to read the kernel.
-    #[error(
-        "the kernel is locked down for confidentiality: BPF programs may not read its counters.\n\
-         Boot with lockdown=integrity, or without Secure Boot."
-    )]
-    LockedDown,
     /// The pid namespace can't be found out about.
-    #[error(
-        "the pid namespace of this process can't be told ({0}), so that processes can't be followed.\n\
-         Mount /proc, or run the tracer outside of this container."
-    )]
+    #[error("the pid namespace of this process can't be told ({0})")]
     Namespace(#[source] io::Error),
-    /// No tracefs.
-    #[error(
-        "tracefs can't be opened ({0}), so that the kernel's tracepoints can't be found.\n\
-         Use a kernel (5.2 or newer) built with CONFIG_TRACING, outside of any sandbox that \
-         forbids fsopen(2)."
-    )]
-    NoTracefs(#[source] io::Error),
-    /// A tracepoint is missing.
-    #[error(
-        "this kernel has no tracepoint {name} ({error}).\n\
-         Use Linux 5.15 or newer, built with CONFIG_FTRACE."
-    )]
+    /// A tracepoint is missing, or tracefs is.
+    #[error("the tracepoint {name} can't be found ({error})")]
     NoTracepoint {
         /// Its category and name.
         name: &'static str,
-        /// What reading its id said.
+        /// What opening tracefs or reading its id said.
         #[source]
         error: io::Error,
     },
@@ -94,7 +53,7 @@ pub enum KernelError {
 #[derive(Debug)]
 pub struct Kernel {
     btf: Btf,
-    tracefs: OwnedFd,
+    tracefs: io::Result<OwnedFd>,
 }
 
 impl Kernel {
@@ -103,48 +62,45 @@ impl Kernel {
     /// # Errors
     /// [`KernelError`] for the first thing that tracing can't do without.
     pub fn probe() -> Result<Self, KernelError> {
-        if !nix::unistd::geteuid().is_root() {
-            return Err(KernelError::NotRoot);
-        }
-        if locked_down(&std::fs::read_to_string(LOCKDOWN_PATH).unwrap_or_default()) {
-            return Err(KernelError::LockedDown);
-        }
-        if !has_bpf() {
-            return Err(KernelError::NoBpf);
-        }
-        let btf = std::fs::read(BTF_PATH).map_err(KernelError::NoBtf)?;
+        let btf = read_btf().map_err(KernelError::NoBtf)?;
         Ok(Self {
             btf: Btf::parse(btf)?,
-            tracefs: bpf::open_tracefs().map_err(KernelError::NoTracefs)?,
+            tracefs: open_tracefs(),
         })
-    }
-
-    /// Whether functions of programs can be probed.
-    ///
-    /// # Errors
-    /// [`KernelError::NoUprobes`] where they can't.
-    pub fn check_uprobes(&self) -> Result<(), KernelError> {
-        match std::fs::metadata(UPROBE_PATH) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(KernelError::NoUprobes(error)),
-        }
     }
 
     /// The id of a classic tracepoint, such as `kmem/rss_stat`.
     ///
     /// # Errors
-    /// [`KernelError::NoTracepoint`] where the kernel has none of that name.
+    /// [`KernelError::NoTracepoint`] where the kernel has none of that name, or
+    /// tracefs can't be opened.
     pub fn tracepoint_id(&self, name: &'static str) -> Result<u64, KernelError> {
-        let path = format!("events/{name}/id");
-        bpf::read_at(self.tracefs.as_fd(), &path)
+        let no_tracepoint = |error| KernelError::NoTracepoint { name, error };
+        let tracefs = self.tracefs.as_ref().map_err(|error| {
+            no_tracepoint(match error.raw_os_error() {
+                Some(number) => io::Error::from_raw_os_error(number),
+                None => io::Error::other(error.to_string()),
+            })
+        })?;
+        bpf::read_at(tracefs.as_fd(), &format!("events/{name}/id"))
+            .and_then(|text| String::from_utf8(text).map_err(io::Error::other))
             .and_then(|text| text.trim().parse().map_err(io::Error::other))
-            .map_err(|error| KernelError::NoTracepoint { name, error })
+            .map_err(no_tracepoint)
     }
 
-    /// Whether there is a tracepoint.
+    /// Whether there is a tracepoint, by category and name. Its type tells, for
+    /// which no tracefs is needed.
     #[must_use]
     pub fn has_tracepoint(&self, name: &'static str) -> bool {
-        self.tracepoint_id(name).is_ok()
+        let name = name.rsplit('/').next().unwrap_or(name);
+        self.btf.has_type(&format!("btf_trace_{name}"))
+    }
+
+    /// Whether threads keep changes of their process's counters of resident
+    /// memory to themselves, up to 64 pages of each: so it was before Linux 6.2.
+    #[must_use]
+    pub fn counts_by_thread(&self) -> bool {
+        self.btf.offset_of("task_struct", "rss_stat").is_some()
     }
 
     /// What the BPF programs have to know of this kernel. How they wake the
@@ -224,27 +180,39 @@ pub fn page_size() -> u64 {
     u64::try_from(size).unwrap_or(4096)
 }
 
-fn locked_down(text: &str) -> bool {
-    text.contains("[confidentiality]")
+/// The kernel's types, also where a sandbox has hidden them.
+fn read_btf() -> io::Result<Vec<u8>> {
+    let shown = std::fs::read(format!("/sys/{BTF_PATH}"));
+    shown.or_else(|error| hidden_btf().map_err(|_| error))
 }
 
-/// A call with no attribute: any answer but "no such system call" means that
-/// there is one.
-fn has_bpf() -> bool {
-    // SAFETY: a null attribute of size 0 is refused, whatever the command.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, 0, std::ptr::null::<u8>(), 0) };
-    result >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ENOSYS)
+/// The same from a sysfs of our own.
+fn hidden_btf() -> io::Result<Vec<u8>> {
+    let sysfs = bpf::open_unmounted(c"sysfs")?;
+    bpf::read_at(sysfs.as_fd(), BTF_PATH)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether a kernel that shows no types has any: `None` where a sysfs of our own
+/// can't be had to look.
+pub(super) fn has_types() -> Option<bool> {
+    bpf::open_unmounted(c"sysfs").ok()?;
+    Some(hidden_btf().is_ok())
+}
 
-    #[test]
-    fn lockdown_is_read_from_the_brackets() {
-        assert!(!locked_down(""));
-        assert!(!locked_down("[none] integrity confidentiality\n"));
-        assert!(!locked_down("none [integrity] confidentiality\n"));
-        assert!(locked_down("none integrity [confidentiality]\n"));
-    }
+/// A tracefs of our own, else one that is mounted.
+fn open_tracefs() -> io::Result<OwnedFd> {
+    let refusal = match bpf::open_unmounted(c"tracefs") {
+        Ok(tracefs) => return Ok(tracefs),
+        Err(error) => error,
+    };
+    let mounted = TRACEFS.iter().find_map(|path| {
+        let folder = std::fs::File::open(path).ok()?;
+        folder_has_events(&folder).then_some(OwnedFd::from(folder))
+    });
+    mounted.ok_or(refusal)
+}
+
+/// Whether it is a tracefs that we may read.
+fn folder_has_events(folder: &std::fs::File) -> bool {
+    bpf::read_at(folder.as_fd(), "events/header_page").is_ok()
 }

@@ -6,7 +6,7 @@
 
 use super::attach::{Link, Mechanism, Programs};
 use super::bpf;
-use super::kernel::{Kernel, KernelError, page_size};
+use super::kernel::{Kernel, KernelError, RSS_STAT, page_size};
 use super::losses::Losses;
 use super::ring::Ring;
 use super::table::Program as UprobeProgram;
@@ -166,9 +166,6 @@ impl Loaded {
         options: Options,
         fill: impl FnOnce(&mut Tables) -> T + Send,
     ) -> Result<(Self, T), LoadError> {
-        if options.uprobes.is_some() {
-            kernel.check_uprobes()?;
-        }
         let config = configure(kernel.config()?, &options);
         let mut ebpf = make_maps(preparation, kernel, &config, &options)?;
         let uprobes = match options.uprobes {
@@ -214,7 +211,8 @@ impl Loaded {
     /// recorded; put the first one in before.
     ///
     /// # Errors
-    /// [`LoadError::Attach`] or [`KernelError::NoTracepoint`].
+    /// [`LoadError::Attach`]. That `kmem:rss_stat` can't be found is none: see
+    /// [`Self::counts_pages`].
     pub fn attach(&mut self, kernel: &Kernel) -> Result<(), LoadError> {
         for name in tracepoints(self.prepare_exec) {
             let attach_error = |error: aya::programs::ProgramError| LoadError::Attach {
@@ -226,7 +224,9 @@ impl Loaded {
                 program.attach(name).map_err(attach_error)?;
             }
         }
-        let id = kernel.tracepoint_id("kmem/rss_stat")?;
+        let Ok(id) = kernel.tracepoint_id(RSS_STAT) else {
+            return Ok(());
+        };
         let program = program_fd(&self.ebpf, "rss_stat")?;
         let event = bpf::attach_tracepoint(program, id).map_err(|error| LoadError::Attach {
             name: "rss_stat",
@@ -234,6 +234,13 @@ impl Loaded {
         })?;
         self.rss_stat = Some(event.into());
         Ok(())
+    }
+
+    /// Whether resident memory is followed: the kernel has a tracepoint for it,
+    /// and the tracefs that tells its number could be opened.
+    #[must_use]
+    pub fn counts_pages(&self) -> bool {
+        self.rss_stat.is_some()
     }
 
     /// Enters a process into the table of targets; its children follow by

@@ -9,6 +9,7 @@ mod hugetlb;
 pub mod kernel;
 pub mod load;
 pub mod losses;
+pub mod machine;
 pub mod modules;
 mod namespace;
 pub mod objects;

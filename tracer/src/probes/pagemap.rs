@@ -144,7 +144,7 @@ const PAGE_IS_PRESENT: u64 = 1 << 3;
 const PAGE_IS_PFNZERO: u64 = 1 << 5;
 
 /// `_IOWR('f', 16, struct pm_scan_arg)`
-const PAGEMAP_SCAN: libc::Ioctl = 0xc060_6610_u32 as libc::Ioctl;
+pub(super) const PAGEMAP_SCAN: libc::Ioctl = 0xc060_6610_u32 as libc::Ioctl;
 
 fn scanned(file: &File, maps: &[MemoryMap]) -> io::Result<Vec<Run>> {
     let mut runs = Vec::new();
@@ -221,7 +221,7 @@ fn plain(file: &File, maps: &[MemoryMap]) -> io::Result<Vec<Run>> {
 const PAGE: u64 = 4096;
 
 /// The frame of the shared zero page: that of anonymous memory of our own that was only read.
-fn zero_frame() -> Option<u64> {
+pub(super) fn zero_frame() -> Option<u64> {
     let length = std::num::NonZeroUsize::new(PAGE as usize)?;
     let (prot, flags) = (
         nix::sys::mman::ProtFlags::PROT_READ,

@@ -1,6 +1,7 @@
 //! What a recording says about itself, in the schema metadata of every stream.
 
 use super::schema;
+use crate::events::Degraded;
 use crate::units::{Nanos, Pid};
 use arrow::datatypes::Schema;
 use std::collections::HashMap;
@@ -28,6 +29,9 @@ pub struct Meta {
     pub command: Vec<String>,
     /// The first process, where it was known when recording began.
     pub root: Option<Pid>,
+    /// What was less exact on that machine; empty in recordings of before 0.2, which did not
+    /// begin where anything was.
+    pub degraded: Vec<Degraded>,
 }
 
 impl Meta {
@@ -55,6 +59,7 @@ impl Meta {
             mode: mode.to_owned(),
             command,
             root,
+            degraded: Vec::new(),
         }
     }
 
@@ -76,6 +81,9 @@ impl Meta {
                 serde_json::Value::from(self.command.clone()).to_string(),
             ),
         ]);
+        if let Ok(degraded) = serde_json::to_string(&self.degraded) {
+            map.insert(schema::META_DEGRADED, degraded);
+        }
         if let Some(root) = self.root {
             map.insert(schema::META_ROOT, root.0.to_string());
         }
@@ -114,6 +122,11 @@ impl Meta {
             mode: text(schema::META_MODE)?,
             command: serde_json::from_str(&command)
                 .map_err(|_| format!("the command {command:?} is no JSON list of strings"))?,
+            degraded: match text(schema::META_DEGRADED) {
+                Err(_) => Vec::new(),
+                Ok(list) => serde_json::from_str(&list)
+                    .map_err(|_| format!("the degradations {list:?} are no JSON list of them"))?,
+            },
             root: match text(schema::META_ROOT) {
                 Err(_) => None,
                 Ok(pid) => Some(Pid(pid

@@ -28,6 +28,7 @@ pub(super) const META_STARTED_UNIX: &str = "started_unix_ns";
 pub(super) const META_MODE: &str = "mode";
 pub(super) const META_COMMAND: &str = "command";
 pub(super) const META_ROOT: &str = "root_pid";
+pub(super) const META_DEGRADED: &str = "degraded";
 
 /// The streams of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

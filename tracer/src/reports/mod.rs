@@ -21,7 +21,7 @@ pub use output::OutDir;
 pub use owner::Owner;
 pub use summary::{Style, summary};
 
-use crate::events::Lost;
+use crate::events::{Degraded, Lost};
 use crate::ledger::account::Account;
 use crate::symbols::SymbolTable;
 use crate::units::Pid;
@@ -70,6 +70,18 @@ pub struct Run {
     pub kernel_release: String,
     /// `heap` or `pages`.
     pub mode: String,
+    /// What was less exact on that machine than it is elsewhere.
+    pub degraded: Vec<Degraded>,
+}
+
+impl Run {
+    /// The degradation without which resident memory is followed.
+    const NO_RSS_STAT: &str = "no_rss_stat";
+
+    /// Whether resident memory was followed.
+    fn counts_pages(&self) -> bool {
+        self.degraded.iter().all(|d| d.name != Self::NO_RSS_STAT)
+    }
 }
 
 /// Everything that reports are made from.

@@ -5,6 +5,7 @@ use super::kernel_time::{KernelTime, kernel_time};
 use super::locations::{Location, locations};
 use super::stacks::stack_ends;
 use super::{Exit, Input, Report};
+use crate::events::Degraded;
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::Bytes;
 use serde::Serialize;
@@ -47,6 +48,7 @@ struct Document<'a> {
     exit: Exit,
     duration_ns: u64,
     complete: bool,
+    degraded: &'a [Degraded],
     lost: BTreeMap<&'a str, u64>,
     lost_by_probe: Vec<LostBy<'a>>,
     peak_mem: u64,
@@ -207,6 +209,7 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
         exit: input.run.exit,
         duration_ns: account.ended.0.saturating_sub(account.began.0),
         complete: input.complete,
+        degraded: &input.run.degraded,
         lost,
         lost_by_probe: by_probe.collect(),
         peak_mem: account.reserved_peak.reserved.0,

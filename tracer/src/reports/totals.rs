@@ -3,7 +3,7 @@
 
 use super::stacks::{sentence, stack_ends};
 use super::text::{count, percent, printable, seconds};
-use super::{Input, kernel_time};
+use super::{Input, Run, kernel_time};
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Bytes, Nanos};
 use std::collections::BTreeMap;
@@ -11,11 +11,68 @@ use std::collections::BTreeMap;
 /// A label and what there is to say.
 pub(super) type Line = (&'static str, String);
 
+/// What stands before a degradation.
+const LESS_EXACT: &str = "less exact";
+
 /// Totals, in the order in which they are read.
 pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
     let account = input.account;
+    let mut lines = of_memory(input);
+    lines.extend([
+        ("kernel", kernel(account)),
+        ("virtual", address_space(account)),
+        ("unexplained", unexplained(input)),
+        (
+            "allocations",
+            format!(
+                "{} of {} in all; {} freed",
+                count(account.allocs),
+                account.alloc_bytes,
+                count(account.frees)
+            ),
+        ),
+        ("not freed", leaked(account)),
+        ("time", kernel_time::sentence(account)),
+        ("stacks", sentence(&stack_ends(input))),
+    ]);
+    if let Some(text) = kernel_time::which_calls(account) {
+        lines.push(("calls", text));
+    }
+    if account.hugetlb.peak > Bytes::ZERO {
+        let text = format!(
+            "{} of hugetlbfs at most, which neither resident memory nor VmHWM counts",
+            account.hugetlb.peak
+        );
+        lines.push(("huge pages", text));
+    }
+    if account.processes.len() > 1 {
+        let most = account.processes.iter().max_by_key(|p| p.resident_peak);
+        let pid = most.map_or(0, |p| p.pid.0);
+        let text = format!(
+            "{}; the largest is {pid}",
+            count(account.processes.len() as u64)
+        );
+        lines.push(("processes", text));
+    }
+    lines
+}
+
+/// The two peaks.
+fn of_memory(input: &Input<'_>) -> Vec<Line> {
+    let account = input.account;
     let (reserved, resident) = (&account.reserved_peak, &account.resident_peak);
-    let mut lines = vec![
+    if !input.run.counts_pages() {
+        let text = format!(
+            "peak {} at {} (heap {}, mappings {})",
+            reserved.reserved,
+            at(account, reserved.at),
+            reserved.heap,
+            reserved.mappings
+        );
+        let unknown = format!("not followed here, see {} below", Run::NO_RSS_STAT);
+        return vec![("reserved", text), ("resident", unknown)];
+    }
+    vec![
         (
             "reserved",
             format!(
@@ -39,42 +96,7 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
                 resident.slack
             ),
         ),
-        ("kernel", kernel(account)),
-        ("virtual", address_space(account)),
-        ("unexplained", unexplained(account)),
-        (
-            "allocations",
-            format!(
-                "{} of {} in all; {} freed",
-                count(account.allocs),
-                account.alloc_bytes,
-                count(account.frees)
-            ),
-        ),
-        ("not freed", leaked(account)),
-        ("time", kernel_time::sentence(account)),
-        ("stacks", sentence(&stack_ends(input))),
-    ];
-    if let Some(text) = kernel_time::which_calls(account) {
-        lines.push(("calls", text));
-    }
-    if account.hugetlb.peak > Bytes::ZERO {
-        let text = format!(
-            "{} of hugetlbfs at most, which neither resident memory nor VmHWM counts",
-            account.hugetlb.peak
-        );
-        lines.push(("huge pages", text));
-    }
-    if account.processes.len() > 1 {
-        let most = account.processes.iter().max_by_key(|p| p.resident_peak);
-        let pid = most.map_or(0, |p| p.pid.0);
-        let text = format!(
-            "{}; the largest is {pid}",
-            count(account.processes.len() as u64)
-        );
-        lines.push(("processes", text));
-    }
-    lines
+    ]
 }
 
 fn at(account: &Account, time: Nanos) -> String {
@@ -135,8 +157,11 @@ fn signed(bytes: i64) -> String {
 }
 
 /// What no owner was found for, at the resident peak.
-fn unexplained(account: &Account) -> String {
-    let peak = &account.resident_peak;
+fn unexplained(input: &Input<'_>) -> String {
+    if !input.run.counts_pages() {
+        return "not known, as resident memory was not followed".to_owned();
+    }
+    let peak = &input.account.resident_peak;
     let bytes = Bytes(peak.unexplained.unsigned_abs());
     let part = percent(bytes.0, peak.resident.0);
     match peak.unexplained {
@@ -174,6 +199,10 @@ pub(super) fn warnings(input: &Input<'_>) -> Vec<Line> {
         let text = "the recording breaks off: what came after its end is not here";
         lines.push(("incomplete", text.to_owned()));
     }
+    for degraded in &input.run.degraded {
+        let (name, text) = (printable(&degraded.name), printable(&degraded.text));
+        lines.push((LESS_EXACT, format!("{name}: {text}")));
+    }
     let oddities = input.account.oddities;
     for (number, text) in [
         (
@@ -198,7 +227,7 @@ pub(super) fn warnings(input: &Input<'_>) -> Vec<Line> {
 
 /// Whether a warning reports a loss.
 pub(super) fn is_alarming(line: &Line) -> bool {
-    line.1 != "nothing"
+    line.1 != "nothing" && line.0 != LESS_EXACT
 }
 
 /// How the command ended and how long it took: `exit 0, 1.43 s`.

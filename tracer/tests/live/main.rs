@@ -9,6 +9,7 @@ mod files;
 mod harness;
 mod late;
 mod losses;
+mod machines;
 mod memory;
 mod recording;
 mod residency;
