@@ -69,6 +69,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Trace::Heap)]
     pub(crate) trace: Trace,
 
+    /// Run the command as this user, by name or number, with HOME, USER and LOGNAME of his, as
+    /// `runuser -u` does [default: as who runs the tracer, which under sudo is root]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+
     /// Memory for events on their way from the kernel (a power of two is made of it)
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
     pub(crate) ring_buffer: u64,

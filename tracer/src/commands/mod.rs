@@ -16,6 +16,7 @@ mod session;
 
 use crate::cli::{Cli, Job};
 use std::process::ExitCode;
+use tracer::target::Capabilities;
 
 /// Exit status when the tracer itself failed.
 pub(crate) const FAILED: u8 = 125;
@@ -59,6 +60,13 @@ fn told_once(error: &anyhow::Error) -> String {
 pub(crate) struct Refused {
     pub(crate) message: String,
     pub(crate) code: u8,
+}
+
+/// Gives up every capability but these, for this thread and those that it starts from now on.
+pub(crate) fn give_up(kept: Capabilities) {
+    if let Err(error) = tracer::target::capabilities::keep_only(kept) {
+        warn(format_args!("can't give up privileges: {error}"));
+    }
 }
 
 /// Tells the user something that does not stop the work.

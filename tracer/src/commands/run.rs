@@ -16,7 +16,9 @@ use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
 use tracer::recording::{Meta, Writer};
 use tracer::reports::OutDir;
-use tracer::target::{Command, Ended, Environment, Launch, LaunchError, Signals, Target};
+use tracer::target::{
+    Capabilities, Command, Ended, Environment, Launch, LaunchError, Signals, Target, User,
+};
 use tracer::units::{Bytes, Nanos, Pid, StackId, Tid};
 
 /// How soon a file that the target maps is looked at for an allocator.
@@ -25,6 +27,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Runs the command under the probes, then writes every report. Returns the exit status.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     need_root()?;
+    let user = args.user.as_deref().map(User::find).transpose()?;
     let environment = Environment::current();
     let command = Command::new(&args.command).context("the command is an empty word")?;
     let mut finder = Finder::default();
@@ -48,11 +51,19 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
 
     // Before any thread is started: they inherit the mask.
     let mut signals = Signals::take().context("can't take over signals")?;
-    let launch = Launch::new(&command, &environment).context("can't start the command")?;
+    let launch = Launch::as_user(&command, &environment, user.as_ref())
+        .context("can't start the command")?;
     let (ring, pid) = (Bytes(args.ring_buffer), launch.pid());
     // The kernel lets it wait for a grace period: the programs are verified meanwhile.
     let watcher = std::thread::spawn(move || Watcher::new(pid));
-    let mut session = Session::start(pid, args.trace, ring, finder, &found)?;
+    let mut session = Session::start(
+        pid,
+        args.trace,
+        ring,
+        finder,
+        &found,
+        Capabilities::TRACING | out_dir::capabilities(&out),
+    )?;
     let watcher = watcher.join().unwrap_or_else(|panic| resume_unwind(panic));
     let modules = watcher.context("can't follow what the command maps")?;
     let mut line = Line::new(args.quiet);
@@ -83,6 +94,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     // A disk that is full loses a part; what there is is reported all the same.
     let used = ended.as_ref().ok().map(|ended| usage(pid, ended));
     let recorded = finish(collector, used.as_ref(), &out);
+    // Names are found: what is left is to read the recording and to write reports of it.
+    super::give_up(Capabilities::REPORTING | out_dir::capabilities(&out));
     conclude::conclude(&out_dir::recording(&out), &out, args.quiet)?;
     recorded?;
     let ended = ended?;

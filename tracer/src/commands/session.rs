@@ -9,6 +9,7 @@ use tracer::probes::attach::{self, Attached, Link, Mechanism, Scope};
 use tracer::probes::kernel::Kernel;
 use tracer::probes::load::{Loaded, Options, Preparation, TargetState, stacks};
 use tracer::probes::objects::{Finder, Found, Note};
+use tracer::target::Capabilities;
 use tracer::units::{Bytes, Pid};
 use tracer::unwind::{Cache, Keeper, Known};
 
@@ -25,13 +26,16 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Loads the programs and attaches everything to the waiting process `target`.
+    /// Loads the programs, gives up all capabilities but `kept`, and attaches everything to the
+    /// waiting process `target`: what must work later, for libraries that are loaded while it
+    /// runs, is then seen to work now.
     pub(crate) fn start(
         target: Pid,
         trace: Trace,
         ring: Bytes,
         finder: Finder,
         found: &Found,
+        kept: Capabilities,
     ) -> Result<Self> {
         let preparation = Preparation::start();
         let kernel = Kernel::probe()?;
@@ -55,6 +59,7 @@ impl Session {
             .tables()
             .context("the unwind tables were taken already")?;
         let known = tables.known();
+        super::give_up(kept);
         let keeper = Keeper::start(tables, prepared?)?;
         loaded.add_target(target, TargetState::Waiting)?;
         loaded.attach(&kernel)?;

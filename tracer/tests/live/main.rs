@@ -9,6 +9,7 @@ mod files;
 mod harness;
 mod losses;
 mod memory;
+mod privileges;
 mod recording;
 mod residency;
 mod stacks;
