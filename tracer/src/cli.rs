@@ -78,7 +78,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = parse_size)]
     pub(crate) ring_buffer: u64,
 
-    /// No progress and no summary: only files, warnings and errors
+    /// Write the summary to a file; `-` is standard output, which is the command's own
+    /// [default: standard error]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) summary: Option<PathBuf>,
+
+    /// No progress, and no summary on standard error: only files, warnings and errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
 

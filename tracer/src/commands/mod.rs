@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod segments;
 mod session;
+mod summary;
 
 use crate::cli::{Cli, Job};
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("tracer: {}", told_once(&error));
+            say(format_args!("tracer: {}", told_once(&error)));
             ExitCode::from(
                 error
                     .downcast_ref::<Refused>()
@@ -71,5 +72,11 @@ pub(crate) fn give_up(kept: Capabilities) {
 
 /// Tells the user something that does not stop the work.
 pub(crate) fn warn(message: impl std::fmt::Display) {
-    eprintln!("tracer: warning: {message}");
+    say(format_args!("tracer: warning: {message}"));
+}
+
+/// A line on stderr. Where its terminal has hung up, nobody is left to be told.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

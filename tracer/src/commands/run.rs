@@ -4,6 +4,7 @@ use super::collect::{Collector, Streams};
 use super::deferred::Deferred;
 use super::progress::{self, Line};
 use super::session::Session;
+use super::summary::Summary;
 use super::{Refused, conclude, label, out_dir, warn};
 use crate::cli::{RunArgs, Trace};
 use anyhow::{Context, Result, bail};
@@ -14,8 +15,9 @@ use std::time::{Duration, Instant};
 use tracer::events::{Body, Event};
 use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
-use tracer::recording::{Meta, Writer};
+use tracer::recording::{Cgroup, Limits, Meta, Writer};
 use tracer::reports::OutDir;
+use tracer::target::cgroup::{self, Watch};
 use tracer::target::{
     Capabilities, Command, Ended, Environment, Launch, LaunchError, Signals, Target, User,
 };
@@ -48,6 +50,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         .clone()
         .unwrap_or_else(|| label::default_out_dir(&args.command));
     let out = out_dir::prepare(&out)?;
+    let mut summary = Summary::of_trace(args.summary.as_deref(), args.quiet)?;
 
     // Before any thread is started: they inherit the mask.
     let mut signals = Signals::take().context("can't take over signals")?;
@@ -77,13 +80,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
             return Err(not_executed(&error, &out));
         }
     };
+    let mut watch = Watch::new(pid);
     let ended = follow(
         &mut target,
+        &mut watch,
         &mut signals,
         &mut session,
         &collector,
         &mut line,
     );
+    let limits = limits(watch.finish());
     line.clear();
     // Detached first, or with nobody left to send: whatever was sent is in the buffer. Dropped
     // last: reports are written meanwhile.
@@ -93,10 +99,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     }
     // A disk that is full loses a part; what there is is reported all the same.
     let used = ended.as_ref().ok().map(|ended| usage(pid, ended));
-    let recorded = finish(collector, used.as_ref(), &out);
+    let recorded = finish(collector, used.as_ref(), limits, &out);
     // Names are found: what is left is to read the recording and to write reports of it.
     super::give_up(Capabilities::REPORTING | out_dir::capabilities(&out));
-    conclude::conclude(&out_dir::recording(&out), &out, args.quiet)?;
+    conclude::conclude(&out_dir::recording(&out), &out, &mut summary)?;
     recorded?;
     let ended = ended?;
     Ok(ended.status.exit_code())
@@ -144,6 +150,7 @@ fn start_collector(
 /// Until the target has ended: signals are passed on, new files probed, the line drawn.
 fn follow(
     target: &mut Target,
+    watch: &mut Watch,
     signals: &mut Signals,
     session: &mut Session,
     collector: &Collector,
@@ -151,7 +158,8 @@ fn follow(
 ) -> Result<Ended> {
     let mut drawn = Instant::now();
     loop {
-        wait_for_either(target, signals);
+        let ended = wait_for_either(target, signals);
+        watch.look(!ended);
         signals.relay(target).context("can't pass on a signal")?;
         for module in collector.mapped() {
             if let Err(error) = session.mapped(&module) {
@@ -163,12 +171,14 @@ fn follow(
         }
         if drawn.elapsed() >= progress::EVERY {
             line.draw(&collector.progress());
+            watch.read();
             drawn = Instant::now();
         }
     }
 }
 
-fn wait_for_either(target: &Target, signals: &Signals) {
+/// Says whether the target has ended.
+fn wait_for_either(target: &Target, signals: &Signals) -> bool {
     let mut wanted = [
         PollFd::new(target.as_fd(), PollFlags::POLLIN),
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -176,6 +186,7 @@ fn wait_for_either(target: &Target, signals: &Signals) {
     let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO);
     // Interrupted or not: the caller looks at both.
     let _ = poll(&mut wanted, timeout);
+    wanted[0].any().unwrap_or(false)
 }
 
 /// What the command had used, as an event of its own.
@@ -194,9 +205,28 @@ fn usage(pid: Pid, ended: &Ended) -> Event {
     }
 }
 
+/// As they are recorded.
+fn limits(seen: cgroup::Limits) -> Limits {
+    Limits {
+        cgroup: seen.cgroup.map(|seen| Cgroup {
+            version: seen.version,
+            path: seen.path,
+            limit: seen.limit,
+            limited_by: seen.limited_by,
+            swap_limit: seen.swap_limit,
+            peak: seen.peak,
+            peak_before: seen.peak_before,
+            oom_kills: seen.oom_kills,
+            exhausted: seen.exhausted,
+        }),
+        machine_oom_kills: seen.machine_oom_kills,
+    }
+}
+
 /// Ends the recording: what was used, names for its addresses, then its losses.
-fn finish(collector: Collector, used: Option<&Event>, out: &OutDir) -> Result<()> {
+fn finish(collector: Collector, used: Option<&Event>, limits: Limits, out: &OutDir) -> Result<()> {
     let mut collected = collector.finish()?;
+    collected.writer.note_limits(limits);
     if let Some(used) = used {
         collected.writer.push(used)?;
     }

@@ -1,5 +1,6 @@
 //! What a recording says about itself, in the schema metadata of every stream.
 
+use super::Limits;
 use super::schema;
 use crate::units::{Nanos, Pid};
 use arrow::datatypes::Schema;
@@ -28,6 +29,8 @@ pub struct Meta {
     pub command: Vec<String>,
     /// The first process, where it was known when recording began.
     pub root: Option<Pid>,
+    /// Limits of memory that it ran under; known at its end.
+    pub limits: Option<Limits>,
 }
 
 impl Meta {
@@ -55,6 +58,7 @@ impl Meta {
             mode: mode.to_owned(),
             command,
             root,
+            limits: None,
         }
     }
 
@@ -78,6 +82,11 @@ impl Meta {
         ]);
         if let Some(root) = self.root {
             map.insert(schema::META_ROOT, root.0.to_string());
+        }
+        if let Some(limits) = self.limits.as_ref().map(serde_json::to_string)
+            && let Ok(limits) = limits
+        {
+            map.insert(schema::META_LIMITS, limits);
         }
         map.into_iter()
             .map(|(key, value)| (key.to_owned(), value))
@@ -119,6 +128,13 @@ impl Meta {
                 Ok(pid) => Some(Pid(pid
                     .parse()
                     .map_err(|_| format!("the root process {pid:?}"))?)),
+            },
+            limits: match text(schema::META_LIMITS) {
+                Err(_) => None,
+                Ok(limits) => Some(
+                    serde_json::from_str(&limits)
+                        .map_err(|_| format!("the limits of memory {limits:?}"))?,
+                ),
             },
         })
     }

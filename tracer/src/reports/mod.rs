@@ -3,6 +3,7 @@
 
 mod flame;
 mod kernel_time;
+mod limits;
 mod locations;
 mod output;
 mod owner;
@@ -23,6 +24,7 @@ pub use summary::{Style, summary};
 
 use crate::events::Lost;
 use crate::ledger::account::Account;
+use crate::recording::Limits;
 use crate::symbols::SymbolTable;
 use crate::units::Pid;
 use std::collections::BTreeMap;
@@ -70,6 +72,8 @@ pub struct Run {
     pub kernel_release: String,
     /// `heap` or `pages`.
     pub mode: String,
+    /// Limits of memory that it ran under, as far as they are known.
+    pub limits: Option<Limits>,
 }
 
 /// Everything that reports are made from.

@@ -2,6 +2,7 @@
 //! reach it, how it ends; and what the tracer gives up once it no longer needs it.
 
 pub mod capabilities;
+pub mod cgroup;
 mod child;
 pub mod command;
 mod inherited;

@@ -3,6 +3,7 @@
 
 mod allocations;
 mod bad_input;
+mod containers;
 mod debuginfod;
 mod endings;
 mod files;

@@ -232,6 +232,8 @@ fn what_the_tracer_kept_is_enough_for_what_comes_late_and_no_more() {
 fn a_signal_reaches_a_command_of_another_user() {
     let mut late = Late::start();
     late.says("started");
+    // An end of its input would end the command too.
+    let _input = late.tracer.stdin.take();
     // SAFETY: kill takes any numbers.
     assert_eq!(
         unsafe { libc::kill(late.tracer.id() as i32, libc::SIGTERM) },
