@@ -76,12 +76,22 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Trace::Heap)]
     pub(crate) trace: Trace,
 
+    /// Run the command as this user, by name or number, with HOME, USER and LOGNAME of his, as
+    /// `runuser -u` does [default: as who runs the tracer, which under sudo is root]
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+
     /// Memory for events on their way from the kernel (a power of two is made of it)
     /// [default: 128MiB, or less where memory is short]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) ring_buffer: Option<u64>,
 
-    /// No progress and no summary: only files, warnings and errors
+    /// Write the summary to a file; `-` is standard output, which is the command's own
+    /// [default: standard error]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) summary: Option<PathBuf>,
+
+    /// No progress, and no summary on standard error: only files, warnings and errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
 

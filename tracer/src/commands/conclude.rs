@@ -1,5 +1,6 @@
 //! From a recording to every report: the one way, whether the run has just ended or not.
 
+use super::summary::Summary;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,11 +8,11 @@ use tracer::events::{Lost, Module};
 use tracer::ledger::Ledger;
 use tracer::ledger::account::Account;
 use tracer::recording::Recording;
-use tracer::reports::{self, Exit, Input, OutDir, Run, Style};
+use tracer::reports::{self, Exit, Input, OutDir, Run};
 use tracer::symbols::SymbolTable;
 
-/// Replays the recording in `dir`, writes its reports to `out`, and prints the summary.
-pub(crate) fn conclude(dir: &Path, out: &OutDir, quiet: bool) -> Result<()> {
+/// Replays the recording in `dir`, writes its reports to `out`, and the summary.
+pub(crate) fn conclude(dir: &Path, out: &OutDir, summary: &mut Summary) -> Result<()> {
     let recording =
         Recording::open(dir).with_context(|| format!("{}: no recording", dir.display()))?;
     let mut lost = recording.losses()?;
@@ -33,8 +34,9 @@ pub(crate) fn conclude(dir: &Path, out: &OutDir, quiet: bool) -> Result<()> {
         complete: recording.complete() && whole,
     };
     let files = reports::write_all(out, &input)?;
-    if !quiet {
-        print(&reports::summary(&input, &files, Style::of_stdout()));
+    if summary.is_wanted() {
+        let text = reports::summary(&input, &files, summary.style());
+        summary.write(&text)?;
     }
     Ok(())
 }
@@ -82,11 +84,6 @@ fn run(recording: &Recording, account: &Account) -> Run {
         kernel_release: meta.kernel_release.clone(),
         mode: meta.mode.clone(),
         degraded: meta.degraded.clone(),
+        limits: meta.limits.clone(),
     }
-}
-
-/// Results go to stdout; a reader who has seen enough and closed it is no failure.
-fn print(summary: &str) {
-    use std::io::Write;
-    let _ = std::io::stdout().lock().write_all(summary.as_bytes());
 }

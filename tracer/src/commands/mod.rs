@@ -13,10 +13,12 @@ mod report;
 mod run;
 mod segments;
 mod session;
+mod summary;
 
 use crate::cli::{Cli, Job};
 use std::process::ExitCode;
 use tracer::probes::machine::Lack;
+use tracer::target::Capabilities;
 
 /// Exit status when the tracer itself failed.
 pub(crate) const FAILED: u8 = 125;
@@ -31,7 +33,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("tracer: {}", told(&error));
+            say(format_args!("tracer: {}", told(&error)));
             ExitCode::from(
                 error
                     .downcast_ref::<Refused>()
@@ -70,7 +72,20 @@ pub(crate) struct Refused {
     pub(crate) code: u8,
 }
 
+/// Gives up every capability but these, for this thread and those that it starts from now on.
+pub(crate) fn give_up(kept: Capabilities) {
+    if let Err(error) = tracer::target::capabilities::keep_only(kept) {
+        warn(format_args!("can't give up privileges: {error}"));
+    }
+}
+
 /// Tells the user something that does not stop the work.
 pub(crate) fn warn(message: impl std::fmt::Display) {
-    eprintln!("tracer: warning: {message}");
+    say(format_args!("tracer: warning: {message}"));
+}
+
+/// A line on stderr. Where its terminal has hung up, nobody is left to be told.
+fn say(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use tracer::reports::{OutDir, Owner};
+use tracer::target::Capabilities;
 
 /// Makes the folder, and sees to it that files can be created in it, before anything runs.
 /// Under sudo it belongs to the user who called it.
@@ -14,6 +15,16 @@ pub(crate) fn prepare(dir: &Path) -> Result<OutDir> {
             dir.display()
         )
     })
+}
+
+/// What it takes to write to the folder: to act as its owner, or, as root in a folder of
+/// somebody else, to pass over its permissions.
+pub(crate) fn capabilities(out: &OutDir) -> Capabilities {
+    match (out.is_for_another(), out.is_ours()) {
+        (true, _) => Capabilities::SETUID | Capabilities::SETGID,
+        (false, true) => Capabilities::NONE,
+        (false, false) => Capabilities::DAC_OVERRIDE,
+    }
 }
 
 /// The folder of the recording within.

@@ -1,5 +1,6 @@
 //! Every report again, from a recording: offline, without root.
 
+use super::summary::Summary;
 use super::{conclude, out_dir};
 use crate::cli::ReportArgs;
 use anyhow::Result;
@@ -17,6 +18,10 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
         (None, None) => Path::new("."),
     };
     let out = out_dir::prepare(out)?;
-    conclude::conclude(&args.recording, &out, args.quiet)?;
+    let mut summary = match args.quiet {
+        true => Summary::None,
+        false => Summary::Stdout,
+    };
+    conclude::conclude(&args.recording, &out, &mut summary)?;
     Ok(0)
 }

@@ -4,6 +4,7 @@ use super::collect::{Collector, Streams};
 use super::deferred::Deferred;
 use super::progress::{self, Line};
 use super::session::Session;
+use super::summary::Summary;
 use super::{Refused, conclude, label, out_dir, warn};
 use crate::cli::{RunArgs, Trace};
 use anyhow::{Context, Result, bail};
@@ -15,9 +16,12 @@ use tracer::events::{Body, Event};
 use tracer::probes::machine::{self, Facts, Lack, Name};
 use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
-use tracer::recording::{Meta, Writer};
+use tracer::recording::{Cgroup, Limits, Meta, Writer};
 use tracer::reports::OutDir;
-use tracer::target::{Command, Ended, Environment, Launch, LaunchError, Signals, Target};
+use tracer::target::cgroup::{self, Watch};
+use tracer::target::{
+    Capabilities, Command, Ended, Environment, Launch, LaunchError, Signals, Target, User,
+};
 use tracer::units::{Bytes, Nanos, Pid, StackId, Tid};
 use tracer::unwind::Cache;
 
@@ -27,6 +31,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Runs the command under the probes, then writes every report. Returns the exit status.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     machine::early()?;
+    let user = args.user.as_deref().map(User::find).transpose()?;
     let environment = Environment::current();
     let command = Command::new(&args.command).context("the command is an empty word")?;
     let mut finder = Finder::default();
@@ -48,14 +53,24 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         .unwrap_or_else(|| label::default_out_dir(&args.command));
     let made = !out.exists();
     let out = out_dir::prepare(&out)?;
+    let mut summary = Summary::of_trace(args.summary.as_deref(), args.quiet)?;
 
     // Before any thread is started: they inherit the mask.
     let mut signals = Signals::take().context("can't take over signals")?;
-    let launch = Launch::new(&command, &environment).context("can't start the command")?;
+    let launch = Launch::as_user(&command, &environment, user.as_ref())
+        .context("can't start the command")?;
     let (ring, pid) = (args.ring_buffer.map(Bytes), launch.pid());
     // The kernel lets it wait for a grace period: the programs are verified meanwhile.
     let watcher = std::thread::spawn(move || Watcher::new(pid));
-    let session = Session::start(pid, args.trace, ring, finder, &found, Cache::open());
+    let session = Session::start(
+        pid,
+        args.trace,
+        ring,
+        finder,
+        &found,
+        Cache::open(),
+        Capabilities::TRACING | out_dir::capabilities(&out),
+    );
     let watcher = watcher.join().unwrap_or_else(|panic| resume_unwind(panic));
     let started = session.and_then(|session| Ok((session, watcher.map_err(unwatched)?)));
     let (mut session, modules) = match started {
@@ -78,13 +93,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
             return Err(not_executed(&error, &out));
         }
     };
+    let mut watch = Watch::new(pid);
     let ended = follow(
         &mut target,
+        &mut watch,
         &mut signals,
         &mut session,
         &collector,
         &mut line,
     );
+    let limits = limits(watch.finish());
     line.clear();
     // Detached first, or with nobody left to send: whatever was sent is in the buffer. Dropped
     // last: reports are written meanwhile.
@@ -94,8 +112,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     }
     // A disk that is full loses a part; what there is is reported all the same.
     let used = ended.as_ref().ok().map(|ended| usage(pid, ended));
-    let recorded = finish(collector, used.as_ref(), &out);
-    conclude::conclude(&out_dir::recording(&out), &out, args.quiet)?;
+    let recorded = finish(collector, used.as_ref(), limits, &out);
+    // Names are found: what is left is to read the recording and to write reports of it.
+    super::give_up(Capabilities::REPORTING | out_dir::capabilities(&out));
+    conclude::conclude(&out_dir::recording(&out), &out, &mut summary)?;
     recorded?;
     let ended = ended?;
     Ok(ended.status.exit_code())
@@ -143,6 +163,7 @@ fn start_collector(
 /// Until the target has ended: signals are passed on, new files probed, the line drawn.
 fn follow(
     target: &mut Target,
+    watch: &mut Watch,
     signals: &mut Signals,
     session: &mut Session,
     collector: &Collector,
@@ -150,7 +171,8 @@ fn follow(
 ) -> Result<Ended> {
     let mut drawn = Instant::now();
     loop {
-        wait_for_either(target, signals);
+        let ended = wait_for_either(target, signals);
+        watch.look(!ended);
         signals.relay(target).context("can't pass on a signal")?;
         for module in collector.mapped() {
             if let Err(error) = session.mapped(&module) {
@@ -162,12 +184,14 @@ fn follow(
         }
         if drawn.elapsed() >= progress::EVERY {
             line.draw(&collector.progress());
+            watch.read();
             drawn = Instant::now();
         }
     }
 }
 
-fn wait_for_either(target: &Target, signals: &Signals) {
+/// Says whether the target has ended.
+fn wait_for_either(target: &Target, signals: &Signals) -> bool {
     let mut wanted = [
         PollFd::new(target.as_fd(), PollFlags::POLLIN),
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -175,6 +199,7 @@ fn wait_for_either(target: &Target, signals: &Signals) {
     let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO);
     // Interrupted or not: the caller looks at both.
     let _ = poll(&mut wanted, timeout);
+    wanted[0].any().unwrap_or(false)
 }
 
 /// What the command had used, as an event of its own.
@@ -193,9 +218,28 @@ fn usage(pid: Pid, ended: &Ended) -> Event {
     }
 }
 
+/// As they are recorded.
+fn limits(seen: cgroup::Limits) -> Limits {
+    Limits {
+        cgroup: seen.cgroup.map(|seen| Cgroup {
+            version: seen.version,
+            path: seen.path,
+            limit: seen.limit,
+            limited_by: seen.limited_by,
+            swap_limit: seen.swap_limit,
+            peak: seen.peak,
+            peak_before: seen.peak_before,
+            oom_kills: seen.oom_kills,
+            exhausted: seen.exhausted,
+        }),
+        machine_oom_kills: seen.machine_oom_kills,
+    }
+}
+
 /// Ends the recording: what was used, names for its addresses, then its losses.
-fn finish(collector: Collector, used: Option<&Event>, out: &OutDir) -> Result<()> {
+fn finish(collector: Collector, used: Option<&Event>, limits: Limits, out: &OutDir) -> Result<()> {
     let mut collected = collector.finish()?;
+    collected.writer.note_limits(limits);
     if let Some(used) = used {
         collected.writer.push(used)?;
     }

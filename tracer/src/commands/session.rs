@@ -11,6 +11,7 @@ use tracer::probes::kernel::{Kernel, KernelError, RSS_STAT};
 use tracer::probes::load::{LoadError, Loaded, Options, Preparation, TargetState, stacks};
 use tracer::probes::machine::{self, DEFAULT_RING, Degradation, Facts, SMALLEST_RING};
 use tracer::probes::objects::{Finder, Found, Note};
+use tracer::target::Capabilities;
 use tracer::units::{Bytes, Pid};
 use tracer::unwind::load::Tables;
 use tracer::unwind::{Cache, Keeper, Known};
@@ -34,10 +35,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Loads the programs and attaches everything to the waiting process `target`. Unwind tables
-    /// are kept in `cache`. Without a size, the ring buffer is as large as memory allows.
+    /// Loads the programs, gives up all capabilities but `kept`, and attaches everything to the
+    /// waiting process `target`: what must work later, for libraries that are loaded while it
+    /// runs, is then seen to work now. Unwind tables are kept in `cache`. Without a size, the
+    /// ring buffer is as large as memory allows.
     ///
-    /// The error is a [`Lack`] where the machine is the reason.
+    /// The error is a [`Lack`](machine::Lack) where the machine is the reason.
     pub(crate) fn start(
         target: Pid,
         trace: Trace,
@@ -45,6 +48,7 @@ impl Session {
         finder: Finder,
         found: &Found,
         cache: Option<Cache>,
+        kept: Capabilities,
     ) -> Result<Self> {
         let preparation = Preparation::start();
         let kernel = Kernel::probe().map_err(|error| explained(error.into(), Bytes::ZERO))?;
@@ -66,6 +70,7 @@ impl Session {
             .tables()
             .context("the unwind tables were taken already")?;
         let known = tables.known();
+        super::give_up(kept);
         let keeper = Keeper::start(tables, prepared?)?;
         let attached = loaded.add_target(target, TargetState::Waiting);
         let attached = attached.and_then(|()| loaded.attach(&kernel));

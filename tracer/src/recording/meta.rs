@@ -1,5 +1,6 @@
 //! What a recording says about itself, in the schema metadata of every stream.
 
+use super::Limits;
 use super::schema;
 use crate::events::Degraded;
 use crate::units::{Nanos, Pid};
@@ -32,6 +33,8 @@ pub struct Meta {
     /// What was less exact on that machine; empty in recordings of before 0.2, which did not
     /// begin where anything was.
     pub degraded: Vec<Degraded>,
+    /// Limits of memory that it ran under; known at its end.
+    pub limits: Option<Limits>,
 }
 
 impl Meta {
@@ -60,6 +63,7 @@ impl Meta {
             command,
             root,
             degraded: Vec::new(),
+            limits: None,
         }
     }
 
@@ -86,6 +90,11 @@ impl Meta {
         }
         if let Some(root) = self.root {
             map.insert(schema::META_ROOT, root.0.to_string());
+        }
+        if let Some(limits) = self.limits.as_ref().map(serde_json::to_string)
+            && let Ok(limits) = limits
+        {
+            map.insert(schema::META_LIMITS, limits);
         }
         map.into_iter()
             .map(|(key, value)| (key.to_owned(), value))
@@ -132,6 +141,13 @@ impl Meta {
                 Ok(pid) => Some(Pid(pid
                     .parse()
                     .map_err(|_| format!("the root process {pid:?}"))?)),
+            },
+            limits: match text(schema::META_LIMITS) {
+                Err(_) => None,
+                Ok(limits) => Some(
+                    serde_json::from_str(&limits)
+                        .map_err(|_| format!("the limits of memory {limits:?}"))?,
+                ),
             },
         })
     }

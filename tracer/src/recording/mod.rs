@@ -27,6 +27,7 @@ mod error;
 mod frame;
 mod guard;
 mod layout;
+mod limits;
 mod meta;
 mod output;
 mod reader;
@@ -36,6 +37,7 @@ mod writer;
 
 pub use error::Error;
 pub use frame::Frame;
+pub use limits::{Cgroup, Limits, Shortage};
 pub use meta::Meta;
 pub use reader::{Events, Recording, Rows};
 pub use tables::{Place, Symbol};

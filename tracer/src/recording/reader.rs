@@ -36,8 +36,11 @@ impl Recording {
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(Stream::Events.file_name());
         let schema = Batches::open(&path, Stream::Events)?.schema;
-        let meta =
+        let mut meta =
             Meta::from_schema(&schema).map_err(|what| Error::NotARecording { path, what })?;
+        // What is known at the end alone is in the stream that is written last, if it was.
+        let last = Batches::open(&dir.join(Stream::Losses.file_name()), Stream::Losses).ok();
+        meta.limits = last.and_then(|last| Meta::from_schema(&last.schema).ok()?.limits);
         let whole = |stream: Stream| {
             let messages = Messages::open(&dir.join(stream.file_name()), stream);
             messages.and_then(Messages::whole).unwrap_or(false)

@@ -29,6 +29,8 @@ pub(super) const META_MODE: &str = "mode";
 pub(super) const META_COMMAND: &str = "command";
 pub(super) const META_ROOT: &str = "root_pid";
 pub(super) const META_DEGRADED: &str = "degraded";
+/// Limits of memory, as JSON: in the stream of losses alone, which is written last.
+pub(super) const META_LIMITS: &str = "memory_limits";
 
 /// The streams of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -466,3 +466,30 @@ impl Output {
             .unwrap();
     }
 }
+
+#[test]
+fn limits_of_memory_are_known_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("recording");
+    let limits = Limits {
+        cgroup: Some(Cgroup {
+            version: 1,
+            path: "/a \"b\"".to_owned(),
+            limit: Some(100),
+            limited_by: Some("/".to_owned()),
+            swap_limit: None,
+            peak: Some(99),
+            peak_before: Some(7),
+            oom_kills: Some(2),
+            exhausted: Some("/".to_owned()),
+        }),
+        machine_oom_kills: Some(3),
+    };
+    let mut writer = Writer::create(&path, &meta()).unwrap();
+    assert_eq!(Recording::open(&path).unwrap().meta().limits, None);
+    writer.note_limits(limits.clone());
+    writer.finish(&[]).unwrap();
+    let recording = Recording::open(&path).unwrap();
+    assert_eq!(recording.meta().limits, Some(limits));
+    assert!(recording.complete());
+}

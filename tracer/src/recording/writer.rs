@@ -4,7 +4,7 @@ use super::encode::Encoder;
 use super::output::Output;
 use super::schema::Stream;
 use super::tables::{self, Row, Symbol};
-use super::{Error, Meta};
+use super::{Error, Limits, Meta};
 use crate::events::{Captured, Event, Lost, Module};
 use crate::units::Nanos;
 use std::path::{Path, PathBuf};
@@ -172,6 +172,11 @@ impl Writer {
             self.encoder.take();
         }
         result
+    }
+
+    /// Notes under which limits of memory the command ran, for the end of the recording.
+    pub fn note_limits(&mut self, limits: Limits) {
+        self.meta.limits = Some(limits);
     }
 
     /// Events that could not be written so far.

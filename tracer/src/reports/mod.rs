@@ -3,6 +3,7 @@
 
 mod flame;
 mod kernel_time;
+mod limits;
 mod locations;
 mod output;
 mod owner;
@@ -23,6 +24,7 @@ pub use summary::{Style, summary};
 
 use crate::events::{Degraded, Lost};
 use crate::ledger::account::Account;
+use crate::recording::Limits;
 use crate::symbols::SymbolTable;
 use crate::units::Pid;
 use std::collections::BTreeMap;
@@ -72,6 +74,8 @@ pub struct Run {
     pub mode: String,
     /// What was less exact on that machine than it is elsewhere.
     pub degraded: Vec<Degraded>,
+    /// Limits of memory that it ran under, as far as they are known.
+    pub limits: Option<Limits>,
 }
 
 impl Run {

@@ -4,7 +4,7 @@
 use super::owner::{Owner, act_for};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, faccessat, unlinkat};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -59,6 +59,21 @@ impl OutDir {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether files in it are made as another user.
+    #[must_use]
+    pub fn is_for_another(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Whether it belongs to us and we may write to it as its owner.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        let found = fstat(&self.dir);
+        found.is_ok_and(|found| {
+            found.st_uid == nix::unistd::geteuid().as_raw() && found.st_mode & 0o300 == 0o300
+        })
     }
 
     /// Does something else to files in it, as the user it is made for.

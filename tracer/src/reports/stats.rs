@@ -2,6 +2,7 @@
 //! means; fields are added, never renamed.
 
 use super::kernel_time::{KernelTime, kernel_time};
+use super::limits::{self, CgroupStats};
 use super::locations::{Location, locations};
 use super::stacks::stack_ends;
 use super::{Exit, Input, Report};
@@ -46,6 +47,7 @@ struct Document<'a> {
     mode: &'a str,
     command: &'a [String],
     exit: Exit,
+    killed_for_memory: Option<&'static str>,
     duration_ns: u64,
     complete: bool,
     degraded: &'a [Degraded],
@@ -60,6 +62,7 @@ struct Document<'a> {
     reserved: Reserved,
     address_space: AddressSpace,
     resident: Resident,
+    cgroup: Option<CgroupStats<'a>>,
     leaked: Leaked,
     top_touchers: Vec<TopToucher>,
     kernel_time: KernelTime,
@@ -179,6 +182,7 @@ struct Process<'a> {
     ppid: u32,
     command: &'a [String],
     exit: Exit,
+    killed_for_memory: Option<&'static str>,
     reserved_peak_bytes: u64,
     resident_peak_bytes: u64,
     tracked_allocs: u64,
@@ -207,6 +211,7 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
         mode: &input.run.mode,
         command: &input.run.command,
         exit: input.run.exit,
+        killed_for_memory: limits::killed_for_memory(input, input.run.exit),
         duration_ns: account.ended.0.saturating_sub(account.began.0),
         complete: input.complete,
         degraded: &input.run.degraded,
@@ -221,6 +226,7 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
         reserved: reserved(account),
         address_space: address_space(account),
         resident: resident(account),
+        cgroup: limits::cgroup(input),
         leaked: Leaked {
             bytes: account
                 .stacks
@@ -386,11 +392,13 @@ fn process<'a>(input: &Input<'a>, process: &ProcessAccount) -> Process<'a> {
         None if is_root => &input.run.command,
         None => &[],
     };
+    let exit = process.status.map(Exit::from_status).unwrap_or_default();
     Process {
         pid: process.pid.0,
         ppid: process.parent.0,
         command,
-        exit: process.status.map(Exit::from_status).unwrap_or_default(),
+        exit,
+        killed_for_memory: limits::killed_for_memory(input, exit),
         reserved_peak_bytes: process.reserved_peak.0,
         resident_peak_bytes: process.resident_peak.0,
         tracked_allocs: process.allocs,

@@ -7,6 +7,7 @@ use super::totals::{Line, ending, is_alarming, totals, warnings};
 use crate::symbols::{Frame, short_name};
 use crate::units::Bytes;
 use std::io::IsTerminal;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// Locations that are listed.
@@ -22,16 +23,26 @@ pub struct Style {
 }
 
 impl Style {
-    /// What standard output can show: as wide as the terminal, in colour unless
-    /// `NO_COLOR` or `TERM` forbid it; for a file or a pipe 120 columns, plain.
+    /// For a file or a pipe.
+    pub const PLAIN: Self = Self {
+        columns: 120,
+        colour: false,
+    };
+
+    /// What a stream can show: as wide as the terminal, in colour unless `NO_COLOR` or
+    /// `TERM` forbid it; what is no terminal gets [`PLAIN`](Self::PLAIN).
     #[must_use]
-    pub fn of_stdout() -> Self {
-        let terminal = std::io::stdout().is_terminal();
+    pub fn of(stream: BorrowedFd<'_>) -> Self {
+        let terminal = stream.is_terminal();
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        let columns = if terminal { terminal_columns() } else { None };
+        let columns = if terminal {
+            terminal_columns(stream)
+        } else {
+            None
+        };
         Self {
-            columns: columns.unwrap_or(120).clamp(60, 250),
+            columns: columns.unwrap_or(Self::PLAIN.columns).clamp(60, 250),
             colour: terminal && !dumb && !set("NO_COLOR"),
         }
     }
@@ -44,7 +55,7 @@ impl Style {
     }
 }
 
-fn terminal_columns() -> Option<usize> {
+fn terminal_columns(stream: BorrowedFd<'_>) -> Option<usize> {
     let mut size = libc::winsize {
         ws_row: 0,
         ws_col: 0,
@@ -52,7 +63,7 @@ fn terminal_columns() -> Option<usize> {
         ws_ypixel: 0,
     };
     // SAFETY: TIOCGWINSZ fills in the structure that is passed, our own.
-    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     (result == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 

@@ -314,6 +314,36 @@ fn nothing_recorded() {
     compare_all("nothing", &stored);
 }
 
+#[test]
+fn a_command_that_was_killed_for_memory() {
+    let mut stored = census();
+    stored.run.exit = Exit::from_status(9);
+    stored.run.limits = Some(Limits::exhausted(100 * MIB));
+    let said = |stored: &Stored| {
+        let text = summary(&stored.input(), &[], Style::PLAIN);
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let text = said(&stored);
+    let title = "killed for memory by its cgroup (limit 100 MiB), ";
+    assert!(text.contains(title), "{text}");
+    let line = "cgroup peak 100 MiB of a limit of 100 MiB, without swap \
+                (it counts page cache and other processes too) virtual";
+    assert!(text.contains(line), "{text}");
+    // The machine's own shortage, and a kill that was somebody's wish.
+    for (machine, title) in [
+        (1, "killed for memory: the machine ran out, "),
+        (0, "ended by signal 9, "),
+    ] {
+        stored.run.limits = Some(Limits {
+            cgroup: None,
+            machine_oom_kills: Some(machine),
+        });
+        let text = said(&stored);
+        assert!(text.contains(title), "{text}");
+        assert!(!text.contains("cgroup"), "{text}");
+    }
+}
+
 /// Names and a command that try to break out of every format.
 #[test]
 fn hostile_names_and_losses() {
@@ -388,6 +418,7 @@ fn every_field_of_the_statistics_is_documented() {
         probe: "probe".to_owned(),
         count: 1,
     }];
+    stored.run.limits = Some(Limits::exhausted(100 * MIB));
     let mut out = Vec::new();
     stats::Stats
         .write(&stored.input(), &mut out)

@@ -3,7 +3,7 @@
 
 use super::stacks::{sentence, stack_ends};
 use super::text::{count, percent, printable, seconds};
-use super::{Input, Run, kernel_time};
+use super::{Input, Run, kernel_time, limits};
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Bytes, Nanos};
 use std::collections::BTreeMap;
@@ -35,6 +35,9 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
         ("time", kernel_time::sentence(account)),
         ("stacks", sentence(&stack_ends(input))),
     ]);
+    if let Some(place) = lines.iter().position(|(label, _)| *label == "virtual") {
+        lines.splice(place..place, limits::lines(input));
+    }
     if let Some(text) = kernel_time::which_calls(account) {
         lines.push(("calls", text));
     }
@@ -234,6 +237,9 @@ pub(super) fn is_alarming(line: &Line) -> bool {
 pub(super) fn ending(input: &Input<'_>) -> String {
     let account = input.account;
     let took = seconds(account.ended.0.saturating_sub(account.began.0));
+    if let Some(killed) = limits::killed(input, input.run.exit) {
+        return format!("{killed}, {took}");
+    }
     match (input.run.exit.code, input.run.exit.signal) {
         (_, Some(signal)) => format!("ended by signal {signal}, {took}"),
         (Some(code), None) => format!("exit {code}, {took}"),

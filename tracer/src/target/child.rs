@@ -4,8 +4,10 @@
 //! thread may have held the allocator's lock when we forked. So all memory is
 //! prepared before ([`Plan`]), and [`Plan::run`] makes system calls only.
 
+use super::capabilities::{self, Capabilities};
 use super::command::Command;
 use super::inherited::inherited;
+use super::user::User;
 use crate::units::Pid;
 use std::ffi::CString;
 use std::io;
@@ -30,14 +32,18 @@ pub(super) struct Plan {
     arguments: Vec<*const libc::c_char>,
     /// `/bin/sh`, room for the file, arguments, null.
     shell: Vec<*const libc::c_char>,
+    /// Variables, null; nothing where those of this process stay.
+    environment: Option<Vec<*const libc::c_char>>,
+    /// Whom to become.
+    user: Option<User>,
     /// What the pointers point to.
     _words: Vec<CString>,
 }
 
-/// Why the exec failed.
+/// Why the command could not be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// What execve(2) said.
+    /// What the system call said.
     pub(super) errno: i32,
     /// Of which candidate.
     pub(super) candidate: usize,
@@ -46,6 +52,9 @@ pub(super) struct Failure {
 impl Failure {
     /// Length of its encoding.
     pub(super) const BYTES: usize = 8;
+
+    /// Stands for a candidate where not even the user could be changed.
+    pub(super) const USER: usize = u32::MAX as usize;
 
     fn encode(self) -> [u8; Self::BYTES] {
         let both = (self.candidate as u64) << 32 | u64::from(self.errno as u32);
@@ -64,8 +73,12 @@ impl Failure {
 
 impl Plan {
     /// Prepares everything but the descriptors.
-    pub(super) fn new(command: &Command, candidates: &[PathBuf]) -> io::Result<Self> {
-        let words = std::iter::once(&command.program)
+    pub(super) fn new(
+        command: &Command,
+        candidates: &[PathBuf],
+        user: Option<&User>,
+    ) -> io::Result<Self> {
+        let mut words = std::iter::once(&command.program)
             .chain(&command.arguments)
             .map(|word| CString::new(word.as_bytes()))
             .collect::<Result<Vec<_>, _>>()?;
@@ -73,7 +86,12 @@ impl Plan {
             .iter()
             .map(|path| CString::new(path.as_os_str().as_bytes()))
             .collect::<Result<Vec<_>, _>>()?;
-        let pointers = || words.iter().map(|word| word.as_ptr());
+        let number = words.len();
+        let variables = user.map(User::environment);
+        let changed = variables.is_some();
+        // A pointer to what a CString holds stays valid when the CString is moved.
+        words.extend(variables.into_iter().flatten());
+        let pointers = || words[..number].iter().map(|word| word.as_ptr());
         let shell = [c"/bin/sh".as_ptr(), ptr::null()].into_iter();
         Ok(Self {
             go: -1,
@@ -85,6 +103,11 @@ impl Plan {
                 .chain(pointers().skip(1))
                 .chain([ptr::null()])
                 .collect(),
+            environment: changed.then(|| {
+                let variables = words[number..].iter().map(|word| word.as_ptr());
+                variables.chain([ptr::null()]).collect()
+            }),
+            user: user.cloned(),
             candidates,
             _words: words,
         })
@@ -124,7 +147,11 @@ impl Plan {
             }
             restore_signals();
             if self.released() {
-                let failure = self.exec().encode();
+                let failure = match self.change_user() {
+                    Ok(()) => self.exec(),
+                    Err(failure) => failure,
+                };
+                let failure = failure.encode();
                 libc::write(self.report, failure.as_ptr().cast(), failure.len());
             }
             libc::_exit(127)
@@ -155,6 +182,49 @@ impl Plan {
         }
     }
 
+    /// Becomes the user, if there is one: groups first, while it may. No user but root keeps
+    /// a capability; what a program has by its set-user-ID bit it gets as ever.
+    ///
+    /// These are the bare system calls: glibc's own would tell other threads, of which a forked
+    /// child has none.
+    ///
+    /// # Safety
+    /// See [`Plan::run`].
+    unsafe fn change_user(&self) -> Result<(), Failure> {
+        let Some(user) = &self.user else {
+            return Ok(());
+        };
+        let (uid, gid) = (user.uid, user.gid);
+        let check = |result: libc::c_long| match result {
+            // SAFETY: the place is this thread's own.
+            -1 => Err(Failure {
+                errno: unsafe { *libc::__errno_location() },
+                candidate: Failure::USER,
+            }),
+            _ => Ok(()),
+        };
+        // SAFETY: the list is valid for the call; the others have no pointers.
+        unsafe {
+            let groups = user.groups.as_ptr();
+            check(libc::syscall(
+                libc::SYS_setgroups,
+                user.groups.len(),
+                groups,
+            ))?;
+            check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+            check(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
+        }
+        if uid == 0 {
+            return Ok(());
+        }
+        // Securebits may have kept what setresuid takes away otherwise.
+        capabilities::clear_ambient();
+        match capabilities::set(Capabilities::NONE) {
+            true => Ok(()),
+            false => check(-1),
+        }
+    }
+
     /// execvp(3), by the rules of POSIX and glibc; returns why it failed.
     ///
     /// # Safety
@@ -164,15 +234,20 @@ impl Plan {
             errno: libc::ENOENT,
             candidate: 0,
         };
+        let variables = match &self.environment {
+            Some(variables) => variables.as_ptr(),
+            // SAFETY: nothing changes it in a process of one thread.
+            None => unsafe { environ },
+        };
         for (candidate, path) in self.candidates.iter().enumerate() {
             // SAFETY: null-terminated arrays of C strings that live on.
             let errno = unsafe {
-                libc::execve(path.as_ptr(), self.arguments.as_ptr(), environ);
+                libc::execve(path.as_ptr(), self.arguments.as_ptr(), variables);
                 let errno = *libc::__errno_location();
                 match (errno, self.shell.get_mut(1)) {
                     (libc::ENOEXEC, Some(place)) => {
                         *place = path.as_ptr();
-                        libc::execve(c"/bin/sh".as_ptr(), self.shell.as_ptr(), environ);
+                        libc::execve(c"/bin/sh".as_ptr(), self.shell.as_ptr(), variables);
                         libc::ENOEXEC
                     }
                     _ => errno,

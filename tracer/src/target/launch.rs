@@ -3,7 +3,8 @@
 //! A child is forked and waits; its process id is known, probes are attached;
 //! it is released and executes the command. Working directory, environment,
 //! descriptors, signal mask and dispositions are those that the tracer itself
-//! was given; under sudo the command runs as root, as it would without us.
+//! was given; under sudo the command runs as root, as it would without us, unless
+//! it is to run as another [`User`].
 //!
 //! Launch before anything changes what a child inherits: resource limits,
 //! namespaces, the working directory.
@@ -11,6 +12,7 @@
 use super::child::{Failure, Plan};
 use super::command::{Command, Environment};
 use super::process::{Target, pidfd_open};
+use super::user::User;
 use crate::units::Pid;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -23,6 +25,7 @@ pub struct Launch {
     target: Target,
     waiting: Waiting,
     candidates: Vec<PathBuf>,
+    user: Option<User>,
     /// The child reports a failed exec here; a successful one closes it.
     report: File,
 }
@@ -49,6 +52,18 @@ pub enum LaunchError {
         #[source]
         error: io::Error,
     },
+    /// It could not be run as the user that was asked for.
+    #[error(
+        "can't run the command as user {user}: {error}; this takes root, or CAP_SETUID and \
+         CAP_SETGID"
+    )]
+    User {
+        /// Which.
+        user: String,
+        /// Why not.
+        #[source]
+        error: io::Error,
+    },
     /// The tracer could not start it.
     #[error("cannot start the command: {0}")]
     Start(#[from] io::Error),
@@ -62,7 +77,7 @@ impl LaunchError {
         match self {
             Self::Exec { error, .. } if error.raw_os_error() == Some(libc::ENOENT) => 127,
             Self::Exec { .. } => 126,
-            Self::Start(_) => 125,
+            Self::User { .. } | Self::Start(_) => 125,
         }
     }
 }
@@ -73,11 +88,24 @@ impl Launch {
     /// # Errors
     /// Where the system refuses a pipe or a process, or a word holds a NUL.
     pub fn new(command: &Command, environment: &Environment) -> io::Result<Self> {
+        Self::as_user(command, environment, None)
+    }
+
+    /// The same; the command will run as this user, as far as there is one. The child becomes
+    /// the user when it is released.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn as_user(
+        command: &Command,
+        environment: &Environment,
+        user: Option<&User>,
+    ) -> io::Result<Self> {
         let candidates = command.candidates(environment);
         let (go_read, go) = pipe()?;
         let (report, report_write) = pipe()?;
         let tracer = pidfd_open(Pid(std::process::id()))?;
-        let mut plan = Plan::new(command, &candidates)?;
+        let mut plan = Plan::new(command, &candidates, user)?;
         plan.go = go_read.as_raw_fd();
         plan.report = report_write.as_raw_fd();
         plan.tracer = tracer.as_raw_fd();
@@ -93,6 +121,7 @@ impl Launch {
             target: Target::new(pid)?,
             waiting,
             candidates,
+            user: user.cloned(),
             report: report.into(),
         })
     }
@@ -126,10 +155,21 @@ impl Launch {
                 self.waiting.ours = false;
                 Ok(self.target)
             }
-            Some(failure) => Err(LaunchError::Exec {
+            Some(failure) => Err(self.failed(failure)),
+        }
+    }
+
+    fn failed(&self, failure: Failure) -> LaunchError {
+        let error = io::Error::from_raw_os_error(failure.errno);
+        match &self.user {
+            Some(user) if failure.candidate == Failure::USER => LaunchError::User {
+                user: user.asked().to_owned(),
+                error,
+            },
+            _ => LaunchError::Exec {
                 path: self.tried(failure),
-                error: io::Error::from_raw_os_error(failure.errno),
-            }),
+                error,
+            },
         }
     }
 

@@ -1,6 +1,8 @@
-//! The traced command: which file it is, how it is started, how signals reach
-//! it, how it ends.
+//! The traced command: which file it is, how it is started and as whom, how signals
+//! reach it, how it ends; and what the tracer gives up once it no longer needs it.
 
+pub mod capabilities;
+pub mod cgroup;
 mod child;
 pub mod command;
 mod inherited;
@@ -8,9 +10,12 @@ pub mod launch;
 pub mod process;
 pub mod signals;
 pub mod status;
+pub mod user;
 
+pub use capabilities::Capabilities;
 pub use command::{Command, Environment};
 pub use launch::{Launch, LaunchError};
 pub use process::Target;
 pub use signals::Signals;
 pub use status::{Ended, Status};
+pub use user::{User, UserError};

@@ -106,6 +106,11 @@ impl Trace {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
+    /// The summary, and whatever else the tracer and the command say on standard error.
+    pub(crate) fn summary(&self) -> String {
+        self.stderr()
+    }
+
     /// `stats.json`; fails with the tracer's own words where there is none.
     pub(crate) fn stats(&self) -> Value {
         let path = self.out().join("stats.json");

@@ -47,7 +47,9 @@ impl Place {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).current_dir(self.path());
         command.env("TRACER_CACHE", "");
-        command.output().unwrap_or_else(|error| panic!("{}: {error}", words[0]))
+        command
+            .output()
+            .unwrap_or_else(|error| panic!("{}: {error}", words[0]))
     }
 
     /// The same by a shell, in a mount namespace of its own; `$T` is the tracer.
@@ -111,10 +113,17 @@ fn this_machine_is_proved_by_a_trace_and_nothing_stays() {
     let place = Place::new();
     let began = Instant::now();
     let (found, code) = doctor(&place.run(&["env"], &["doctor", "--json"]));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
     assert_eq!(code, 0, "{found:#}");
     for (name, said) in [
-        ("heap", "1000 of 1000 blocks of a child seen to be made, 1000 to be freed"),
+        (
+            "heap",
+            "1000 of 1000 blocks of a child seen to be made, 1000 to be freed",
+        ),
         ("pages", "500 of 500 pages"),
         ("ending", "VmHWM"),
         ("stacks", "2 of 2 stacks complete"),
@@ -153,7 +162,12 @@ fn three_capabilities_trace_the_heap_and_name_what_they_lack() {
     let rss_stat = capability(&found, "rss_stat");
     assert_eq!(rss_stat["answer"], "error");
     assert_eq!(rss_stat["degraded"]["name"], "no_rss_stat");
-    assert!(rss_stat["remedy"].as_str().unwrap().contains("CAP_SYS_ADMIN"));
+    assert!(
+        rss_stat["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("CAP_SYS_ADMIN")
+    );
 
     let storm = program("storm", &[]);
     let copy = place.path().join("storm");
@@ -163,7 +177,10 @@ fn three_capabilities_trace_the_heap_and_name_what_they_lack() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     let stats = place.stats();
-    assert!(stats["tracked_allocs"].as_u64().unwrap() >= 2000, "{stats:#}");
+    assert!(
+        stats["tracked_allocs"].as_u64().unwrap() >= 2000,
+        "{stats:#}"
+    );
     let names = |list: &Value| -> Vec<String> {
         let list = list.as_array().expect("a list");
         let name = |entry: &Value| entry["name"].as_str().unwrap().to_owned();
@@ -172,7 +189,10 @@ fn three_capabilities_trace_the_heap_and_name_what_they_lack() {
         names.dedup();
         names
     };
-    let told: Vec<Value> = found["capabilities"].as_array().unwrap().iter()
+    let told: Vec<Value> = found["capabilities"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|capability| capability["degraded"].clone())
         .filter(|degraded| !degraded.is_null())
         .collect();
@@ -202,7 +222,10 @@ fn a_masked_sys_is_seen_through_or_told_as_a_sandbox() {
     let masked = "mount -t tmpfs none /sys/kernel";
     let all = format!("{masked} && $T doctor --json");
     let (found, code) = doctor(&place.shell(&["--mount"], &all));
-    assert_eq!((code, capability(&found, "btf")["answer"].as_str()), (0, Some("yes")));
+    assert_eq!(
+        (code, capability(&found, "btf")["answer"].as_str()),
+        (0, Some("yes"))
+    );
     let less = format!("{masked} && exec setpriv --bounding-set -sys_admin $T -q -o out -- true");
     let output = place.shell(&["--mount"], &less);
     let (words, never) = (["/sys/kernel/btf/vmlinux", "host"], ["2020"]);
@@ -216,7 +239,12 @@ fn a_masked_sys_is_seen_through_or_told_as_a_sandbox() {
 fn another_namespaces_proc_is_refused_with_the_remedy() {
     let place = Place::new();
     let output = place.shell(&["--pid", "--fork"], "exec $T -q -o out -- true");
-    assert_refused(&place, &output, &["another pid namespace", "--mount-proc"], &[]);
+    assert_refused(
+        &place,
+        &output,
+        &["another pid namespace", "--mount-proc"],
+        &[],
+    );
     let none = "umount -l /proc && exec $T -q -o out -- true";
     let output = place.shell(&["--mount"], none);
     assert_refused(&place, &output, &["mount -t proc proc /proc"], &["root"]);
@@ -226,7 +254,12 @@ fn another_namespaces_proc_is_refused_with_the_remedy() {
 fn capabilities_of_a_user_namespace_are_none_of_the_kernels() {
     let place = Place::new();
     let output = place.shell(&["--map-root-user"], "exec $T -q -o out -- true");
-    assert_refused(&place, &output, &["host", "user namespace"], &["lacks", "sudo"]);
+    assert_refused(
+        &place,
+        &output,
+        &["host", "user namespace"],
+        &["lacks", "sudo"],
+    );
 }
 
 /// A memory cgroup of version 1 or 2, removed at the end.
@@ -252,7 +285,10 @@ impl Group {
     }
 
     fn script(&self, then: &str) -> String {
-        format!("echo $$ > {}/cgroup.procs && exec $T {then}", self.0.display())
+        format!(
+            "echo $$ > {}/cgroup.procs && exec $T {then}",
+            self.0.display()
+        )
     }
 }
 
@@ -276,7 +312,11 @@ fn little_memory_makes_the_ring_smaller_by_name() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
     let stats = place.stats();
-    assert_eq!(stats["degraded"][0]["name"], "smaller_ring", "{}", stats["degraded"]);
+    assert_eq!(
+        stats["degraded"][0]["name"], "smaller_ring",
+        "{}",
+        stats["degraded"]
+    );
     assert_eq!(stats["complete"], true);
 }
 
@@ -286,7 +326,12 @@ fn a_ring_that_was_asked_for_is_not_made_smaller_in_silence() {
     let group = Group::new("96M");
     let script = group.script("-q -o out --ring-buffer 128MiB -- true");
     let output = place.shell(&["--mount"], &script);
-    assert_refused(&place, &output, &["128 MiB", "--ring-buffer 32MiB"], &["EVENTS"]);
+    assert_refused(
+        &place,
+        &output,
+        &["128 MiB", "--ring-buffer 32MiB"],
+        &["EVENTS"],
+    );
 }
 
 #[test]
@@ -294,5 +339,10 @@ fn a_group_that_is_too_small_is_refused_before_the_kernel_kills() {
     let place = Place::new();
     let group = Group::new("32M");
     let output = place.shell(&["--mount"], &group.script("-q -o out -- true"));
-    assert_refused(&place, &output, &["memory limit of this cgroup, 32 MiB"], &[]);
+    assert_refused(
+        &place,
+        &output,
+        &["memory limit of this cgroup, 32 MiB"],
+        &[],
+    );
 }

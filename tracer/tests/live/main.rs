@@ -3,6 +3,7 @@
 
 mod allocations;
 mod bad_input;
+mod containers;
 mod debuginfod;
 mod endings;
 mod files;
@@ -11,6 +12,7 @@ mod late;
 mod losses;
 mod machines;
 mod memory;
+mod privileges;
 mod recording;
 mod residency;
 mod stacks;

@@ -157,7 +157,9 @@ fn every_case(mode: &str) {
             (0..runs()).flat_map(move |_| differences("unseen", &[case], of_malloc, mode))
         }))
         // What the image before an exec held is in none of the numbers.
-        .chain((0..runs()).flat_map(|_| differences("truth", &["exec", "first_write"], false, mode)))
+        .chain(
+            (0..runs()).flat_map(|_| differences("truth", &["exec", "first_write"], false, mode)),
+        )
         .collect();
     assert!(wrongs.is_empty(), "\n{}", wrongs.join("\n"));
 }

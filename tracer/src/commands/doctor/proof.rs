@@ -16,7 +16,7 @@ use tracer::probes::machine::{Capability, Degradation, Lack, Name};
 use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
 use tracer::probes::ring::Ring;
-use tracer::target::{Command, Environment, Launch, Target};
+use tracer::target::{Capabilities, Command, Environment, Launch, Target};
 use tracer::units::{Address, Bytes, Pid, StackId};
 
 /// Blocks that the child allocates, of a size that nothing else asks for.
@@ -72,7 +72,15 @@ pub(super) fn start(ring: Option<Bytes>, trace: Trace) -> Result<Proof> {
     let mut finder = Finder::default();
     let found = finder.command(&command, &environment)?;
     let launch = Launch::new(&command, &environment).context("can't start a child")?;
-    let session = Session::start(launch.pid(), trace, ring, finder, &found, None)?;
+    let session = Session::start(
+        launch.pid(),
+        trace,
+        ring,
+        finder,
+        &found,
+        None,
+        Capabilities::TRACING,
+    )?;
     let modules = Watcher::new(launch.pid()).map_err(unwatched)?;
     Ok(Proof {
         launch,
