@@ -125,7 +125,7 @@ fn replace_image(key: u32, old: Kernel) {
     }
     // The old image's stack, where it still is there.
     let header = match left {
-        Some(left) => ring::header(Kind::Exec, pid, tid, left.caller.flags, left.caller.id),
+        Some(left) => ring::header(Kind::Exec, pid, left.tid, left.caller.flags, left.caller.id),
         None if old.0 != 0 && state == target::ACTIVE => header(Kind::Exec, pid, tid),
         None => ring::header(Kind::Exec, pid, tid, 0, 0),
     };
@@ -152,7 +152,9 @@ pub(crate) fn note_leaving(thread: &mut Thread, by_exec: bool) {
         process.leaving.mm = mm.0;
         process.leaving.counts = counts;
         process.leaving.caller = Captured { id, flags };
-        process.leaving.by_exec = u64::from(by_exec);
+        process.leaving.by_exec = u32::from(by_exec);
+        process.leaving.key = thread_key();
+        process.leaving.tid = thread.tid;
     }
 }
 
@@ -180,7 +182,7 @@ fn left_by_exec(pid: u32) -> Option<Leaving> {
 #[inline(always)]
 pub(crate) fn replace_left_image(pid: u32) {
     if let Some(left) = left_by_exec(pid) {
-        replace_image(thread_key(), Kernel(left.mm));
+        replace_image(left.key, Kernel(left.mm));
     }
 }
 

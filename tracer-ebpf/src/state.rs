@@ -72,7 +72,13 @@ pub(crate) struct Leaving {
     /// Who did it.
     pub(crate) caller: Captured,
     /// 1: by an exec.
-    pub(crate) by_exec: u64,
+    pub(crate) by_exec: u32,
+    /// The [`thread_key`] of the thread that did: one that execs takes its leader's id.
+    pub(crate) key: u32,
+    /// The thread's id, as the tracer's pid namespace has it.
+    pub(crate) tid: u32,
+    /// Zero.
+    pub(crate) _pad: u32,
 }
 
 /// A call of the malloc family that is under way.

@@ -81,6 +81,10 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(crate) user: Option<String>,
 
+    /// Go on until every process that the command left behind has ended too; Ctrl-C ends the wait
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+
     /// Memory for events on their way from the kernel (a power of two is made of it)
     /// [default: 128MiB, or less where memory is short]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]

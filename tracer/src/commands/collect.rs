@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tracer::events::{Captured, Event, Lost, Module};
+use tracer::events::{Body, Captured, Event, Lost, Module};
 use tracer::ledger::Ledger;
 use tracer::probes::decode::Record;
 use tracer::probes::losses::Losses;
@@ -17,7 +17,7 @@ use tracer::probes::modules::Watcher;
 use tracer::probes::ring::Ring;
 use tracer::recording::Writer;
 use tracer::symbols::Symbolizer;
-use tracer::units::Nanos;
+use tracer::units::{Nanos, Pid};
 
 /// Records taken at once, before mapped files are looked at again.
 const BATCH: usize = 16_384;
@@ -49,6 +49,7 @@ pub(crate) struct Collector {
     stop: Arc<AtomicBool>,
     progress: Arc<Mutex<Progress>>,
     mapped: Receiver<Module>,
+    moved: Receiver<Pid>,
 }
 
 impl Collector {
@@ -57,11 +58,13 @@ impl Collector {
         let stop = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Mutex::new(Progress::default()));
         let (tell, mapped) = channel();
+        let (tell_move, moved) = channel();
         let work = Work {
             streams,
             stop: stop.clone(),
             progress: progress.clone(),
             mapped: tell,
+            moved: tell_move,
             ledger: live.then(Ledger::new),
             checks: Checks::default(),
             events: 0,
@@ -77,6 +80,7 @@ impl Collector {
             stop,
             progress,
             mapped,
+            moved,
         })
     }
 
@@ -91,6 +95,11 @@ impl Collector {
     /// Files that were mapped since the last call.
     pub(crate) fn mapped(&self) -> impl Iterator<Item = Module> + '_ {
         self.mapped.try_iter()
+    }
+
+    /// Processes that a thread other than the first has replaced the image of, since the last call.
+    pub(crate) fn moved(&self) -> impl Iterator<Item = Pid> + '_ {
+        self.moved.try_iter()
     }
 
     /// Takes what is left in the ring buffer and ends. Call it when no probe fires any more.
@@ -108,6 +117,7 @@ struct Work {
     stop: Arc<AtomicBool>,
     progress: Arc<Mutex<Progress>>,
     mapped: Sender<Module>,
+    moved: Sender<Pid>,
     ledger: Option<Ledger>,
     checks: Checks,
     events: u64,
@@ -168,12 +178,16 @@ impl Work {
             ..
         } = &mut self.streams;
         let (events, stacks, ledger) = (&mut self.events, &mut self.stacks, &mut self.ledger);
-        let checks = &mut self.checks;
+        let (checks, moved) = (&mut self.checks, &self.moved);
         ring.drain(BATCH, |record| {
             let written = match record {
                 Record::Event { mut event, .. } => {
                     *events += 1;
                     super::segments::complete(&mut event);
+                    if matches!(event.body, Body::Exec { .. }) && event.tid.0 != event.pid.0 {
+                        // Nobody listens any more once the target has ended.
+                        let _ = moved.send(event.pid);
+                    }
                     checks.note(&event);
                     for found in checks.found(Some(event.time)) {
                         if let Some(ledger) = ledger {

@@ -8,6 +8,7 @@ mod deferred;
 mod doctor;
 mod label;
 mod out_dir;
+mod outlived;
 mod progress;
 mod report;
 mod run;

@@ -5,14 +5,14 @@ use super::deferred::Deferred;
 use super::progress::{self, Line};
 use super::session::Session;
 use super::summary::Summary;
-use super::{Refused, conclude, label, out_dir, warn};
+use super::{Refused, conclude, label, out_dir, outlived, warn};
 use crate::cli::{RunArgs, Trace};
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
-use tracer::events::{Body, Event};
+use tracer::events::{Body, Event, Lost};
 use tracer::probes::machine::{self, Facts, Lack, Name};
 use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
@@ -102,7 +102,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         &collector,
         &mut line,
     );
+    let waited = match args.wait && ended.is_ok() {
+        true => outlived::wait(&mut signals, &session, &collector, &mut line),
+        false => Ok(()),
+    };
     let limits = limits(watch.finish());
+    let unprobed = session.unprobed();
     line.clear();
     // Detached first, or with nobody left to send: whatever was sent is in the buffer. Dropped
     // last: reports are written meanwhile.
@@ -112,11 +117,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     }
     // A disk that is full loses a part; what there is is reported all the same.
     let used = ended.as_ref().ok().map(|ended| usage(pid, ended));
-    let recorded = finish(collector, used.as_ref(), limits, &out);
+    let recorded = finish(collector, used.as_ref(), limits, unprobed, &out);
     // Names are found: what is left is to read the recording and to write reports of it.
     super::give_up(Capabilities::REPORTING | out_dir::capabilities(&out));
     conclude::conclude(&out_dir::recording(&out), &out, &mut summary)?;
     recorded?;
+    waited?;
     let ended = ended?;
     Ok(ended.status.exit_code())
 }
@@ -179,6 +185,9 @@ fn follow(
                 warn(format_args!("{}: {error:#}", module.path));
             }
         }
+        for pid in collector.moved() {
+            session.moved(pid)?;
+        }
         if let Some(ended) = target.try_wait().context("can't wait for the command")? {
             return Ok(ended);
         }
@@ -237,8 +246,15 @@ fn limits(seen: cgroup::Limits) -> Limits {
 }
 
 /// Ends the recording: what was used, names for its addresses, then its losses.
-fn finish(collector: Collector, used: Option<&Event>, limits: Limits, out: &OutDir) -> Result<()> {
+fn finish(
+    collector: Collector,
+    used: Option<&Event>,
+    limits: Limits,
+    unprobed: Option<Lost>,
+    out: &OutDir,
+) -> Result<()> {
     let mut collected = collector.finish()?;
+    collected.losses.extend(unprobed);
     collected.writer.note_limits(limits);
     if let Some(used) = used {
         collected.writer.push(used)?;

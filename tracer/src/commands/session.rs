@@ -5,12 +5,13 @@ use crate::cli::Trace;
 use anyhow::{Context, Result};
 use std::io;
 use std::thread::JoinHandle;
-use tracer::events::Module;
+use std::time::Instant;
+use tracer::events::{Lost, Module};
 use tracer::probes::attach::{self, Attached, Link, Mechanism, Scope};
 use tracer::probes::kernel::{Kernel, KernelError, RSS_STAT};
 use tracer::probes::load::{LoadError, Loaded, Options, Preparation, TargetState, stacks};
 use tracer::probes::machine::{self, DEFAULT_RING, Degradation, Facts, SMALLEST_RING};
-use tracer::probes::objects::{Finder, Found, Note};
+use tracer::probes::objects::{Finder, Found, Note, Object};
 use tracer::target::Capabilities;
 use tracer::units::{Bytes, Pid};
 use tracer::unwind::load::Tables;
@@ -19,6 +20,10 @@ use tracer::unwind::{Cache, Keeper, Known};
 /// Loaded programs and attached probes; dropping it detaches and unloads them all.
 pub(crate) struct Session {
     links: Vec<Link>,
+    /// The files that they are in.
+    objects: Vec<Object>,
+    /// How often the target ran without them for a while.
+    gaps: u64,
     loaded: Loaded,
     keeper: Option<Keeper>,
     known: Known,
@@ -81,6 +86,8 @@ impl Session {
         };
         let mut session = Self {
             links: Vec::new(),
+            objects: Vec::new(),
+            gaps: 0,
             degraded: degradations(&kernel, &loaded, uprobes, ring, room),
             loaded,
             keeper: Some(keeper),
@@ -93,6 +100,44 @@ impl Session {
         };
         session.attach(found)?;
         Ok(session)
+    }
+
+    /// Whether any process is followed still.
+    pub(crate) fn has_targets(&self) -> bool {
+        self.loaded.has_targets()
+    }
+
+    /// Another thread than the first has replaced the target's image. The kernel knows a process
+    /// by its first thread, which is another one now: the probes have lost it. What it allocates
+    /// until they stand anew is not seen, and that is announced.
+    pub(crate) fn moved(&mut self, pid: Pid) -> Result<()> {
+        if self.uprobes.is_none() || pid != self.target {
+            return Ok(());
+        }
+        let began = Instant::now();
+        // Beside new ones they would fire again, should they find the process.
+        attach::detach(std::mem::take(&mut self.links));
+        let found = Found {
+            objects: self.objects.clone(),
+            ..Found::default()
+        };
+        self.attach(&found)?;
+        self.gaps += 1;
+        warn(format_args!(
+            "another thread than the first executed a program: allocations of the {} ms until the \
+             probes stood again are not in the numbers",
+            began.elapsed().as_millis().max(1)
+        ));
+        Ok(())
+    }
+
+    /// How often the target ran without probes for a while.
+    pub(crate) fn unprobed(&self) -> Option<Lost> {
+        (self.gaps > 0).then(|| Lost {
+            cause: "unprobed".into(),
+            probe: "alloc".into(),
+            count: self.gaps,
+        })
     }
 
     /// What is less exact on this machine.
@@ -177,6 +222,9 @@ impl Session {
             let Attached { links, failed } =
                 attach::attach(mechanism, &programs, object, Scope::Process(self.target));
             self.links.extend(links);
+            if !self.objects.iter().any(|known| known.path == object.path) {
+                self.objects.push(object.clone());
+            }
             for failure in failed {
                 if failure.required {
                     let lack = machine::attaching(&failure.error, &Facts::gather());
