@@ -294,7 +294,7 @@ impl Image {
         let most = UNKNOWN.saturating_add(events.saturating_mul(UNKNOWN_EACH));
         sources.push_back(Owed {
             born: now.moment,
-            toucher: StackIndex(0),
+            toucher: StackIndex::FOUND,
             backing,
             pages: deficit.saturating_sub(known).min(most),
         });

@@ -28,6 +28,7 @@ use super::history::Now;
 use super::image::{Actor, Image, populates_new};
 use super::mappings::{ADDRESSES, PAGE, Piece};
 use super::residency::{Backing, Page};
+use super::stacks::StackIndex;
 use crate::events::{Cause, Member};
 use crate::units::Tid;
 use std::ops::{Range, RangeInclusive};
@@ -106,7 +107,11 @@ impl Image {
         let page = Page {
             slot: 0,
             backing,
-            toucher: who.stack,
+            toucher: match change.cause {
+                Cause::Kernel => StackIndex::KERNEL,
+                Cause::Remote => StackIndex::ANOTHER,
+                _ => who.stack,
+            },
             born: now.moment,
         };
         let placed = self.place(now, who, change, page, grown);
@@ -169,6 +174,28 @@ impl Image {
             let went = self.checks.came_back(backing).unwrap_or(now.moment);
             self.pages.remove(&now.as_of(went), &(slot..slot + 1));
         }
+        u64::from(self.pages.touch(now, page))
+    }
+
+    /// A forked child writes to a page that its parent gave it, and gets its own: it is the
+    /// toucher's who wrote. `P' = P[slot ↦ page]`, and the page that was inherited ends. Returns
+    /// how many pages that made.
+    pub(super) fn written(&mut self, now: &Now, who: Actor, address: u64) -> u64 {
+        if !(1..ADDRESSES).contains(&address) {
+            return 0;
+        }
+        let (slot, _) = self.mappings.slot(address);
+        let slots = slot..slot + 1;
+        let inherited = |page: &Page| page.backing == Backing::Anon && page.born < self.born;
+        let Some(page) = self.pages.within(&slots).find(inherited) else {
+            return 0;
+        };
+        self.pages.remove(now, &slots);
+        let page = Page {
+            toucher: who.stack,
+            born: now.moment,
+            ..page
+        };
         u64::from(self.pages.touch(now, page))
     }
 

@@ -107,6 +107,7 @@ fn every_kind() -> Vec<Event> {
             member: Member::Shmem,
         },
         Body::CheckEnd,
+        Body::Written { address },
         Body::Usage {
             user: Nanos(16),
             system: Nanos(17),

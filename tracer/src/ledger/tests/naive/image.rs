@@ -38,6 +38,8 @@ pub(super) struct Page {
     pub(super) member: Member,
     pub(super) stack: u64,
     pub(super) number: u64,
+    /// The child has it of its parent.
+    pub(super) inherited: bool,
 }
 
 /// How a page is resident, if it is.
@@ -122,6 +124,9 @@ impl Image {
             .retain(|page, _| copied(page).is_none_or(|copied| copied == Inherited::Copy));
         copy.mapped
             .retain(|_, mapped| mapped.inherited != Inherited::Nothing);
+        for page in copy.resident.values_mut() {
+            page.inherited = true;
+        }
         // What of a private view of a file was not written is copied where something was.
         let written = copy.mapped.iter().filter(|(page, mapped)| {
             mapped.purpose == Use::File
@@ -167,6 +172,7 @@ impl Image {
             member,
             stack,
             number: self.pages,
+            inherited: false,
         }
     }
 
