@@ -207,7 +207,7 @@ fn everything_comes_back() {
     assert_eq!(
         finished,
         Finished {
-            events: 22,
+            events: 23,
             not_written: 0,
             bytes: sizes.sum()
         }

@@ -240,7 +240,7 @@ mod tests {
         let table = SymbolTable::default();
         assert_eq!(table.frames(StackId(0)), [&Reason::NoStack.frame()]);
         assert_eq!(table.frames(StackId::KERNEL), [&Reason::Kernel.frame()]);
-        assert_eq!(table.frames(StackId(1)), [&Reason::StackLost.frame()]);
-        assert_eq!(table.location(StackId(1)), &Reason::StackLost.frame());
+        assert_eq!(table.frames(StackId(9)), [&Reason::StackLost.frame()]);
+        assert_eq!(table.location(StackId(9)), &Reason::StackLost.frame());
     }
 }

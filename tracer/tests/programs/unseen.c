@@ -191,19 +191,23 @@ static void written_by_child(void) {
 
 static void written_from_outside(void) {
     char *p = site_a(16 * MIB, 0);
-    pid_t child = fork();
+    int ready[2], go[2];
+    char byte = 0;
+    NEED(pipe(ready) == 0 && pipe(go) == 0);
+    pid_t parent = getpid(), child = fork();
     if (child == 0) {
         struct { void *at; size_t length; } from = {site_b(4 * MIB, 0), 4 * MIB}, to = {p + MIB, 4 * MIB};
-        long written = raw(SYS_process_vm_writev, getppid(), &from, 1, &to, 1, 0);
-        _exit(written == (long)(4 * MIB) ? 0 : 3);
+        NEED(raw(SYS_process_vm_writev, parent, &from, 1, &to, 1, 0) == (long)(4 * MIB));
+        NEED(write(ready[1], &byte, 1) == 1 && read(go[0], &byte, 1) == 1);
+        _exit(0);
     }
-    int status = 0;
-    NEED(child > 0 && waitpid(child, &status, 0) == child && status == 0);
-    touch_a(p + 8 * MIB, MIB);
+    NEED(child > 0 && read(ready[0], &byte, 1) == 1);
+    touch_a(p + 8 * MIB, MIB); // the peak: both live
     linger();
     say("resident", "site_a", 5 * MIB);
     say("touched", "[another process]", 4 * MIB);
     say("touched", "touch_a", MIB);
+    NEED(write(go[1], &byte, 1) == 1 && waitpid(child, 0, 0) == child);
 }
 
 // Locked memory that becomes writable comes at once.

@@ -131,7 +131,7 @@ fn a_page_of_another_kind_is_another_page() {
     assert_eq!(
         join(&account.resident_peak),
         [
-            (by(10), 10, 2 * PAGE),
+            (by(10), StackId::ANOTHER.0, 2 * PAGE),
             (by(10), 30, 2 * PAGE),
             (by(10), 31, PAGE)
         ]
