@@ -8,7 +8,8 @@
 //! | anon | one | the page |
 //! | anon | 4, 8, 16, … 256 | as many aligned pages around the address, if none of them was there (`hugepages-*kB`) |
 //! | anon, file, shmem | about a huge page | the 512 aligned pages around the address |
-//! | file, shmem | fewer | the page and others of its 64 KiB window (`do_fault_around`), or of one as large as that |
+//! | file, shmem | up to 16 | the page and others of its 64 KiB window: aligned, but for one that would begin before its mapping; that begins with it, and is as long (`do_fault_around`) |
+//! | file, shmem | more | the page and others of the aligned window that is as large |
 //! | file, shmem, down, at a write to a present page | | none: it is being copied, and the anon counter follows |
 //! | any, in a system call without a fault | n | the first n that are not resident, from where the call works on |
 //!
@@ -158,7 +159,16 @@ impl Image {
             // A large folio in the page cache may bring more than the window.
             _ => AROUND.max(grown.next_power_of_two()),
         };
-        let window = around(number, size, slot, &slots);
+        let mut window = around(number, size, slot, &slots);
+        if page.backing != Backing::Anon && size == AROUND {
+            // As long where its mapping begins later; not beyond its page table.
+            let table = slot.saturating_add(HUGE - number % HUGE);
+            window.end = window
+                .start
+                .saturating_add(AROUND)
+                .min(slots.end)
+                .min(table);
+        }
         touched
             + self
                 .pages

@@ -87,7 +87,7 @@ pub(super) struct Image {
     /// What threads are filling: from where, to where.
     pub(super) filling: BTreeMap<u32, (u64, u64)>,
     /// What of a mapping whose call has not returned is resident: since when, the pages.
-    pub(super) coming: BTreeMap<u32, (u64, Mapped, Vec<Page>)>,
+    pub(super) coming: BTreeMap<u32, (u64, Mapped, Vec<Touched>)>,
     /// No two images have the same.
     pub(super) id: u64,
     /// The event, and how many pages have become resident.
@@ -161,6 +161,7 @@ impl Image {
         let moving = self.moving.values().flat_map(|moving| &moving.pages);
         let moving = moving.filter_map(|(_, _, page)| page.as_ref());
         let coming = self.coming.values().flat_map(|(_, _, pages)| pages);
+        let coming = coming.flatten();
         let all = self.resident.values().chain(moving).chain(coming);
         all.filter(|page| page.member == member).count() as u64
     }
@@ -192,6 +193,9 @@ impl Image {
             .values_mut()
             .flat_map(|moving| &mut moving.pages)
         {
+            *page = page.filter(|page| page.number != number);
+        }
+        for page in self.coming.values_mut().flat_map(|(_, _, pages)| pages) {
             *page = page.filter(|page| page.number != number);
         }
     }
@@ -272,9 +276,10 @@ impl Image {
             })
             .collect();
         let nowhere = 1 << 40;
-        let coming = self.coming.values().flat_map(|(_, mapped, pages)| {
-            pages.iter().map(move |&page| (nowhere, mapped, Some(page)))
-        });
+        let coming = self
+            .coming
+            .values()
+            .flat_map(|(_, mapped, pages)| pages.iter().map(move |&page| (nowhere, mapped, page)));
         for (page, mapped, resident) in here.chain(moving).chain(coming) {
             let rest = match mapped.purpose {
                 Use::Direct | Use::File => by(mapped.stack),
