@@ -136,10 +136,12 @@ impl Image {
     }
 
     fn fault(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
-        if page.backing == Backing::Anon && grown > 0 {
+        let (mut slot, mut slots) = self.mappings.slot(change.address);
+        let in_no_piece = slot < ADDRESSES / PAGE;
+        if in_no_piece && page.backing == Backing::Anon && grown > 0 {
             self.grow_down(now, change.address);
+            (slot, slots) = self.mappings.slot(change.address);
         }
-        let (slot, slots) = self.mappings.slot(change.address);
         let number = change.address / PAGE;
         let medium = page.backing == Backing::Anon && self.is_medium(number, grown, slot, &slots);
         if grown >= HUGE / 2 && !medium {
@@ -179,11 +181,13 @@ impl Image {
     /// `P' = P[slot ↦ page]`. If the page is known and was not there, it had gone, and the known
     /// one ended then.
     fn touch(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
-        let (slot, backing) = (page.slot, page.backing);
-        if change.error_code & PRESENT == 0 && grown > 0 && self.pages.has(slot, backing) {
-            let went = self.checks.came_back(backing).unwrap_or(now.moment);
-            self.pages.remove(&now.as_of(went), &(slot..slot + 1));
+        let fresh = self.pages.touch(now, page);
+        if fresh || change.error_code & PRESENT != 0 || grown == 0 {
+            return u64::from(fresh);
         }
+        let went = self.checks.came_back(page.backing).unwrap_or(now.moment);
+        let slots = page.slot..page.slot + 1;
+        self.pages.remove(&now.as_of(went), &slots);
         u64::from(self.pages.touch(now, page))
     }
 
@@ -222,9 +226,6 @@ impl Image {
     /// A mapping that grows downwards grows to where it is touched:
     /// `M' = M ∪ {from there to its beginning}`, by its maker.
     fn grow_down(&mut self, now: &Now, address: u64) {
-        if self.mappings.find(address).is_some() {
-            return;
-        }
         let Some(piece) = self.mappings.growing_to(address) else {
             return;
         };
