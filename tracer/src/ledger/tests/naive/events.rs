@@ -205,7 +205,8 @@ impl Image {
                     let who = (tid, stack, in_allocator);
                     self.in_call(member, size.0, who, address.0, syscall);
                 } else {
-                    self.resident(next, member, size.0, cause, address.0, error_code, stack);
+                    let fault = (address.0, error_code);
+                    self.resident(next, member, size.0, cause, fault, stack);
                 }
                 if cause != Cause::End {
                     self.count_gone();

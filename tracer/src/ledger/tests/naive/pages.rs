@@ -225,8 +225,7 @@ impl Image {
         member: Member,
         size: u64,
         cause: Cause,
-        address: u64,
-        error_code: u16,
+        (address, error_code): (u64, u16),
         stack: u64,
     ) {
         if cause == Cause::End {
