@@ -19,7 +19,7 @@ use crate::untold::{settle, threads_count, whole};
 use crate::unwind::page_of_hugetlb;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
-use tracer_ebpf::{Cause, Kind, Loss, Member, Resident};
+use tracer_ebpf::{Cause, Kind, Loss, Member, Range, Resident};
 
 /// A fault in user mode.
 #[raw_tracepoint(tracepoint = "page_fault_user")]
@@ -64,8 +64,9 @@ fn remember(ctx: &RawTracePointContext, cause: Cause) {
     fault.cause = cause as u16;
     fault.completed = completed_faults();
     fault.captured = 0;
-    if threads_count() {
-        // Its pages are told of at the next fault, when its stack is gone.
+    let copies = error_code & WRITE_TO_PRESENT == WRITE_TO_PRESENT && is_forked(thread.space);
+    // Its pages are told of at the next fault, when its stack is gone; or its writer now.
+    if threads_count() || copies {
         let (stack, flags) = match exec_under_way(thread.pid) {
             Some((_, caller)) => (caller.id, caller.flags),
             None => toucher(thread, &user_regs()),
@@ -74,6 +75,9 @@ fn remember(ctx: &RawTracePointContext, cause: Cause) {
         thread.fault.flags = flags;
         thread.fault.captured = 1;
     }
+    if copies {
+        tell_of_write(thread);
+    }
     if error_code & PRESENT == 0
         && let Some(usage) = hugetlb_usage()
     {
@@ -81,8 +85,33 @@ fn remember(ctx: &RawTracePointContext, cause: Cause) {
     }
 }
 
-/// x86 page-fault error code: the page was there.
+/// Whether a process has its memory from a fork, and has not executed anything since.
+#[inline(always)]
+fn is_forked(space: u32) -> bool {
+    known_process(space).is_some_and(|process| process.forked != 0)
+}
+
+/// The current thread writes to a page that is there, and gets a copy of its own.
+#[inline(always)]
+fn tell_of_write(thread: &mut Thread) {
+    let (_, tid) = current_ids();
+    let Fault {
+        address,
+        stack,
+        flags,
+        ..
+    } = thread.fault;
+    let event = Range {
+        header: ring::header(Kind::Written, thread.space, tid, flags, stack),
+        address,
+        length: 0,
+    };
+    ring::send(thread, Kind::Written, &event);
+}
+
+/// x86 page-fault error code: the page was there; and it was a write.
 const PRESENT: u64 = 1;
+const WRITE_TO_PRESENT: u64 = 3;
 
 /// What `kmem:rss_stat` says (its `format` file; the same from Linux 5.6 on).
 #[derive(Clone, Copy)]
@@ -264,11 +293,21 @@ fn changed_remotely(mut change: Change) {
         size: change.size,
         took: 0,
         member: change.member as u16,
-        cause: Cause::Remote as u16,
+        cause: if in_kernel_thread() {
+            Cause::Kernel as u16
+        } else {
+            Cause::Remote as u16
+        },
         error_code: 0,
         syscall: u16::MAX,
     };
     ring::send_rare(Kind::Resident, &event);
+}
+
+/// Whether the current thread is the kernel's own: those have no memory.
+#[inline(always)]
+fn in_kernel_thread() -> bool {
+    current().follow(config!(task_mm)).0 == 0
 }
 
 /// Remembers a counter. Says whether it grew.
@@ -357,8 +396,8 @@ fn syscall_number(regs: &UserRegs) -> u16 {
     u16::try_from(regs.syscall).unwrap_or(u16::MAX)
 }
 
-/// Where the memory is that a system call makes resident without a fault: `mlock`
-/// populates a range, direct I/O pins its buffer. 0 for other calls.
+/// Where the memory is that a system call makes resident without a fault: `mlock` populates a
+/// range, as does `mprotect` where it makes locked memory writable; direct I/O pins its buffer. 0 for other calls.
 #[inline(always)]
 pub(crate) fn buffer(regs: &UserRegs) -> u64 {
     let [first, second] = regs.args;
@@ -388,8 +427,8 @@ enum Place {
 #[inline(always)]
 fn place_of(syscall: i64) -> Place {
     match syscall {
-        // mlock, mlock2
-        149 | 325 => Place::First,
+        // mprotect, mlock, mlock2, pkey_mprotect
+        10 | 149 | 325 | 329 => Place::First,
         // read, write, pread64, pwrite64
         0 | 1 | 17 | 18 => Place::Second,
         // readv, writev, vmsplice, preadv, pwritev, preadv2, pwritev2

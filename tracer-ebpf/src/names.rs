@@ -59,10 +59,13 @@ pub enum Kind {
     CheckEnd = 22,
     /// What the command had used when it was waited for.
     Usage = 23,
+    /// [`Range`]: a page that is there was written to, in a process that a fork gave its memory:
+    /// it is copied, which moves no counter. Sent before it is; length 0.
+    Written = 24,
 }
 
 /// Number of event kinds, plus one: the width of a row of the loss table.
-pub const KINDS: u32 = 24;
+pub const KINDS: u32 = 25;
 
 /// Function of the malloc family that an [`Alloc`] came through.
 #[repr(u32)]
@@ -117,10 +120,12 @@ pub enum Cause {
     KernelFault = 2,
     /// A system call without a fault; [`Resident::syscall`] says which.
     Syscall = 3,
-    /// Somebody else: reclaim, khugepaged, a debugger.
+    /// Another process: a debugger, or one that reclaims for itself.
     Remote = 4,
     /// Exec or exit.
     End = 5,
+    /// A thread of the kernel: reclaim, khugepaged.
+    Kernel = 6,
 }
 
 /// How a stack walk ended.
@@ -172,7 +177,7 @@ pub const LOSSES: u32 = 7;
 
 impl Kind {
     /// Every one, by its number.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Stack,
         Self::Alloc,
         Self::Free,
@@ -196,6 +201,7 @@ impl Kind {
         Self::Present,
         Self::CheckEnd,
         Self::Usage,
+        Self::Written,
     ];
 
     /// The one of that number, if there is.
@@ -246,12 +252,13 @@ impl Member {
 
 impl Cause {
     /// Every one, by its number.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::UserFault,
         Self::KernelFault,
         Self::Syscall,
         Self::Remote,
         Self::End,
+        Self::Kernel,
     ];
 
     /// The one of that number, if there is.

@@ -50,6 +50,7 @@ fn forked(pid: u32, tid: u32, child: u32, shares_memory: bool) {
     add_process(child, if shares_memory { space } else { child });
     if let Some(child) = known_process(child) {
         child.image = image;
+        child.forked = u64::from(!shares_memory);
     }
     let event = Fork {
         header: header(Kind::Fork, pid, tid),
@@ -222,6 +223,7 @@ fn begin_image(pid: u32, old: Kernel, caller: Captured) {
     process.mm_id = 0;
     process.old_mm = old.0;
     process.exec = caller;
+    process.forked = 0;
     process.image = ring::now();
     process.sizes = [0; SIZES];
     process.told = [0; COUNTERS];

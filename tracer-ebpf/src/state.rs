@@ -41,6 +41,8 @@ pub(crate) struct Process {
     /// Until then, who touches the new image: the caller of the exec, in the old
     /// one. The thread's registers are of that, too, and mean nothing in the new.
     pub(crate) exec: Captured,
+    /// 1: it has its memory from a fork.
+    pub(crate) forked: u64,
     /// When its image began: addresses mean other modules in another image.
     pub(crate) image: u64,
     /// Bytes by `Member`, as the kernel last said.

@@ -158,6 +158,12 @@ pub enum Body {
         /// System call under way, `u16::MAX` for none.
         syscall: u16,
     },
+    /// A page that is there is written to, in a process that a fork gave its memory: it is
+    /// copied, which moves no counter.
+    Written {
+        /// Where.
+        address: Address,
+    },
     /// The process made a child.
     Fork {
         /// The child.

@@ -24,9 +24,20 @@ pub struct Pid(pub u32);
 pub struct Tid(pub u32);
 
 /// Identity of a call stack: a hash of its frames, made in the kernel.
-/// 0 stands for "no stack was taken".
+/// 0 stands for "no stack was taken"; the constants, for what touches memory without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StackId(pub u64);
+
+impl StackId {
+    /// Stands for a thread of the kernel, which made pages resident: khugepaged.
+    pub const KERNEL: Self = Self(1);
+
+    /// Stands for another process, which made pages resident: a debugger, `process_vm_writev`.
+    pub const ANOTHER: Self = Self(2);
+
+    /// Stands for nobody that was seen: pages that a look into pagemap found.
+    pub const FOUND: Self = Self(3);
+}
 
 impl Nanos {
     /// Now: the clock that `bpf_ktime_get_ns` and perf records use as well.

@@ -6,12 +6,25 @@ use crate::units::Tid;
 /// Threads whose only call was a `free`, at most: of more the last are known.
 const FIRST_FREES: usize = 64;
 
+/// Threads that are found without a look-up.
+const RECENT: usize = 64;
+
+/// Threads by the last digits of their numbers; 0 is none.
+#[derive(Clone, Debug)]
+struct Recent([Tid; RECENT]);
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self([Tid(0); RECENT])
+    }
+}
+
 /// The threads of one process image.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Callers {
     known: Map<Tid, ()>,
-    /// Who called last; it is known.
-    last: Option<Tid>,
+    /// Some of the known ones, each at its number's last digits: who calls often costs no look-up.
+    recent: Recent,
     /// Whose only call so far is a `free`.
     first_frees: Vec<Tid>,
 }
@@ -35,14 +48,19 @@ impl Callers {
     }
 
     /// Whether it is its first call.
+    #[inline]
     fn call(&mut self, thread: Tid) -> bool {
-        if !self.first_frees.is_empty() {
-            self.first_frees.retain(|&other| other != thread);
-        }
-        if self.last == Some(thread) {
+        let recent = self.recent.0[thread.0 as usize % RECENT];
+        if recent == thread && self.first_frees.is_empty() {
             return false;
         }
-        self.last = Some(thread);
+        self.rare_call(thread)
+    }
+
+    #[cold]
+    fn rare_call(&mut self, thread: Tid) -> bool {
+        self.first_frees.retain(|&other| other != thread);
+        self.recent.0[thread.0 as usize % RECENT] = thread;
         self.known.insert(thread, ()).is_none()
     }
 

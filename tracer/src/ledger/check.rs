@@ -160,15 +160,17 @@ impl Image {
             return;
         };
         let since = check.since;
-        let regions = self.regions(&check.believed());
+        let regions = self.regions(&check.believed(), since);
         let mut found = Backing::ALL.map(|_| Found::default());
-        for (slots, runs) in regions {
+        for (slots, runs, younger) in regions {
             for backing in Backing::ALL {
                 let found = &mut found[backing as usize];
                 let mine = runs.iter().filter(|(_, of)| *of == backing);
                 let runs: Vec<_> = mine.map(|(run, _)| run.clone()).collect();
-                self.pages
-                    .outside(&slots, &runs, backing, since, &mut found.absent);
+                if !younger {
+                    self.pages
+                        .outside(&slots, &runs, backing, since, &mut found.absent);
+                }
                 found.present.extend(runs);
             }
         }
@@ -199,12 +201,15 @@ impl Image {
         }
     }
 
-    /// Slots of each mapping, and of what lies between mappings, with the runs in them.
+    /// Slots of each mapping, and of what lies between mappings, with the runs in them; and whether
+    /// the mapping is younger than the check, which then knows nothing of its pages: they came
+    /// before it was known where.
     #[allow(clippy::type_complexity)]
     fn regions(
         &self,
         runs: &[(Range<u64>, Backing)],
-    ) -> Vec<(Range<u64>, Vec<(Range<u64>, Backing)>)> {
+        since: Moment,
+    ) -> Vec<(Range<u64>, Vec<(Range<u64>, Backing)>, bool)> {
         let (mut regions, mut gaps) = (Vec::new(), Vec::new());
         let mut runs = runs.iter().cloned().collect::<VecDeque<_>>();
         for piece in self.mappings.parts(&(0..ADDRESSES)) {
@@ -229,11 +234,11 @@ impl Image {
                     break;
                 }
             }
-            regions.push((piece.slots(), inside));
+            regions.push((piece.slots(), inside, piece.born > since));
         }
         let rest = runs.into_iter();
         gaps.extend(rest.map(|(run, backing)| (run.start / PAGE..run.end / PAGE, backing)));
-        regions.push((0..ADDRESSES / PAGE, gaps));
+        regions.push((0..ADDRESSES / PAGE, gaps, false));
         regions
     }
 
@@ -294,7 +299,7 @@ impl Image {
         let most = UNKNOWN.saturating_add(events.saturating_mul(UNKNOWN_EACH));
         sources.push_back(Owed {
             born: now.moment,
-            toucher: StackIndex(0),
+            toucher: StackIndex::FOUND,
             backing,
             pages: deficit.saturating_sub(known).min(most),
         });

@@ -8,7 +8,8 @@
 //! | anon | one | the page |
 //! | anon | 4, 8, 16, … 256 | as many aligned pages around the address, if none of them was there (`hugepages-*kB`) |
 //! | anon, file, shmem | about a huge page | the 512 aligned pages around the address |
-//! | file, shmem | fewer | the page and others of its 64 KiB window (`do_fault_around`), or of one as large as that |
+//! | file, shmem | up to 16 | the page and others of its 64 KiB window: aligned, but for one that would begin before its mapping; that begins with it, and is as long (`do_fault_around`) |
+//! | file, shmem | more | the page and others of the aligned window that is as large |
 //! | file, shmem, down, at a write to a present page | | none: it is being copied, and the anon counter follows |
 //! | any, in a system call without a fault | n | the first n that are not resident, from where the call works on |
 //!
@@ -28,6 +29,7 @@ use super::history::Now;
 use super::image::{Actor, Image, populates_new};
 use super::mappings::{ADDRESSES, PAGE, Piece};
 use super::residency::{Backing, Page};
+use super::stacks::StackIndex;
 use crate::events::{Cause, Member};
 use crate::units::Tid;
 use std::ops::{Range, RangeInclusive};
@@ -106,7 +108,11 @@ impl Image {
         let page = Page {
             slot: 0,
             backing,
-            toucher: who.stack,
+            toucher: match change.cause {
+                Cause::Kernel => StackIndex::KERNEL,
+                Cause::Remote => StackIndex::ANOTHER,
+                _ => who.stack,
+            },
             born: now.moment,
         };
         let placed = self.place(now, who, change, page, grown);
@@ -130,10 +136,12 @@ impl Image {
     }
 
     fn fault(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
-        if page.backing == Backing::Anon && grown > 0 {
+        let (mut slot, mut slots) = self.mappings.slot(change.address);
+        let in_no_piece = slot < ADDRESSES / PAGE;
+        if in_no_piece && page.backing == Backing::Anon && grown > 0 {
             self.grow_down(now, change.address);
+            (slot, slots) = self.mappings.slot(change.address);
         }
-        let (slot, slots) = self.mappings.slot(change.address);
         let number = change.address / PAGE;
         let medium = page.backing == Backing::Anon && self.is_medium(number, grown, slot, &slots);
         if grown >= HUGE / 2 && !medium {
@@ -153,7 +161,16 @@ impl Image {
             // A large folio in the page cache may bring more than the window.
             _ => AROUND.max(grown.next_power_of_two()),
         };
-        let window = around(number, size, slot, &slots);
+        let mut window = around(number, size, slot, &slots);
+        if page.backing != Backing::Anon && size == AROUND {
+            // As long where its mapping begins later; not beyond its page table.
+            let table = slot.saturating_add(HUGE - number % HUGE);
+            window.end = window
+                .start
+                .saturating_add(AROUND)
+                .min(slots.end)
+                .min(table);
+        }
         touched
             + self
                 .pages
@@ -164,11 +181,35 @@ impl Image {
     /// `P' = P[slot ↦ page]`. If the page is known and was not there, it had gone, and the known
     /// one ended then.
     fn touch(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
-        let (slot, backing) = (page.slot, page.backing);
-        if change.error_code & PRESENT == 0 && grown > 0 && self.pages.has(slot, backing) {
-            let went = self.checks.came_back(backing).unwrap_or(now.moment);
-            self.pages.remove(&now.as_of(went), &(slot..slot + 1));
+        let fresh = self.pages.touch(now, page);
+        if fresh || change.error_code & PRESENT != 0 || grown == 0 {
+            return u64::from(fresh);
         }
+        let went = self.checks.came_back(page.backing).unwrap_or(now.moment);
+        let slots = page.slot..page.slot + 1;
+        self.pages.remove(&now.as_of(went), &slots);
+        u64::from(self.pages.touch(now, page))
+    }
+
+    /// A forked child writes to a page that its parent gave it, and gets its own: it is the
+    /// toucher's who wrote. `P' = P[slot ↦ page]`, and the page that was inherited ends. Returns
+    /// how many pages that made.
+    pub(super) fn written(&mut self, now: &Now, who: Actor, address: u64) -> u64 {
+        if !(1..ADDRESSES).contains(&address) {
+            return 0;
+        }
+        let (slot, _) = self.mappings.slot(address);
+        let slots = slot..slot + 1;
+        let inherited = |page: &Page| page.backing == Backing::Anon && page.born < self.born;
+        let Some(page) = self.pages.within(&slots).find(inherited) else {
+            return 0;
+        };
+        self.pages.remove(now, &slots);
+        let page = Page {
+            toucher: who.stack,
+            born: now.moment,
+            ..page
+        };
         u64::from(self.pages.touch(now, page))
     }
 
@@ -185,9 +226,6 @@ impl Image {
     /// A mapping that grows downwards grows to where it is touched:
     /// `M' = M ∪ {from there to its beginning}`, by its maker.
     fn grow_down(&mut self, now: &Now, address: u64) {
-        if self.mappings.find(address).is_some() {
-            return;
-        }
         let Some(piece) = self.mappings.growing_to(address) else {
             return;
         };

@@ -27,7 +27,7 @@ impl Probe {
             | Body::Free { .. }
             | Body::ReallocEnter { .. }
             | Body::ReallocExit { .. } => Self::Heap,
-            Body::Resident { .. } => Self::Fault,
+            Body::Resident { .. } | Body::Written { .. } => Self::Fault,
             Body::Fork { .. } | Body::Exec { .. } | Body::Exit { .. } => Self::Process,
             _ => Self::Mapping,
         }

@@ -228,12 +228,6 @@ impl Pages {
         true
     }
 
-    /// Whether a slot has a page of that backing.
-    pub(super) fn has(&self, slot: u64, backing: Backing) -> bool {
-        let chunk = self.chunks.get(&(slot / CHUNK));
-        chunk.is_some_and(|chunk| chunk.of(backing) >> (slot % CHUNK) & 1 == 1)
-    }
-
     /// The pages of a range.
     pub(super) fn within(&self, range: &Range<u64>) -> impl Iterator<Item = Page> {
         let keys = range.start / CHUNK..range.end.div_ceil(CHUNK);

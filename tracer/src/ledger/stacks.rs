@@ -10,6 +10,15 @@ use crate::units::StackId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct StackIndex(pub(super) u32);
 
+impl StackIndex {
+    /// Of [`StackId::KERNEL`].
+    pub(super) const KERNEL: Self = Self(1);
+    /// Of [`StackId::ANOTHER`].
+    pub(super) const ANOTHER: Self = Self(2);
+    /// Of [`StackId::FOUND`].
+    pub(super) const FOUND: Self = Self(3);
+}
+
 /// A stack that was named by an event.
 #[derive(Debug, Default)]
 struct Entry {
@@ -32,7 +41,15 @@ impl Stacks {
             index: Map::default(),
             entries: Vec::new(),
         };
-        stacks.index(StackId(0));
+        // In the order of their numbers.
+        for id in [
+            StackId(0),
+            StackId::KERNEL,
+            StackId::ANOTHER,
+            StackId::FOUND,
+        ] {
+            stacks.index(id);
+        }
         stacks
     }
 
@@ -82,7 +99,7 @@ impl Stacks {
             probes.map(move |(probe, count)| (id, probe, count))
         };
         let mut all: Vec<_> = self.entries.iter().flat_map(each).collect();
-        all.retain(|&(id, _, count)| id != StackId(0) && count > 0);
+        all.retain(|&(id, _, count)| id > StackId::FOUND && count > 0);
         all.sort_unstable();
         all
     }

@@ -112,6 +112,10 @@ pub(super) fn transition(
                 ..none
             }
         }
+        Body::Written { address } => Effect {
+            touched: image.written(now, who, address.0),
+            ..none
+        },
         Body::Began { mapped, stack } => {
             image.widest.begin(mapped, stack);
             none

@@ -129,6 +129,12 @@ fn body(kind: Kind, bytes: &[u8]) -> Option<Body> {
             }
         }
         Kind::Resident => resident(bytes)?,
+        Kind::Written => {
+            let written: abi::Range = read(bytes)?;
+            Body::Written {
+                address: Address(written.address),
+            }
+        }
         Kind::Began => {
             let began: abi::Began = read(bytes)?;
             Body::Began {

@@ -101,5 +101,6 @@ pub const fn kind_name(kind: Kind) -> &'static str {
         Kind::Present => "present",
         Kind::CheckEnd => "check_end",
         Kind::Usage => "usage",
+        Kind::Written => "written",
     }
 }

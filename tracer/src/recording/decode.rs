@@ -317,6 +317,9 @@ impl<'a> Columns<'a> {
                 member: self.member.get(row)?,
             },
             Kind::CheckEnd => Body::CheckEnd,
+            Kind::Written => Body::Written {
+                address: address()?,
+            },
             Kind::Usage => Body::Usage {
                 user: Nanos(self.user.get(row)?),
                 system: Nanos(self.system.get(row)?),

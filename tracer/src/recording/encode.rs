@@ -335,6 +335,10 @@ impl Encoder {
                 Kind::Present
             }
             Body::CheckEnd => Kind::CheckEnd,
+            Body::Written { address } => {
+                self.address.set(row, address.0);
+                Kind::Written
+            }
             Body::Usage { user, system } => {
                 self.user.set(row, user.0);
                 self.system.set(row, system.0);

@@ -237,7 +237,7 @@ fn losses() -> Fields {
 }
 
 /// Kinds of events by name, in the order of their numbers from [`Kind::Alloc`] on.
-pub const KINDS: [(&str, Kind); 22] = [
+pub const KINDS: [(&str, Kind); 23] = [
     ("alloc", Kind::Alloc),
     ("free", Kind::Free),
     ("realloc_enter", Kind::ReallocEnter),
@@ -260,6 +260,7 @@ pub const KINDS: [(&str, Kind); 22] = [
     ("present", Kind::Present),
     ("check_end", Kind::CheckEnd),
     ("usage", Kind::Usage),
+    ("written", Kind::Written),
 ];
 
 /// Functions of the malloc family, in the order of their numbers from 1 on.
@@ -286,12 +287,13 @@ pub(super) const MEMBERS: [(&str, Member); 5] = [
 ];
 
 /// Causes of a change of them, from 1 on.
-pub(super) const CAUSES: [(&str, Cause); 5] = [
+pub(super) const CAUSES: [(&str, Cause); 6] = [
     ("user_fault", Cause::UserFault),
     ("kernel_fault", Cause::KernelFault),
     ("syscall", Cause::Syscall),
     ("remote", Cause::Remote),
     ("end", Cause::End),
+    ("kernel", Cause::Kernel),
 ];
 
 /// Ends of a stack walk, from 1 on.

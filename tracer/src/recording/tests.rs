@@ -107,6 +107,7 @@ fn every_kind() -> Vec<Event> {
             member: Member::Shmem,
         },
         Body::CheckEnd,
+        Body::Written { address },
         Body::Usage {
             user: Nanos(16),
             system: Nanos(17),
@@ -206,7 +207,7 @@ fn everything_comes_back() {
     assert_eq!(
         finished,
         Finished {
-            events: 22,
+            events: 23,
             not_written: 0,
             bytes: sizes.sum()
         }

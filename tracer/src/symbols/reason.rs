@@ -8,6 +8,12 @@ use crate::events::StackEnd;
 pub enum Reason {
     /// No stack was taken.
     NoStack,
+    /// No stack: a thread of the kernel did it.
+    Kernel,
+    /// No stack: another process did it.
+    AnotherProcess,
+    /// No stack: nobody was seen to do it.
+    Found,
     /// The stack's frames were lost on their way (counted among the losses).
     StackLost,
     /// The address lies in no file that was seen mapped.
@@ -42,6 +48,9 @@ impl Reason {
     pub const fn text(self) -> &'static str {
         match self {
             Self::NoStack => "[no stack]",
+            Self::Kernel => "[khugepaged]",
+            Self::AnotherProcess => "[another process]",
+            Self::Found => "[found in pagemap]",
             Self::StackLost => "[stack lost]",
             Self::UnknownModule => "[not a known module]",
             Self::AnonymousCode => "[anonymous code]",
@@ -63,6 +72,9 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoStack => "no_stack",
+            Self::Kernel => "kernel",
+            Self::AnotherProcess => "another_process",
+            Self::Found => "found",
             Self::StackLost => "stack_lost",
             Self::UnknownModule => "unknown_module",
             Self::AnonymousCode => "anonymous_code",
@@ -104,6 +116,9 @@ impl Reason {
         matches!(
             self,
             Self::NoStack
+                | Self::Kernel
+                | Self::AnotherProcess
+                | Self::Found
                 | Self::StackLost
                 | Self::Cut
                 | Self::NoTable
@@ -124,8 +139,11 @@ impl Reason {
     }
 
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::NoStack,
+        Self::Kernel,
+        Self::AnotherProcess,
+        Self::Found,
         Self::StackLost,
         Self::UnknownModule,
         Self::AnonymousCode,

@@ -74,14 +74,22 @@ impl SymbolTable {
     #[must_use]
     pub fn frames(&self, id: StackId) -> Vec<&Frame> {
         static NONE: LazyLock<Frame> = LazyLock::new(|| Reason::NoStack.frame());
+        static KERNEL: LazyLock<Frame> = LazyLock::new(|| Reason::Kernel.frame());
+        static ANOTHER: LazyLock<Frame> = LazyLock::new(|| Reason::AnotherProcess.frame());
+        static FOUND: LazyLock<Frame> = LazyLock::new(|| Reason::Found.frame());
         static LOST: LazyLock<Frame> = LazyLock::new(|| Reason::StackLost.frame());
         match self.stacks.get(&id) {
             Some(numbers) if !numbers.is_empty() => {
                 let frame = |&number: &u32| &self.frames[number as usize];
                 numbers.iter().map(frame).collect()
             }
-            _ if id == StackId(0) => vec![&NONE],
-            _ => vec![&LOST],
+            _ => vec![match id {
+                StackId(0) => &NONE,
+                StackId::KERNEL => &KERNEL,
+                StackId::ANOTHER => &ANOTHER,
+                StackId::FOUND => &FOUND,
+                _ => &LOST,
+            }],
         }
     }
 
@@ -231,7 +239,8 @@ mod tests {
     fn an_absent_stack_is_a_frame_with_a_reason() {
         let table = SymbolTable::default();
         assert_eq!(table.frames(StackId(0)), [&Reason::NoStack.frame()]);
-        assert_eq!(table.frames(StackId(1)), [&Reason::StackLost.frame()]);
-        assert_eq!(table.location(StackId(1)), &Reason::StackLost.frame());
+        assert_eq!(table.frames(StackId::KERNEL), [&Reason::Kernel.frame()]);
+        assert_eq!(table.frames(StackId(9)), [&Reason::StackLost.frame()]);
+        assert_eq!(table.location(StackId(9)), &Reason::StackLost.frame());
     }
 }

@@ -18,10 +18,6 @@ static void zero_reads(void) {
     say("touched", "touch_a", 4 * MIB);
 }
 
-SITE static void touch_by_kernel(int fd, char *p, size_t length) {
-    for (size_t at = 0; at < length; at += MIB) NEED(raw(SYS_read, fd, (long)(p + at), MIB, 0, 0, 0) == (long)MIB);
-}
-
 static void kernel_read(void) {
     char *p = site_a(32 * MIB, 0);
     int fd = open("/dev/zero", O_RDONLY);
@@ -354,6 +350,8 @@ static void collapsed_later(void) {
     linger();
     say("reserved", "site_a", 10 * MIB);
     say("resident", "site_a", rss(p, 10 * MIB));
+    say("touched", "touch_a", 4 * MIB);
+    say("touched", "[khugepaged]", rss(p, 10 * MIB) - 4 * MIB);
 }
 
 static void remapped_over(void) {

@@ -87,6 +87,9 @@ SITE static char *site_a(size_t length, int flags) { return map(length, flags); 
 SITE static char *site_b(size_t length, int flags) { return map(length, flags); }
 SITE static void touch_a(char *p, size_t length) { write_pages(p, length); }
 SITE static void touch_b(char *p, size_t length) { write_pages(p, length); }
+SITE static void touch_by_kernel(int fd, char *p, size_t length) {
+    for (size_t at = 0; at < length; at += MIB) NEED(raw(SYS_read, fd, (long)(p + at), MIB, 0, 0, 0) == (long)MIB);
+}
 
 // The pages are found by a look into pagemap, which comes some 20 ms after what made it due
 // (commands/checks.rs): this is fifty times as long.

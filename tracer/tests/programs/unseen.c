@@ -164,6 +164,65 @@ static void not_inherited(void) {
     NEED(write(go[1], &byte, 1) == 1 && waitpid(child, 0, 0) == child);
 }
 
+// What a child writes to of its parent's memory is its own from then on, as what it reads is not.
+static void written_by_child(void) {
+    char *p = site_a(32 * MIB, 0);
+    touch_a(p, 24 * MIB);
+    int ready[2], go[2], zero = open("/dev/zero", O_RDONLY);
+    NEED(pipe(ready) == 0 && pipe(go) == 0 && zero >= 0);
+    pid_t child = fork();
+    char byte = 0;
+    if (child == 0) {
+        read_pages(p, 24 * MIB);
+        touch_b(p + 4 * MIB, 8 * MIB);
+        touch_by_kernel(zero, p + 16 * MIB, 4 * MIB);
+        touch_b(site_b(8 * MIB, 0), 2 * MIB);
+        NEED(write(ready[1], &byte, 1) == 1 && read(go[0], &byte, 1) == 1);
+        _exit(0);
+    }
+    NEED(child > 0 && read(ready[0], &byte, 1) == 1);
+    say("resident", "site_a", 2 * 24 * MIB);
+    say("resident", "site_b", 2 * MIB);
+    say("touched", "touch_a", 2 * 24 * MIB - 12 * MIB);
+    say("touched", "touch_b", 10 * MIB);
+    say("touched", "touch_by_kernel", 4 * MIB);
+    NEED(write(go[1], &byte, 1) == 1 && waitpid(child, 0, 0) == child);
+}
+
+static void written_from_outside(void) {
+    char *p = site_a(16 * MIB, 0);
+    int ready[2], go[2];
+    char byte = 0;
+    NEED(pipe(ready) == 0 && pipe(go) == 0);
+    pid_t parent = getpid(), child = fork();
+    if (child == 0) {
+        struct { void *at; size_t length; } from = {site_b(4 * MIB, 0), 4 * MIB}, to = {p + MIB, 4 * MIB};
+        NEED(raw(SYS_process_vm_writev, parent, &from, 1, &to, 1, 0) == (long)(4 * MIB));
+        NEED(write(ready[1], &byte, 1) == 1 && read(go[0], &byte, 1) == 1);
+        _exit(0);
+    }
+    NEED(child > 0 && read(ready[0], &byte, 1) == 1);
+    touch_a(p + 8 * MIB, MIB); // the peak: both live
+    linger();
+    say("resident", "site_a", 5 * MIB);
+    say("touched", "[another process]", 4 * MIB);
+    say("touched", "touch_a", MIB);
+    NEED(write(go[1], &byte, 1) == 1 && waitpid(child, 0, 0) == child);
+}
+
+// Locked memory that becomes writable comes at once.
+SITE static void allow(char *p, size_t length) { NEED(raw(SYS_mprotect, p, length, PROT_READ | PROT_WRITE, 0, 0, 0) == 0); }
+
+static void locked_and_allowed(void) {
+    NEED(mlockall(MCL_FUTURE) == 0);
+    char *p = (char *)raw(SYS_mmap, 0, 16 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    NEED((long)p > 0);
+    allow(p + 4 * MIB, 4 * MIB);
+    say("resident", "locked_and_allowed", 4 * MIB);
+    say("touched", "allow", 4 * MIB);
+    NEED(munlockall() == 0);
+}
+
 // Mappings too small for a huge page of 2 MiB; the test switches pages of 64 KiB on.
 static void medium_pages(void) {
     char *low = site_b(32 * MIB, 0);
@@ -238,7 +297,8 @@ static const struct truth cases[] = {
     CASE(punched), CASE(truncated), CASE(advised_by_another), CASE(regrown),
     CASE(left_after_the_peak), CASE(within_a_limit), CASE(populated_and_gone), CASE(populated_over),
     CASE(locked_in_future), CASE(not_inherited), CASE(medium_pages), CASE(grown_downwards),
-    CASE(own_reservation), CASE(freed_first),
+    CASE(own_reservation), CASE(freed_first), CASE(written_by_child),
+    CASE(written_from_outside), CASE(locked_and_allowed),
 };
 
 int main(int argc, char **argv) {

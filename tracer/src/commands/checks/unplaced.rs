@@ -89,7 +89,7 @@ impl Calls {
             return false;
         }
         match cause {
-            Cause::Remote => true,
+            Cause::Remote | Cause::Kernel => true,
             Cause::End => false,
             Cause::UserFault | Cause::KernelFault if size > before => {
                 // The ledger guesses where the others of a medium huge page lie.

@@ -16,10 +16,15 @@ pub(super) struct Gone {
 impl Gone {
     /// `Σ departures' = surplus`, the number of pages that the ledger has too many. What came on
     /// top went now; where there are fewer, the last did not go.
+    #[inline]
     pub(super) fn set(&mut self, surplus: u64, now: Moment) {
-        if surplus == self.pages {
-            return;
+        if surplus != self.pages {
+            self.change(surplus, now);
         }
+    }
+
+    #[cold]
+    fn change(&mut self, surplus: u64, now: Moment) {
         if let Some(more) = surplus.checked_sub(self.pages) {
             if self.departures.len() >= APART {
                 self.merge();

@@ -131,7 +131,7 @@ fn a_page_of_another_kind_is_another_page() {
     assert_eq!(
         join(&account.resident_peak),
         [
-            (by(10), 10, 2 * PAGE),
+            (by(10), StackId::ANOTHER.0, 2 * PAGE),
             (by(10), 30, 2 * PAGE),
             (by(10), 31, PAGE)
         ]
@@ -156,6 +156,23 @@ fn a_page_that_comes_back_is_its_touchers() {
             (by(10), 31, 4 * PAGE),
             (by(10), 32, PAGE)
         ]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}
+
+/// Its pages came before the check began, and its place became known while it lasted.
+#[test]
+fn a_check_while_something_is_populated_takes_nothing_of_it() {
+    let mut story = Story::new();
+    story.moved(stack(10), Member::Anon, 3, Cause::Syscall, (0, 0, 9));
+    story.event(MAIN, false, Body::CheckBegin);
+    story.map(stack(10), A, 4 * PAGE);
+    story.end_check(MAIN, &[(A, 3 * PAGE)]);
+    story.touch(stack(30), A + 3 * PAGE, PAGE);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [(by(10), 10, 3 * PAGE), (by(10), 30, PAGE)]
     );
     assert_eq!(account.resident_peak.unexplained, 0);
 }

@@ -199,6 +199,7 @@ impl Pair {
             55..60 => self.begin_move(op, page, whole),
             60..66 => self.end_move(op, at(op.other)),
             66..68 => self.process(op),
+            68..71 => self.event(op, false, Body::Written { address: page }),
             _ => self.counter(op, page),
         }
     }
@@ -314,13 +315,14 @@ impl Pair {
             Cause::Remote,
             Cause::Syscall,
             Cause::End,
+            Cause::Kernel,
         ];
         let count = self.naive.count(op.pid, member);
         let size = Bytes(count.saturating_add_signed(moved * PAGE as i64));
         let body = Body::Resident {
             member,
             size,
-            cause: causes[op.pick / 52 % 6],
+            cause: causes[op.pick / 52 % 7],
             address: Address(page.0 + op.bytes % PAGE),
             took: Nanos(0),
             error_code: [6, 4, 7][op.pick % 3],

@@ -239,3 +239,20 @@ fn what_grows_downwards_is_reserved_as_far_as_it_was_touched() {
         [(by(10), 30, PAGE), (by(10), 31, 2 * PAGE)]
     );
 }
+
+/// A window that its mapping cuts at the beginning is as long as others.
+#[test]
+fn a_window_at_the_beginning_of_a_mapping() {
+    let mut story = Story::new();
+    story.map_as(stack(10), A + 5 * PAGE, 64 * PAGE, PRIVATE, 3, false);
+    let at = (A + 7 * PAGE, 4, u16::MAX);
+    story.moved(stack(30), Member::File, 16, Cause::UserFault, at);
+    // What came there comes from nowhere else.
+    story.unmap(MAIN, A + 5 * PAGE, 16 * PAGE);
+    story.gone(MAIN, Member::File, 16 * PAGE);
+    let at = (A + 33 * PAGE, 4, u16::MAX);
+    story.moved(stack(31), Member::File, 17, Cause::UserFault, at);
+    let account = story.finish();
+    assert_eq!(account.resident_peak.unexplained, 0);
+    assert_eq!(join(&account.resident_peak), [(by(10), 31, 17 * PAGE)]);
+}

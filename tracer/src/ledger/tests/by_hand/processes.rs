@@ -208,3 +208,37 @@ fn what_a_child_does_not_get() {
     let reserved_by = reserved(&account.reserved_peak);
     assert_eq!(reserved_by, [(10, (3 + 2) * 8 * PAGE)]);
 }
+
+/// What a child writes to is its own; what it made itself, or its parent writes to, stays as it is.
+#[test]
+fn who_writes_to_inherited_memory_is_its_toucher() {
+    let mut story = Story::new();
+    story.map(stack(10), A, 8 * PAGE);
+    story.touch(stack(30), A, 4 * PAGE);
+    let body = Body::Fork {
+        child: Pid(2),
+        shares_memory: false,
+    };
+    story.event(MAIN, false, body);
+    let child = |stack| By(2, 2, stack);
+    let write = |story: &mut Story, by, page| {
+        let address = Address(A + page * PAGE + 5);
+        story.event(by, false, Body::Written { address });
+    };
+    write(&mut story, MAIN, 0);
+    write(&mut story, child(40), 1);
+    write(&mut story, child(41), 1); // its own by now
+    write(&mut story, child(42), 6); // not there
+    story.counts.insert((2, Member::Anon), 4 * PAGE);
+    story.touch(child(43), A + 5 * PAGE, PAGE);
+    let account = story.finish();
+    assert_eq!(
+        join(&account.resident_peak),
+        [
+            (by(10), 30, (4 + 3) * PAGE),
+            (by(10), 40, PAGE),
+            (by(10), 43, PAGE)
+        ]
+    );
+    assert_eq!(account.resident_peak.unexplained, 0);
+}

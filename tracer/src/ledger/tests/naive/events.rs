@@ -2,7 +2,7 @@
 
 use super::image::{Block, Image, Moving, Use};
 use super::{PAGE, POPULATE};
-use crate::events::{Body, Cause};
+use crate::events::{Body, Cause, Member};
 use crate::ledger::mappings::Inherited;
 use crate::ledger::tests::{GROWSDOWN, PRIVATE};
 use crate::units::{Address, Bytes};
@@ -184,6 +184,14 @@ impl Image {
                     self.arrive(next, moving, address.0, length.0, who);
                 });
             }
+            Body::Written { address } => {
+                let at = address.0 / PAGE;
+                let page = self.resident.get(&at).copied();
+                if page.is_some_and(|page| page.inherited && page.member == Member::Anon) {
+                    let fresh = self.fresh(Member::Anon, stack);
+                    self.resident.insert(at, fresh);
+                }
+            }
             Body::Resident {
                 member,
                 size,
@@ -197,7 +205,8 @@ impl Image {
                     let who = (tid, stack, in_allocator);
                     self.in_call(member, size.0, who, address.0, syscall);
                 } else {
-                    self.resident(next, member, size.0, cause, address.0, error_code, stack);
+                    let fault = (address.0, error_code);
+                    self.resident(next, member, size.0, cause, fault, stack);
                 }
                 if cause != Cause::End {
                     self.count_gone();

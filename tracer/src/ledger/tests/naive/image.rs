@@ -38,6 +38,8 @@ pub(super) struct Page {
     pub(super) member: Member,
     pub(super) stack: u64,
     pub(super) number: u64,
+    /// The child has it of its parent.
+    pub(super) inherited: bool,
 }
 
 /// How a page is resident, if it is.
@@ -85,7 +87,7 @@ pub(super) struct Image {
     /// What threads are filling: from where, to where.
     pub(super) filling: BTreeMap<u32, (u64, u64)>,
     /// What of a mapping whose call has not returned is resident: since when, the pages.
-    pub(super) coming: BTreeMap<u32, (u64, Mapped, Vec<Page>)>,
+    pub(super) coming: BTreeMap<u32, (u64, Mapped, Vec<Touched>)>,
     /// No two images have the same.
     pub(super) id: u64,
     /// The event, and how many pages have become resident.
@@ -122,6 +124,9 @@ impl Image {
             .retain(|page, _| copied(page).is_none_or(|copied| copied == Inherited::Copy));
         copy.mapped
             .retain(|_, mapped| mapped.inherited != Inherited::Nothing);
+        for page in copy.resident.values_mut() {
+            page.inherited = true;
+        }
         // What of a private view of a file was not written is copied where something was.
         let written = copy.mapped.iter().filter(|(page, mapped)| {
             mapped.purpose == Use::File
@@ -156,6 +161,7 @@ impl Image {
         let moving = self.moving.values().flat_map(|moving| &moving.pages);
         let moving = moving.filter_map(|(_, _, page)| page.as_ref());
         let coming = self.coming.values().flat_map(|(_, _, pages)| pages);
+        let coming = coming.flatten();
         let all = self.resident.values().chain(moving).chain(coming);
         all.filter(|page| page.member == member).count() as u64
     }
@@ -167,6 +173,7 @@ impl Image {
             member,
             stack,
             number: self.pages,
+            inherited: false,
         }
     }
 
@@ -186,6 +193,9 @@ impl Image {
             .values_mut()
             .flat_map(|moving| &mut moving.pages)
         {
+            *page = page.filter(|page| page.number != number);
+        }
+        for page in self.coming.values_mut().flat_map(|(_, _, pages)| pages) {
             *page = page.filter(|page| page.number != number);
         }
     }
@@ -266,9 +276,10 @@ impl Image {
             })
             .collect();
         let nowhere = 1 << 40;
-        let coming = self.coming.values().flat_map(|(_, mapped, pages)| {
-            pages.iter().map(move |&page| (nowhere, mapped, Some(page)))
-        });
+        let coming = self
+            .coming
+            .values()
+            .flat_map(|(_, mapped, pages)| pages.iter().map(move |&page| (nowhere, mapped, page)));
         for (page, mapped, resident) in here.chain(moving).chain(coming) {
             let rest = match mapped.purpose {
                 Use::Direct | Use::File => by(mapped.stack),

@@ -76,7 +76,9 @@ impl Image {
             );
         }
         let pages = coming.into_iter().flat_map(|(_, _, pages)| pages);
-        self.resident.extend((from..from + count).zip(pages));
+        let here = (from..from + count).zip(pages);
+        let here = here.filter_map(|(at, page)| Some((at, page?)));
+        self.resident.extend(here);
     }
 
     /// Pages that were not resident any more from that event on.
@@ -115,7 +117,9 @@ impl Image {
             return;
         }
         if [9, 12, 25, 30].contains(&syscall) {
-            let pages: Vec<_> = (0..grown).map(|_| self.fresh(member, stack)).collect();
+            let pages: Vec<_> = (0..grown)
+                .map(|_| Some(self.fresh(member, stack)))
+                .collect();
             let purpose = match (in_allocator, member) {
                 (true, _) => Use::Arena,
                 (_, Member::File) => Use::File,
@@ -221,8 +225,7 @@ impl Image {
         member: Member,
         size: u64,
         cause: Cause,
-        address: u64,
-        error_code: u16,
+        (address, error_code): (u64, u16),
         stack: u64,
     ) {
         if cause == Cause::End {
@@ -267,7 +270,7 @@ impl Image {
         }
         if window > 1 {
             for at in self
-                .neighbours(page, window)
+                .brought(member, page, window)
                 .into_iter()
                 .filter(|at| !self.resident.contains_key(at))
                 .collect::<Vec<_>>()
@@ -279,6 +282,21 @@ impl Image {
                 }
             }
         }
+    }
+
+    /// Pages that may come with one: of a file as many where the mapping cuts the window's begin.
+    fn brought(&self, member: Member, page: u64, window: u64) -> Vec<u64> {
+        let mut pages = self.neighbours(page, window);
+        if member != Member::Anon && window == 16 {
+            let first = pages[0];
+            let end = (first + 16).min((page / 512 + 1) * 512);
+            let all = self.neighbours(page, 512);
+            pages = all
+                .into_iter()
+                .filter(|at| (first..end).contains(at))
+                .collect();
+        }
+        pages
     }
 
     /// The pages of the aligned window around one that belong to its mapping.
