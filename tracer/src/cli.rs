@@ -9,7 +9,12 @@ Examples:
   sudo tracer -- workload -t ureter          trace a command
   sudo tracer -o out/py -- python3 app.py    name the folder for the results
   sudo tracer --trace pages -- ./server      mappings and faults only, no malloc probes
-  tracer report out/py/recording             every report again, offline, no root
+  sudo tracer -u \"$USER\" -- ./server        run it as yourself, not as root
+  tracer report out/py                       every report again, offline, no root
+
+Results: --out-dir DIR, by default out/<label>. A run that is there already moves to previous/ in the
+same folder. They belong to the user who called sudo, whoever the command runs as. The summary goes
+to standard error, since standard output is the command's own.
 
 Exit status: the command's own (128+N when signal N ended it), 126 or 127 when it could not be
 run, 125 when the tracer itself failed.
@@ -44,7 +49,7 @@ when the doctor itself failed.";
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(
-    override_usage = "tracer [OPTIONS] [--] COMMAND [ARGS]...\n       tracer report RECORDING [-o DIR]"
+    override_usage = "tracer [OPTIONS] [--] COMMAND [ARGS]...\n       tracer report DIR [-o DIR]"
 )]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
@@ -85,8 +90,8 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub(crate) wait: bool,
 
-    /// Memory for events on their way from the kernel (a power of two is made of it)
-    /// [default: 128MiB, or less where memory is short]
+    /// Memory for events on their way from the kernel, such as 64MiB (a power of two is made of
+    /// it, of one page at least) [default: 128MiB, or less where memory is short]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) ring_buffer: Option<u64>,
 
@@ -101,7 +106,6 @@ pub(crate) struct RunArgs {
 
     /// The command to trace, with its arguments
     #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true)]
-    #[arg(allow_hyphen_values = true)]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -117,7 +121,7 @@ pub(crate) enum Trace {
 /// Options of `tracer report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// The `recording` folder of an earlier trace
+    /// The folder of an earlier trace's results, or the `recording` folder within
     pub(crate) recording: PathBuf,
 
     /// Folder for the results [default: the one that holds the recording]
@@ -167,8 +171,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
         .parse()
         .map_err(|_| format!("`{text}` is not a size such as 64MiB"))?;
     let bytes = number * f64::from(1u32 << shift);
-    if bytes < 1.0 || bytes > f64::from(1u32 << 31) {
-        return Err(format!("`{text}` is not between 1 byte and 2 GiB"));
+    if bytes < 4096.0 && shift == 0 && bytes >= 1.0 {
+        return Err(format!(
+            "`{text}` is {number} bytes: did you mean {number}MiB?"
+        ));
+    }
+    if !(4096.0..=f64::from(1u32 << 31)).contains(&bytes) {
+        return Err(format!("`{text}` is not between 4 KiB and 2 GiB"));
     }
     Ok(bytes as u64)
 }
@@ -208,11 +217,24 @@ mod tests {
     #[test]
     fn sizes_parse_or_say_why_not() {
         assert_eq!(parse_size("4096"), Ok(4096));
-        assert_eq!(parse_size("1.5k"), Ok(1536));
+        assert_eq!(parse_size("4.5k"), Ok(4608));
         assert_eq!(parse_size("64MiB"), Ok(64 << 20));
         assert_eq!(parse_size("2G"), Ok(2 << 30));
-        for bad in ["", "x", "1T", "-1", "0", "3G", "1..2", "nan"] {
+        for bad in ["", "x", "1T", "-1", "0", "3G", "1..2", "nan", "1k", "4095"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
+        let said = parse_size("5").unwrap_err();
+        assert_eq!(said, "`5` is 5 bytes: did you mean 5MiB?");
+    }
+
+    #[test]
+    fn an_option_that_is_none_is_no_command() {
+        let said = |words: &[&str]| Cli::try_parse_from(words).unwrap_err().to_string();
+        let text = said(&["tracer", "--traces", "x"]);
+        assert!(text.contains("unexpected argument '--traces'"), "{text}");
+        assert!(text.contains("'--trace'"), "the nearest: {text}");
+        let text = said(&["tracer", "-x", "1"]);
+        assert!(text.contains("unexpected argument '-x'"), "{text}");
+        assert!(Cli::try_parse_from(["tracer", "-q", "--", "-x"]).is_ok());
     }
 }

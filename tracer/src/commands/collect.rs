@@ -304,7 +304,7 @@ fn hurry() {
 }
 
 /// The writer says a failure once, and counts from then on.
-fn tell_failure(written: Result<(), tracer::recording::Error>) {
+pub(crate) fn tell_failure(written: Result<(), tracer::recording::Error>) {
     if let Err(error) = written {
         super::warn(format_args!("the recording ends here: {error}"));
     }

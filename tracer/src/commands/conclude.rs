@@ -4,12 +4,12 @@ use super::summary::Summary;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tracer::events::{Lost, Module};
+use tracer::events::{Captured, Lost, Module};
 use tracer::ledger::Ledger;
 use tracer::ledger::account::Account;
-use tracer::recording::Recording;
+use tracer::recording::{Recording, Symbol};
 use tracer::reports::{self, Exit, Input, OutDir, Run};
-use tracer::symbols::SymbolTable;
+use tracer::symbols::{SymbolTable, Symbolizer};
 
 /// Replays the recording in `dir`, writes its reports to `out`, and the summary.
 pub(crate) fn conclude(dir: &Path, out: &OutDir, summary: &mut Summary) -> Result<()> {
@@ -63,8 +63,21 @@ fn replay(recording: &Recording) -> Result<(Account, bool)> {
 fn symbols(recording: &Recording) -> Result<SymbolTable> {
     let stacks: Vec<_> = recording.stacks()?.collect::<Result<_, _>>()?;
     let modules: Vec<Module> = recording.modules()?.collect::<Result<_, _>>()?;
-    let symbols: Vec<_> = recording.symbols()?.collect::<Result<_, _>>()?;
+    let mut symbols: Vec<_> = recording.symbols()?.collect::<Result<_, _>>()?;
+    if symbols.is_empty() && !recording.complete() {
+        // The tracer was killed before it looked for names: the files may still be there.
+        symbols = found_now(&stacks, &modules);
+    }
     Ok(SymbolTable::new(&stacks, &modules, symbols))
+}
+
+/// Names out of the files that are still those that were mapped.
+fn found_now(stacks: &[Captured], modules: &[Module]) -> Vec<Symbol> {
+    let mut symbolizer = Symbolizer::new();
+    for module in modules {
+        symbolizer.open(module);
+    }
+    symbolizer.resolve(stacks, modules)
 }
 
 fn run(recording: &Recording, account: &Account) -> Run {

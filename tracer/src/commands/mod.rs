@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod segments;
 mod session;
+mod stop;
 mod summary;
 
 use crate::cli::{Cli, Job};
@@ -86,7 +87,7 @@ pub(crate) fn warn(message: impl std::fmt::Display) {
 }
 
 /// A line on stderr. Where its terminal has hung up, nobody is left to be told.
-fn say(line: std::fmt::Arguments<'_>) {
+pub(crate) fn say(line: std::fmt::Arguments<'_>) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,10 +1,25 @@
 //! The folder for the results.
+//!
+//! A run never writes over an earlier one: that moves to `previous/` in the same folder, and
+//! only what was there is replaced. Files of the same names that are not this tool's are left
+//! alone; the run is refused.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
-use tracer::reports::{OutDir, Owner};
+use tracer::recording::schema::Stream;
+use tracer::reports::{self, OutDir, Owner};
 use tracer::target::Capabilities;
+
+/// Where the last run is kept when another one takes its place.
+const PREVIOUS: &str = "previous";
+
+/// The folder of the recording.
+const RECORDING: &str = "recording";
+
+/// So much of `stats.json` is enough to know it.
+const HEAD: usize = 256;
 
 /// Makes the folder, and sees to it that files can be created in it, before anything runs.
 /// Under sudo it belongs to the user who called it.
@@ -15,6 +30,112 @@ pub(crate) fn prepare(dir: &Path) -> Result<OutDir> {
             dir.display()
         )
     })
+}
+
+/// Moves what an earlier run left in the folder to `previous/`, so that nothing of it can be
+/// taken for a result of the run that begins, whatever becomes of that.
+pub(crate) fn retire(dir: &Path) -> Result<()> {
+    refuse_foreign(dir)?;
+    let old: Vec<&str> = names()
+        .into_iter()
+        .filter(|name| exists(&dir.join(name)))
+        .collect();
+    if old.is_empty() {
+        return Ok(());
+    }
+    let previous = dir.join(PREVIOUS);
+    refuse_foreign(&previous)?;
+    let strange = entries(&previous).into_iter().find(|entry| {
+        let known = names();
+        !known.iter().any(|name| entry == name)
+    });
+    if let Some(strange) = strange {
+        bail!(
+            "{} would be replaced by the last run, and {} in it is not this tool's: name another \
+             folder with -o",
+            previous.display(),
+            Path::new(&strange).display()
+        );
+    }
+    let replace = || -> io::Result<()> {
+        match std::fs::remove_dir_all(&previous) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => std::fs::create_dir(&previous)?,
+        }
+        old.iter()
+            .try_for_each(|name| std::fs::rename(dir.join(name), previous.join(name)))
+    };
+    as_owner(replace).with_context(|| format!("can't move the last run to {}", previous.display()))
+}
+
+/// Refuses a folder where somebody else's files have the names of results.
+pub(crate) fn refuse_foreign(dir: &Path) -> Result<()> {
+    let there: Vec<&str> = names()
+        .into_iter()
+        .filter(|name| exists(&dir.join(name)))
+        .collect();
+    let is_ours = |name: &&str| match *name {
+        RECORDING => is_recording(&dir.join(name)),
+        "stats.json" => is_stats(&dir.join(name)),
+        // They can't be told from others' by themselves, but come with one of these.
+        _ => is_stats(&dir.join("stats.json")) || is_recording(&dir.join(RECORDING)),
+    };
+    match there.iter().find(|name| !is_ours(name)) {
+        None => Ok(()),
+        Some(name) => bail!(
+            "{} is not this tool's and would be replaced: name another folder with -o",
+            dir.join(name).display()
+        ),
+    }
+}
+
+/// Everything that a run leaves in its folder.
+fn names() -> Vec<&'static str> {
+    let reports = reports::all();
+    let reports = reports.iter().map(|report| report.file_name());
+    reports.chain([RECORDING]).collect()
+}
+
+/// A link counts, wherever it leads.
+fn exists(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
+fn entries(dir: &Path) -> Vec<OsString> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten();
+    entries.flatten().map(|entry| entry.file_name()).collect()
+}
+
+/// A folder with nothing but streams in it; nothing at all where a run was killed early.
+fn is_recording(dir: &Path) -> bool {
+    let streams = Stream::ALL.map(Stream::file_name);
+    let known = |entry: &OsString| streams.iter().any(|name| entry == name.as_str());
+    std::fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir())
+        && entries(dir).iter().all(known)
+}
+
+fn is_stats(path: &Path) -> bool {
+    use std::io::Read;
+    let mut head = Vec::new();
+    let is_file = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+    let read = |head: &mut Vec<u8>| {
+        let file = std::fs::File::open(path)?;
+        file.take(HEAD as u64).read_to_end(head)
+    };
+    if !is_file || read(&mut head).is_err() {
+        return false;
+    }
+    let head = String::from_utf8_lossy(&head);
+    head.contains("\"schema_version\"") && head.contains("\"tracer_version\"")
+}
+
+/// As the user who called sudo; where he may not, as ourselves.
+fn as_owner(act: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    match Owner::from_sudo().map(|owner| owner.act(&act)) {
+        Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => act(),
+        Some(done) => done,
+        None => act(),
+    }
 }
 
 /// What it takes to write to the folder: to act as its owner, or, as root in a folder of
@@ -29,7 +150,17 @@ pub(crate) fn capabilities(out: &OutDir) -> Capabilities {
 
 /// The folder of the recording within.
 pub(crate) fn recording(out: &OutDir) -> PathBuf {
-    out.path().join("recording")
+    out.path().join(RECORDING)
+}
+
+/// The recording that is meant by a path: itself, or the folder that a trace was given.
+pub(crate) fn recording_at(path: &Path) -> PathBuf {
+    let within = path.join(RECORDING);
+    let events = Stream::Events.file_name();
+    match !path.join(&events).exists() && within.join(&events).exists() {
+        true => within,
+        false => path.to_owned(),
+    }
 }
 
 /// Removes the folder where there is nothing in it: nothing ran, and an empty one would look
@@ -45,4 +176,78 @@ pub(crate) fn words(command: &[OsString]) -> Vec<String> {
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const STATS: &str = "{\n  \"schema_version\": 1,\n  \"tracer_version\": \"0\"\n}";
+
+    fn write(dir: &Path, name: &str, text: &str) {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn run(dir: &Path, mark: &str) {
+        write(dir, "stats.json", &format!("{STATS}{mark}"));
+        write(dir, "top.md", mark);
+        write(dir, "recording/events.arrows", mark);
+    }
+
+    #[test]
+    fn the_last_run_is_kept_and_the_one_before_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        write(path, "notes.txt", "mine");
+        for mark in ["1", "2", "3"] {
+            retire(path).unwrap();
+            assert!(!path.join("stats.json").exists() && !path.join("recording").exists());
+            run(path, mark);
+        }
+        let read = |name: &str| fs::read_to_string(path.join(name)).unwrap();
+        assert_eq!(read("previous/top.md"), "2");
+        assert_eq!(read("previous/recording/events.arrows"), "2");
+        assert_eq!(read("notes.txt"), "mine");
+        // A run that leaves nothing does not cost the last one.
+        retire(path).unwrap();
+        retire(path).unwrap();
+        assert_eq!(read("previous/top.md"), "3");
+    }
+
+    #[test]
+    fn files_of_others_are_refused_and_stay() {
+        for (name, text) in [
+            ("stats.json", "{\"cpu\": 3}"),
+            ("top.md", "# Shopping\n"),
+            ("recording/song.wav", "RIFF"),
+            ("recording", "a file"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), name, text);
+            let error = retire(dir.path()).unwrap_err().to_string();
+            assert!(error.contains("is not this tool's"), "{error}");
+            assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), text);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), "1");
+        write(dir.path(), "previous/letter.txt", "dear");
+        let error = retire(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("letter.txt"), "{error}");
+        assert!(dir.path().join("previous/letter.txt").exists());
+        assert!(dir.path().join("top.md").exists());
+    }
+
+    #[test]
+    fn the_folder_of_a_trace_stands_for_its_recording() {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), "1");
+        let recording = dir.path().join("recording");
+        assert_eq!(recording_at(dir.path()), recording);
+        assert_eq!(recording_at(&recording), recording);
+        let nowhere = Path::new("/no/such/folder");
+        assert_eq!(recording_at(nowhere), nowhere);
+    }
 }

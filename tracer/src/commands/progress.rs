@@ -1,6 +1,13 @@
 //! The live line on stderr: elapsed, reserved, resident, events, lost.
+//!
+//! The terminal is the command's, too. Whether it writes there can't be seen from outside, so
+//! there is no line where its output goes to that terminal; and none while it, or another job,
+//! has the terminal to itself: an editor, a password prompt, a menu.
 
-use std::io::{IsTerminal, Write, stderr};
+use nix::sys::stat::fstat;
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
 use tracer::units::Bytes;
 
@@ -16,7 +23,7 @@ pub(crate) struct Progress {
     pub(crate) lost: u64,
 }
 
-/// The line; shown only where stderr is a terminal.
+/// The line; shown only where stderr is a terminal and stdout is not the same one.
 pub(crate) struct Line {
     began: Instant,
     shown: bool,
@@ -28,7 +35,7 @@ impl Line {
     pub(crate) fn new(quiet: bool) -> Self {
         Self {
             began: Instant::now(),
-            shown: !quiet && stderr().is_terminal(),
+            shown: !quiet && stderr().is_terminal() && !is_output_too(),
             drawn: false,
         }
     }
@@ -40,7 +47,7 @@ impl Line {
 
     /// Draws it over the last one.
     pub(crate) fn draw(&mut self, progress: &Progress) {
-        if !self.shown {
+        if !self.shown || is_taken() {
             return;
         }
         self.drawn = true;
@@ -55,6 +62,24 @@ impl Line {
             let _ = write!(stderr(), "\r\x1b[K");
         }
     }
+}
+
+/// Whether the command's output goes to the terminal that is stderr.
+fn is_output_too() -> bool {
+    match (fstat(stdout()), fstat(stderr())) {
+        (Ok(stdout), Ok(stderr)) => {
+            (stdout.st_dev, stdout.st_ino) == (stderr.st_dev, stderr.st_ino)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a program reads single keys or hides what is typed, or another job is in front.
+fn is_taken() -> bool {
+    let plain = LocalFlags::ICANON | LocalFlags::ECHO;
+    let changed = tcgetattr(stderr()).is_ok_and(|mode| !mode.local_flags.contains(plain));
+    // It fails where the terminal is not the one that controls us: then there are no jobs.
+    changed || tcgetpgrp(stderr()).is_ok_and(|front| front != getpgrp())
 }
 
 fn text(elapsed: Duration, progress: &Progress) -> String {

@@ -8,20 +8,29 @@ use std::path::Path;
 
 /// Writes the reports of a recording.
 pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
-    let beside = args
-        .recording
+    let recording = out_dir::recording_at(&args.recording);
+    let beside = recording
         .parent()
-        .filter(|dir| !dir.as_os_str().is_empty());
-    let out = match (&args.out_dir, beside) {
-        (Some(dir), _) => dir,
-        (None, Some(dir)) => dir,
-        (None, None) => Path::new("."),
-    };
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let out = args.out_dir.as_deref().unwrap_or(beside);
+    let within = out.join("recording");
+    match within.exists() && !same(&recording, &within) {
+        // Another run is there: its reports stay with their recording.
+        true => out_dir::retire(out)?,
+        false => out_dir::refuse_foreign(out)?,
+    }
     let out = out_dir::prepare(out)?;
     let mut summary = match args.quiet {
         true => Summary::None,
         false => Summary::Stdout,
     };
-    conclude::conclude(&args.recording, &out, &mut summary)?;
+    conclude::conclude(&recording, &out, &mut summary)?;
     Ok(0)
+}
+
+/// Whether both are there and are one folder.
+fn same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().ok();
+    place(one).is_some_and(|one| Some(one) == place(other))
 }

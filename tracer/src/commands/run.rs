@@ -1,11 +1,11 @@
 //! Tracing a command.
 
-use super::collect::{Collector, Streams};
+use super::collect::{self, Collector, Streams};
 use super::deferred::Deferred;
 use super::progress::{self, Line};
 use super::session::Session;
 use super::summary::Summary;
-use super::{Refused, conclude, label, out_dir, outlived, warn};
+use super::{Refused, conclude, label, out_dir, outlived, stop, warn};
 use crate::cli::{RunArgs, Trace};
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,6 +31,12 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Runs the command under the probes, then writes every report. Returns the exit status.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     machine::early()?;
+    let out = args
+        .out_dir
+        .clone()
+        .unwrap_or_else(|| label::default_out_dir(&args.command));
+    // Whatever becomes of this run: nothing is to look like its results but they.
+    out_dir::retire(&out)?;
     let user = args.user.as_deref().map(User::find).transpose()?;
     let environment = Environment::current();
     let command = Command::new(&args.command).context("the command is an empty word")?;
@@ -47,10 +53,6 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     if !name.contains('/') && command.file(&environment).is_none() {
         return Err(not_found(&name));
     }
-    let out = args
-        .out_dir
-        .clone()
-        .unwrap_or_else(|| label::default_out_dir(&args.command));
     let made = !out.exists();
     let out = out_dir::prepare(&out)?;
     let mut summary = Summary::of_trace(args.summary.as_deref(), args.quiet)?;
@@ -85,6 +87,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let mut line = Line::new(args.quiet);
     let collector = start_collector(&mut session, modules, args, &out, line.is_shown())?;
 
+    let watch = Watch::start(pid);
     let mut target = match launch.release() {
         Ok(target) => target,
         Err(error) => {
@@ -93,10 +96,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
             return Err(not_executed(&error, &out));
         }
     };
-    let mut watch = Watch::new(pid);
     let ended = follow(
         &mut target,
-        &mut watch,
         &mut signals,
         &mut session,
         &collector,
@@ -106,8 +107,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         true => outlived::wait(&mut signals, &session, &collector, &mut line),
         false => Ok(()),
     };
-    let limits = limits(watch.finish());
+    let limits = match &ended {
+        Ok(_) => limits(watch.finish()),
+        // It may run for long still.
+        Err(_) => Limits::default(),
+    };
     let unprobed = session.unprobed();
+    let reporting = Capabilities::REPORTING | out_dir::capabilities(&out);
+    stop::on_second(signals, &out, reporting);
     line.clear();
     // Detached first, or with nobody left to send: whatever was sent is in the buffer. Dropped
     // last: reports are written meanwhile.
@@ -119,9 +126,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let used = ended.as_ref().ok().map(|ended| usage(pid, ended));
     let recorded = finish(collector, used.as_ref(), limits, unprobed, &out);
     // Names are found: what is left is to read the recording and to write reports of it.
-    super::give_up(Capabilities::REPORTING | out_dir::capabilities(&out));
-    conclude::conclude(&out_dir::recording(&out), &out, &mut summary)?;
-    recorded?;
+    super::give_up(reporting);
+    let concluded = conclude::conclude(&out_dir::recording(&out), &out, &mut summary);
+    both(recorded, concluded)?;
     waited?;
     let ended = ended?;
     Ok(ended.status.exit_code())
@@ -169,7 +176,6 @@ fn start_collector(
 /// Until the target has ended: signals are passed on, new files probed, the line drawn.
 fn follow(
     target: &mut Target,
-    watch: &mut Watch,
     signals: &mut Signals,
     session: &mut Session,
     collector: &Collector,
@@ -177,8 +183,7 @@ fn follow(
 ) -> Result<Ended> {
     let mut drawn = Instant::now();
     loop {
-        let ended = wait_for_either(target, signals);
-        watch.look(!ended);
+        wait_for_either(target, signals);
         signals.relay(target).context("can't pass on a signal")?;
         for module in collector.mapped() {
             if let Err(error) = session.mapped(&module) {
@@ -193,14 +198,12 @@ fn follow(
         }
         if drawn.elapsed() >= progress::EVERY {
             line.draw(&collector.progress());
-            watch.read();
             drawn = Instant::now();
         }
     }
 }
 
-/// Says whether the target has ended.
-fn wait_for_either(target: &Target, signals: &Signals) -> bool {
+fn wait_for_either(target: &Target, signals: &Signals) {
     let mut wanted = [
         PollFd::new(target.as_fd(), PollFlags::POLLIN),
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -208,7 +211,6 @@ fn wait_for_either(target: &Target, signals: &Signals) -> bool {
     let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO);
     // Interrupted or not: the caller looks at both.
     let _ = poll(&mut wanted, timeout);
-    wanted[0].any().unwrap_or(false)
 }
 
 /// What the command had used, as an event of its own.
@@ -257,7 +259,7 @@ fn finish(
     collected.losses.extend(unprobed);
     collected.writer.note_limits(limits);
     if let Some(used) = used {
-        collected.writer.push(used)?;
+        collect::tell_failure(collected.writer.push(used));
     }
     let symbols = collected
         .symbolizer
@@ -266,7 +268,7 @@ fn finish(
         warn(format_args!("debuginfod: {trouble}"));
     }
     for symbol in symbols {
-        collected.writer.push_symbol(&symbol)?;
+        collect::tell_failure(collected.writer.push_symbol(&symbol));
     }
     let lost: u64 = collected.losses.iter().map(|lost| lost.count).sum();
     if lost > 0 {
@@ -274,15 +276,27 @@ fn finish(
             "{lost} events were lost; the summary says which (try a larger --ring-buffer)"
         ));
     }
-    let finished = out.act(|| collected.writer.finish(&collected.losses))?;
-    if finished.not_written > 0 {
+    // Only then the number of events that found no room is final.
+    collect::tell_failure(collected.writer.flush());
+    let not_written = collected.writer.not_written();
+    let finished = out.act(|| collected.writer.finish(&collected.losses));
+    if not_written > 0 {
         bail!(
-            "{} events could not be written to {}; `tracer report` makes reports of the rest",
-            finished.not_written,
+            "{not_written} events could not be written to {}; `tracer report` makes reports of \
+             the rest",
             out_dir::recording(out).display(),
         );
     }
-    Ok(())
+    finished.context("the recording has no end").map(drop)
+}
+
+/// Where the disk is full neither can be written: what of the recording is missing must not be
+/// hidden by what came after.
+fn both(recorded: Result<()>, concluded: Result<()>) -> Result<()> {
+    match (recorded, concluded) {
+        (Err(recorded), Err(concluded)) => bail!("{recorded:#}; {concluded:#}"),
+        (recorded, concluded) => recorded.and(concluded),
+    }
 }
 
 fn refused_program(error: tracer::probes::objects::CommandError) -> anyhow::Error {

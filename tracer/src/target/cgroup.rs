@@ -11,9 +11,14 @@
 
 mod place;
 
+use super::process::pidfd_open;
 use crate::units::Pid;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use place::{Place, Version};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// What was seen of memory limits while a command ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,9 +61,52 @@ struct Counts {
     exhausted: Vec<Option<u64>>,
 }
 
-/// Looks at the memory limits of a process.
+/// How often it is looked at first: a command that enters a cgroup does so as it begins, and
+/// version 1 forgets where a process was as soon as that dies.
+const SOON: Duration = Duration::from_millis(2);
+/// For so long.
+const FIRST: Duration = Duration::from_secs(1);
+/// And later.
+const LATER: Duration = Duration::from_millis(20);
+/// How often its figures are read: the cgroup may vanish with the command.
+const FIGURES: Duration = Duration::from_millis(250);
+
+/// A thread that looks at the memory limits of a process until that has ended.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Watch(Option<JoinHandle<Limits>>);
+
+impl Watch {
+    /// Begins with a process that waits for its release, or runs.
+    #[must_use]
+    pub fn start(pid: Pid) -> Self {
+        let Ok(process) = pidfd_open(pid) else {
+            return Self(None);
+        };
+        let mut look = Look::new(pid);
+        let watch = move || {
+            // What is seen too late can't be made up for. Without the right to it, nothing changes.
+            // SAFETY: plain numbers; 0 is the calling thread.
+            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
+            look.until_the_end(&process);
+            look.finish()
+        };
+        let thread = std::thread::Builder::new().name("limits".into());
+        Self(thread.spawn(watch).ok())
+    }
+
+    /// What was seen, when the process has ended.
+    #[must_use]
+    pub fn finish(self) -> Limits {
+        match self.0.map(JoinHandle::join) {
+            Some(Ok(limits)) => limits,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Limits::default(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Look {
     pid: Pid,
     /// What `/proc/PID/cgroup` said last.
     said: String,
@@ -74,36 +122,50 @@ struct Seen {
     last: Counts,
 }
 
-impl Watch {
-    /// Begins with a process that waits for its release, or runs.
-    #[must_use]
-    pub fn new(pid: Pid) -> Self {
-        let mut watch = Self {
+impl Look {
+    fn new(pid: Pid) -> Self {
+        let mut look = Self {
             pid,
             said: String::new(),
             seen: None,
             machine_before: machine_oom_kills(),
         };
-        watch.follow(true);
-        watch
+        look.follow(true);
+        look
     }
 
-    /// Looks whether the process, which may just have ended, is in another cgroup by now.
-    pub fn look(&mut self, alive: bool) {
-        self.follow(alive);
+    fn until_the_end(&mut self, process: &OwnedFd) {
+        let began = Instant::now();
+        let mut read = began;
+        loop {
+            let pause = match began.elapsed() < FIRST {
+                true => SOON,
+                false => LATER,
+            };
+            let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO);
+            let _ = poll(&mut fds, timeout);
+            let ended = fds[0].any().unwrap_or(true);
+            self.follow(!ended);
+            if ended {
+                return;
+            }
+            if read.elapsed() >= FIGURES {
+                self.read();
+                read = Instant::now();
+            }
+        }
     }
 
     /// Reads the figures once more.
-    pub fn read(&mut self) {
+    fn read(&mut self) {
         if let Some(seen) = &mut self.seen {
             let now = seen.place.counts();
             seen.last.take(now);
         }
     }
 
-    /// What is there when the process has ended.
-    #[must_use]
-    pub fn finish(mut self) -> Limits {
+    fn finish(mut self) -> Limits {
         self.read();
         let machine_oom_kills = match (machine_oom_kills(), self.machine_before) {
             (Some(now), Some(before)) => Some(now.saturating_sub(before)),

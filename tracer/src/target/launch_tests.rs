@@ -301,6 +301,20 @@ fn the_terminals_interrupt_is_not_delivered_twice() {
     assert_eq!(waited(tracer), WaitStatus::Exited(tracer, 5));
 }
 
+/// The child of `forkpty` leads the session.
+#[test]
+fn a_hangup_of_the_terminal_reaches_the_command_of_a_session_leader() {
+    let script = "trap 'exit 6' HUP; echo ready; while :; do sleep 0.01; done";
+    let Terminal {
+        tracer,
+        master,
+        mut says,
+    } = Terminal::new(script);
+    drop(master);
+    assert_eq!(line(&mut says), "1 PassOn(1)");
+    assert_eq!(waited(tracer), WaitStatus::Exited(tracer, 6));
+}
+
 #[test]
 fn the_third_interrupt_kills_a_command_that_ignores_it() {
     let script = "trap '' INT; echo ready; while :; do read x; done";

@@ -1,8 +1,8 @@
 //! Signals sent to the tracer while a command runs.
 //!
-//! The terminal sends Ctrl-C, Ctrl-\ and its hangup to the whole foreground
-//! process group, so the command has it already. What somebody sends to the
-//! tracer alone is passed on. In both cases the tracer goes on until the command
+//! The terminal sends Ctrl-C and Ctrl-\ to the whole foreground process group, so
+//! the command has it already; its hangup too, unless the tracer leads the session:
+//! the leader alone is told then. What somebody sends to the tracer alone is passed on. In both cases the tracer goes on until the command
 //! ends, and reports. A command that ignores Ctrl-C is killed by the third
 //! within two seconds. Ctrl-Z needs nothing: tracer and command stop and go on
 //! together, as members of one job.
@@ -134,6 +134,10 @@ impl AsFd for Signals {
 /// the whole group, most likely; it must not come back as an echo).
 fn has_it_already(received: Received, target: Pid) -> bool {
     match received.sender {
+        // SAFETY: no pointers.
+        None if received.signal == libc::SIGHUP && unsafe { libc::getsid(0) == libc::getpid() } => {
+            false
+        }
         None => {
             // SAFETY: no pointers.
             let (ours, its) = unsafe { (libc::getpgrp(), libc::getpgid(target.0 as i32)) };

@@ -98,6 +98,7 @@ fn a_disk_that_fills_up_is_told_and_the_rest_reported() {
     let output = command.output().expect("unshare runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("No space left"), "{stderr}");
+    assert!(stderr.contains(" events could not be written"), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
     assert_eq!(
         output.status.code(),
@@ -124,6 +125,7 @@ fn usage_errors() {
     for args in [
         &["--trace", "everything", "--", "true"][..],
         &["--ring-buffer", "lots", "--", "true"],
+        &["--ring-buffer", "5", "--", "true"],
         &[],
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_tracer"))
@@ -133,6 +135,35 @@ fn usage_errors() {
         assert_eq!(output.status.code(), Some(125), "{args:?}");
         assert!(!output.stderr.is_empty());
     }
+}
+
+#[test]
+fn unknown_options_are_told_as_such_with_the_nearest() {
+    let tracer = || Command::new(env!("CARGO_BIN_EXE_tracer"));
+    refused(
+        tracer().args(["--traces", "pages", "true"]),
+        125,
+        &["--traces", "'--trace'"],
+    );
+    refused(tracer().args(["-x", "1"]), 125, &["unexpected", "-x"]);
+    refused(
+        tracer().args(["report", "--outdir", "x", "y"]),
+        125,
+        &["--outdir", "'--out-dir'"],
+    );
+}
+
+#[test]
+fn a_folder_with_files_of_others_is_refused_and_left_alone() {
+    let (mut command, dir) = tracer(&[]);
+    let file = dir.path().join("out/stats.json");
+    std::fs::create_dir(dir.path().join("out")).unwrap();
+    std::fs::write(&file, "{\"mine\": true}").unwrap();
+    let witness = dir.path().join("witness");
+    let command = command.arg("--").arg("touch").arg(&witness);
+    refused(command, 125, &["stats.json", "not this tool's", "-o"]);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "{\"mine\": true}");
+    assert!(!witness.exists());
 }
 
 #[test]

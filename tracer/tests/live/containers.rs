@@ -1,9 +1,10 @@
 //! What containers are made of: memory cgroups, overlays, root folders of their own.
 
-use crate::harness::{Trace, build_dir, number, program, site, trace, tracer};
+use crate::files::copy_libc;
+use crate::harness::{Trace, number, program, site, trace};
+use crate::privileges::Late;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 const MIB: u64 = 1 << 20;
 
@@ -187,23 +188,72 @@ fn a_limit_of_an_ancestor_counts_and_its_peak_is_told() {
 #[test]
 fn a_kill_by_somebody_is_no_lack_of_memory_and_no_limit_makes_no_line() {
     let cgroup = Cgroup::new("none");
-    let run = cgroup.trace(&[], &program("ends", &[]), &["kill"]);
-    assert_eq!(run.code(), Some(137), "{}", run.stderr());
-    let summary = run.summary();
-    assert!(summary.contains("ended by signal 9"), "{summary}");
-    assert!(
-        !summary.lines().any(|line| line.starts_with("cgroup")),
-        "{summary}"
-    );
+    let run = cgroup.trace(&[], &program("hog", &[]), &["16"]);
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
+    let has_line = |run: &Trace| run.summary().lines().any(|line| line.starts_with("cgroup"));
+    assert!(!has_line(&run), "{}", run.summary());
     let stats = run.stats();
-    assert!(stats["killed_for_memory"].is_null());
     assert_eq!(stats["cgroup"]["path"], cgroup.name());
     assert!(stats["cgroup"]["limit_bytes"].is_null());
     cgroup.limit(64 * MIB);
     let run = cgroup.trace(&[], &program("ends", &[]), &["kill"]);
+    assert_eq!(run.code(), Some(137), "{}", run.stderr());
+    assert!(run.stats()["killed_for_memory"].is_null());
     assert!(
         run.summary().contains("ended by signal 9"),
         "{}",
         run.summary()
+    );
+}
+
+/// All that a container's root file system has to have, C library and all, is in an overlay that
+/// only the target sees.
+#[test]
+fn an_allocator_in_the_root_file_system_of_a_container_is_probed() {
+    let image = tempfile::tempdir().expect("a folder");
+    copy_libc(image.path());
+    fs::copy(program("late_allocator", &[]), image.path().join("late")).expect("copied");
+    let library = program("late_allocator", &["-DLIBRARY", "-shared", "-fPIC"]);
+    fs::copy(library, image.path().join("late.so")).expect("copied");
+    let layers = tempfile::tempdir().expect("a folder");
+    let script = r#"mount -t tmpfs none "$1" && mkdir "$1/root" "$1/upper" "$1/work" &&
+        mount -t overlay -o "lowerdir=$0,upperdir=$1/upper,workdir=$1/work" none "$1/root" &&
+        exec chroot "$1/root" /late /late.so"#;
+    let words = [
+        "unshare",
+        "-m",
+        "sh",
+        "-c",
+        script,
+        text(image.path()),
+        text(layers.path()),
+    ];
+    let mut late = Late::start(&["-q"], &words);
+    late.says("started");
+    late.load_and_use();
+    let run = late.end();
+    assert_eq!(run.code(), Some(0), "{}", run.stderr());
+    run.assert_nothing_lost();
+    let stats = run.stats();
+    let thousand = site(&stats, "thousand");
+    assert_eq!(number(&thousand["calls"]), 1000);
+    let stack: Vec<_> = thousand["stack"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|frame| {
+            frame
+                .as_str()
+                .expect("text")
+                .split(':')
+                .next()
+                .expect("a name")
+        })
+        .collect();
+    assert_eq!(stack[..3], ["malloc", "thousand", "main"]);
+    assert_eq!(stack.last(), Some(&"_start"));
+    assert_eq!(
+        number(&site(&stats, "main")["resident_at_peak_bytes"]),
+        5 * MIB
     );
 }

@@ -197,8 +197,30 @@ impl Elsewhere {
     }
 }
 
+#[test]
+fn a_program_and_a_library_in_an_overlay_of_its_own() {
+    let elsewhere = Elsewhere::new();
+    let [program, library] = elsewhere.words();
+    let (lower, merged) = (elsewhere.inside(), elsewhere.outside.path());
+    // As in a container: the program is of a lower layer, the library was copied up.
+    let script = r#"mount -t tmpfs none "$1" && mkdir "$1/lower" "$1/upper" "$1/work" &&
+        cp "$0/moved" "$0/library.so" "$1/lower" && mount -t overlay -o \
+        "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work" none "$2" &&
+        touch "$2/library.so" && exec "$3" "$4""#;
+    let layers = tempfile::tempdir_in(build_dir()).expect("a folder");
+    let words = [
+        text(&lower),
+        text(layers.path()),
+        text(merged),
+        &program,
+        &library,
+    ];
+    let shell = [&["-m", "sh", "-c", script], &words[..]].concat();
+    check(&trace("unshare", &shell));
+}
+
 /// The C library and its loader: those that this test runs with.
-fn copy_libc(root: &Path) {
+pub(crate) fn copy_libc(root: &Path) {
     let maps = fs::read_to_string("/proc/self/maps").expect("maps");
     let libc = maps
         .lines()

@@ -12,6 +12,7 @@ mod late;
 mod losses;
 mod machines;
 mod memory;
+mod output;
 mod privileges;
 mod recording;
 mod residency;

@@ -128,27 +128,18 @@ fn threads(process: u32, word: &str) -> BTreeMap<String, String> {
     tasks.filter_map(|task| row(task.ok()?.path())).collect()
 }
 
-/// `late`, which only `nobody` may see, under the tracer, as `nobody`.
-struct Late {
+/// A running trace of `late`.
+pub(crate) struct Late {
     tracer: Child,
     output: BufReader<ChildStdout>,
     dir: tempfile::TempDir,
-    _files: tempfile::TempDir,
 }
 
 impl Late {
-    fn start() -> Self {
-        let files = tempfile::tempdir().expect("a folder");
-        let names = ["late", "late.so"].map(|name| files.path().join(name));
-        std::fs::copy(program("late_allocator", &[]), &names[0]).expect("copied");
-        let library = program("late_allocator", &["-DLIBRARY", "-shared", "-fPIC"]);
-        std::fs::copy(library, &names[1]).expect("copied");
-        for path in names.iter().map(PathBuf::as_path).chain([files.path()]) {
-            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).expect("root may");
-            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("closed");
-        }
-        let (mut command, dir) = tracer(&["-q", "-u", "nobody"]);
-        command.arg("--").args(&names);
+    /// With options and the command's words.
+    pub(crate) fn start(options: &[&str], words: &[&str]) -> Self {
+        let (mut command, dir) = tracer(options);
+        command.arg("--").args(words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut tracer = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let output = BufReader::new(tracer.stdout.take().expect("piped"));
@@ -156,11 +147,24 @@ impl Late {
             tracer,
             output,
             dir,
-            _files: files,
         }
     }
 
-    fn says(&mut self, word: &str) {
+    /// The allocator is loaded and probed, then used.
+    pub(crate) fn load_and_use(&mut self) {
+        let before = self.links();
+        self.go();
+        self.says("loaded");
+        let mut last = (0, 0);
+        eventually("the allocator is probed", || {
+            let now = self.links();
+            last = (now, if now == last.0 { last.1 + 1 } else { 0 });
+            (now > before && last.1 > 20).then_some(())
+        });
+        self.go();
+    }
+
+    pub(crate) fn says(&mut self, word: &str) {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("it speaks");
         assert_eq!(line.trim(), word);
@@ -182,16 +186,34 @@ impl Late {
         targets.filter(is_link).count()
     }
 
-    fn end(self) -> Trace {
+    pub(crate) fn end(self) -> Trace {
         let output = self.tracer.wait_with_output().expect("it ends");
         let dir = self.dir;
         Trace { dir, output }
     }
 }
 
+/// `late` and its library, which only `nobody` may see.
+fn nobodys_files() -> (tempfile::TempDir, [String; 2]) {
+    let files = tempfile::tempdir().expect("a folder");
+    let names = ["late", "late.so"].map(|name| files.path().join(name));
+    std::fs::copy(program("late_allocator", &[]), &names[0]).expect("copied");
+    let library = program("late_allocator", &["-DLIBRARY", "-shared", "-fPIC"]);
+    std::fs::copy(library, &names[1]).expect("copied");
+    for path in names.iter().map(PathBuf::as_path).chain([files.path()]) {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).expect("root may");
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o700)).expect("closed");
+    }
+    (files, names.map(|name| name.display().to_string()))
+}
+
 #[test]
 fn what_the_tracer_kept_is_enough_for_what_comes_late_and_no_more() {
-    let mut late = Late::start();
+    let (_files, names) = nobodys_files();
+    let mut late = Late::start(
+        &["-q", "-u", "nobody"],
+        &names.each_ref().map(String::as_str),
+    );
     late.says("started");
     let tracer = late.tracer.id();
     // BPF, PERFMON, CHECKPOINT_RESTORE, SYS_NICE, SYS_PTRACE, IPC_OWNER, KILL, DAC_READ_SEARCH.
@@ -205,16 +227,7 @@ fn what_the_tracer_kept_is_enough_for_what_comes_late_and_no_more() {
     let cannot_gain: BTreeSet<_> = threads(tracer, "NoNewPrivs").into_values().collect();
     assert_eq!(cannot_gain, BTreeSet::from(["1".to_owned()]));
 
-    let before = late.links();
-    late.go();
-    late.says("loaded");
-    let mut last = (0, 0);
-    eventually("the allocator is probed", || {
-        let now = late.links();
-        last = (now, if now == last.0 { last.1 + 1 } else { 0 });
-        (now > before && last.1 > 20).then_some(())
-    });
-    late.go();
+    late.load_and_use();
     let run = late.end();
     assert_eq!(run.code(), Some(0), "{}", run.stderr());
     assert_eq!(run.stderr(), "", "no step failed for want of a privilege");
@@ -230,7 +243,11 @@ fn what_the_tracer_kept_is_enough_for_what_comes_late_and_no_more() {
 
 #[test]
 fn a_signal_reaches_a_command_of_another_user() {
-    let mut late = Late::start();
+    let (_files, names) = nobodys_files();
+    let mut late = Late::start(
+        &["-q", "-u", "nobody"],
+        &names.each_ref().map(String::as_str),
+    );
     late.says("started");
     // An end of its input would end the command too.
     let _input = late.tracer.stdin.take();
