@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::*;
 use crate::events::{
-    Body, Captured, Cause, Event, Function, KernelCounts, Lost, Member, Module, StackEnd,
+    Body, Captured, Cause, Degraded, Event, Function, KernelCounts, Lost, Member, Module, StackEnd,
 };
 use crate::recording::Frame;
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
@@ -14,6 +14,23 @@ use std::path::Path;
 fn meta() -> Meta {
     let command = vec!["sh".to_owned(), "-c".to_owned(), "a \"b\"\n".to_owned()];
     Meta::here("heap", command, Some(Pid(42)))
+}
+
+#[test]
+fn degradations_come_back_and_old_recordings_have_none() {
+    let mut told = meta();
+    told.degraded = vec![Degraded {
+        name: "smaller_ring".to_owned(),
+        text: "\"16 MiB\"".to_owned(),
+    }];
+    let schema = |metadata| arrow::datatypes::Schema::empty().with_metadata(metadata);
+    let mut metadata = told.to_metadata();
+    assert_eq!(Meta::from_schema(&schema(metadata.clone())), Ok(told.clone()));
+    metadata.remove(schema::META_DEGRADED);
+    told.degraded.clear();
+    assert_eq!(Meta::from_schema(&schema(metadata.clone())), Ok(told));
+    metadata.insert(schema::META_DEGRADED.to_owned(), "1".to_owned());
+    assert!(Meta::from_schema(&schema(metadata)).is_err());
 }
 
 fn event(n: u64, body: Body) -> Event {

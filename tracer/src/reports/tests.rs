@@ -301,6 +301,39 @@ fn the_census_story() {
     compare_all("census", &census());
 }
 
+fn degraded(name: &str) -> Degraded {
+    Degraded {
+        name: name.to_owned(),
+        text: "what is less exact \u{202e}and by how much".to_owned(),
+    }
+}
+
+/// Where resident memory is not followed, no line says that there is none.
+#[test]
+fn degradations_are_named() {
+    let mut stored = census();
+    stored.run.degraded = vec![degraded("no_rss_stat"), degraded("no_map_files")];
+    let input = stored.input();
+    let style = Style {
+        columns: 250,
+        colour: true,
+    };
+    let text = summary(&input, &[], style);
+    for words in [
+        "not followed here, see no_rss_stat below",
+        "not known, as resident memory was not followed",
+        "no_rss_stat: what is less exact \\u{202e}and by how much",
+        "no_map_files: ",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains("every resident byte"), "{text}");
+    let mut top = Vec::new();
+    top::Top.write(&input, &mut top).expect("written to memory");
+    let top = String::from_utf8(top).expect("UTF-8");
+    assert!(top.contains("no_map_files"), "{top}");
+}
+
 #[test]
 fn nothing_recorded() {
     let stored = Stored {
@@ -419,6 +452,7 @@ fn every_field_of_the_statistics_is_documented() {
         count: 1,
     }];
     stored.run.limits = Some(Limits::exhausted(100 * MIB));
+    stored.run.degraded = vec![degraded("perf_uprobes")];
     let mut out = Vec::new();
     stats::Stats
         .write(&stored.input(), &mut out)
