@@ -7,9 +7,15 @@
 //! has its parent's mappings without any record: they are repeated for it.
 //! What a process had mapped before is read from /proc/PID/maps.
 //!
+//! The kernel takes a thread's events away when it executes a program that runs as
+//! somebody else (a set-user-id bit, file capabilities) or that its user may not read.
+//! Its records end as if it had: then events are opened anew, and what it has mapped
+//! meanwhile is read from its maps.
+//!
 //! Process ids are those of the tracer's pid namespace.
 
 mod identity;
+mod inheritance;
 mod maps;
 mod record;
 mod ring;
@@ -22,9 +28,9 @@ use crate::events::Module;
 use crate::units::{Nanos, Pid};
 use aya_obj::generated as abi;
 use identity::Identities;
+use inheritance::Processes;
 use record::{MODULE_RECORDS, Record};
 use ring::Ring;
-use rustc_hash::FxHashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -63,14 +69,13 @@ impl Watcher {
             identities: Identities::default(),
             lost: 0,
         };
-        watcher.add_threads(&mut attr, pid)?;
+        watcher.add_threads(pid, vec![pid])?;
         Ok(watcher)
     }
 
-    /// A running process's other threads; those that they start meanwhile
-    /// inherit, so that a round without news ends it.
-    fn add_threads(&mut self, attr: &mut abi::perf_event_attr, pid: Pid) -> io::Result<()> {
-        let mut known = vec![pid];
+    /// A running process's threads but for those that are known; those that they start
+    /// meanwhile inherit, so that a round without news ends it.
+    fn add_threads(&mut self, pid: Pid, mut known: Vec<Pid>) -> io::Result<()> {
         loop {
             let before = known.len();
             for entry in std::fs::read_dir(format!("/proc/{}/task", pid.0))? {
@@ -80,7 +85,7 @@ impl Watcher {
                 };
                 if !known.contains(&thread) {
                     known.push(thread);
-                    self.add_thread(attr, thread)?;
+                    self.add_thread(thread)?;
                 }
             }
             if known.len() == before {
@@ -89,12 +94,13 @@ impl Watcher {
         }
     }
 
-    fn add_thread(&mut self, attr: &mut abi::perf_event_attr, thread: Pid) -> io::Result<()> {
+    /// Whether there was such a thread; one that has ended meanwhile is no failure.
+    fn add_thread(&mut self, thread: Pid) -> io::Result<bool> {
+        let mut attr = attributes();
         for ring in &self.rings {
-            let event = match open(attr, thread, ring.cpu) {
+            let event = match open(&mut attr, thread, ring.cpu) {
                 Ok(event) => event,
-                // It has ended meanwhile.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(false),
                 Err(error) => return Err(error),
             };
             let (from, to) = (event.as_raw_fd(), ring.as_fd().as_raw_fd());
@@ -105,7 +111,30 @@ impl Watcher {
             }
             self.redirected.push(event);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// A process whose records have ended. Unless it has ended itself, it is watched
+    /// anew, and so are children that it made meanwhile.
+    fn ended(&mut self, time: Nanos, pid: Pid, modules: &mut Vec<Module>) {
+        // An ended process has no thread that events could be opened for.
+        if !matches!(self.add_thread(pid), Ok(true)) {
+            self.processes.exited(pid);
+            return;
+        }
+        let began = self.processes.executed_at(pid).unwrap_or(time);
+        // What can't be read is not named; it ends this very moment.
+        let _ = self.add_threads(pid, vec![pid]);
+        for mut module in mapped(pid).unwrap_or_default() {
+            // It was there when the first stacks were taken.
+            module.time = began;
+            self.processes.mapped(module, modules);
+        }
+        for child in children(pid) {
+            if !self.processes.knows(child) {
+                self.ended(began, child, modules);
+            }
+        }
     }
 
     /// Descriptors that become readable (`poll`, POLLIN) when there is news.
@@ -136,7 +165,7 @@ impl Watcher {
                     self.processes.forked(time, parent, child, &mut modules);
                 }
                 Record::Executed { time, pid } => self.processes.executed(time, pid),
-                Record::Exited { pid } => self.processes.exited(pid),
+                Record::Exited { time, pid } => self.ended(time, pid, &mut modules),
             }
         }
         modules
@@ -166,65 +195,20 @@ impl Watcher {
     }
 }
 
-/// What each process has mapped, for its children to come. Records of different
-/// processors may come in a later drain than those that they precede.
-#[derive(Debug, Default)]
-struct Processes(FxHashMap<Pid, Process>);
-
-#[derive(Debug, Default)]
-struct Process {
-    modules: Vec<Module>,
-    children: Vec<(Nanos, Pid)>,
-}
-
-impl Processes {
-    fn mapped(&mut self, module: Module, out: &mut Vec<Module>) {
-        let process = self.0.entry(module.pid).or_default();
-        let heirs: Vec<_> = process
-            .children
-            .iter()
-            .filter(|&&(born, _)| module.time < born)
-            .copied()
-            .collect();
-        process.modules.push(module.clone());
-        for (time, pid) in heirs {
-            let module = Module {
-                pid,
-                time,
-                ..module.clone()
-            };
-            self.mapped(module, out);
-        }
-        out.push(module);
-    }
-
-    fn forked(&mut self, time: Nanos, parent: Pid, child: Pid, out: &mut Vec<Module>) {
-        let process = self.0.entry(parent).or_default();
-        process.children.push((time, child));
-        let inherited: Vec<_> = process
-            .modules
-            .iter()
-            .filter(|module| module.time <= time)
-            .map(|module| Module {
-                pid: child,
-                time,
-                ..module.clone()
-            })
-            .collect();
-        for module in inherited {
-            self.mapped(module, out);
-        }
-    }
-
-    fn executed(&mut self, time: Nanos, pid: Pid) {
-        if let Some(process) = self.0.get_mut(&pid) {
-            process.modules.retain(|module| module.time >= time);
-        }
-    }
-
-    fn exited(&mut self, pid: Pid) {
-        self.0.remove(&pid);
-    }
+/// Processes that a process has made and not yet waited for.
+fn children(pid: Pid) -> Vec<Pid> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", pid.0)) else {
+        return Vec::new();
+    };
+    let lists = threads.flatten().map(|entry| entry.path().join("children"));
+    let texts = lists.filter_map(|list| std::fs::read_to_string(list).ok());
+    texts
+        .flat_map(|text| {
+            let pids = text.split_whitespace();
+            pids.filter_map(|pid| pid.parse().ok().map(Pid))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// An event that counts nothing and records mappings, forks and execs.

@@ -114,6 +114,23 @@ impl Reason {
         )
     }
 
+    /// A frame that says so of a place: frames at different addresses are different,
+    /// whatever else is not known of them.
+    #[must_use]
+    pub fn frame_at(self, module: Option<&str>, offset: u64) -> Frame {
+        let reason = self.text().trim_end_matches(']');
+        let function = match module {
+            Some(module) => format!("{reason}: {module}+{offset:#x}]"),
+            None => format!("{reason}: {offset:#x}]"),
+        };
+        Frame {
+            function: Some(function),
+            module: module.map(ToOwned::to_owned),
+            offset,
+            ..Frame::default()
+        }
+    }
+
     /// A frame that says so.
     #[must_use]
     pub fn frame(self) -> Frame {

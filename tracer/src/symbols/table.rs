@@ -5,7 +5,7 @@ use super::resolve::module_name;
 use super::{Frame, Reason, plumbing, reason};
 use crate::events::{Captured, Module};
 use crate::recording::Symbol;
-use crate::units::{Pid, StackId};
+use crate::units::{Address, Pid, StackId};
 use rustc_hash::FxHashMap;
 use std::sync::LazyLock;
 
@@ -46,7 +46,11 @@ impl SymbolTable {
         let mut numbers = Vec::with_capacity(stack.frames.len() + 1);
         for index in 0..stack.frames.len() {
             match places.spot(stack, index) {
-                None => numbers.push(self.intern(Reason::UnknownModule.frame())),
+                None => {
+                    let Address(address) = stack.frames[index];
+                    let frame = Reason::UnknownModule.frame_at(None, address);
+                    numbers.push(self.intern(frame));
+                }
                 Some((spot, module)) => match known.get(&spot) {
                     Some(found) => numbers.extend(found),
                     None => numbers.push(self.intern(unnamed(spot, module))),
@@ -129,7 +133,7 @@ impl SymbolTable {
 /// A frame of which only the place is known.
 fn unnamed(spot: Spot, module: &Module) -> Frame {
     match spot {
-        Spot::Process(..) => Reason::AnonymousCode.frame(),
+        Spot::Process(_, Address(address)) => Reason::AnonymousCode.frame_at(None, address),
         Spot::File(_, offset) => Frame {
             module: Some(module_name(&module.path)),
             offset,
@@ -143,7 +147,7 @@ mod tests {
     use super::*;
     use crate::events::StackEnd;
     use crate::recording::Place;
-    use crate::units::{Address, Bytes, Nanos};
+    use crate::units::{Bytes, Nanos};
 
     fn frame(name: &str) -> Frame {
         Frame {
@@ -206,8 +210,8 @@ mod tests {
             [
                 "malloc",
                 "a.so+0x30",
-                "[anonymous code]",
-                "[not a known module]",
+                "[anonymous code: 0x3007]",
+                "[not a known module: 0x9999]",
                 "inlined",
                 "_start"
             ]
