@@ -1,7 +1,6 @@
 //! From a recording to every report: the one way, whether the run has just ended or not.
 
 use anyhow::{Context, Result};
-use std::collections::BTreeMap;
 use std::path::Path;
 use tracer::events::{Lost, Module};
 use tracer::ledger::Ledger;
@@ -24,7 +23,7 @@ pub(crate) fn conclude(dir: &Path, out: &OutDir, quiet: bool) -> Result<()> {
         });
     }
     let symbols = symbols(&recording)?;
-    let run = run(&recording, &account);
+    let run = run(&recording, &account)?;
     let input = Input {
         run: &run,
         account: &account,
@@ -65,23 +64,24 @@ fn symbols(recording: &Recording) -> Result<SymbolTable> {
     Ok(SymbolTable::new(&stacks, &modules, symbols))
 }
 
-fn run(recording: &Recording, account: &Account) -> Run {
+fn run(recording: &Recording, account: &Account) -> Result<Run> {
     let meta = recording.meta();
     let root = account
         .processes
         .iter()
         .find(|process| Some(process.pid) == meta.root);
-    Run {
+    let executed: Vec<_> = recording.commands()?.collect::<Result<_, _>>()?;
+    Ok(Run {
         command: meta.command.clone(),
         exit: root
             .and_then(|root| root.status)
             .map(Exit::from_status)
             .unwrap_or_default(),
-        commands: BTreeMap::new(),
+        commands: reports::commands(account, &executed, &meta.command),
         tracer_version: meta.tracer_version.clone(),
         kernel_release: meta.kernel_release.clone(),
         mode: meta.mode.clone(),
-    }
+    })
 }
 
 /// Results go to stdout; a reader who has seen enough and closed it is no failure.

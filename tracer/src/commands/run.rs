@@ -4,7 +4,7 @@ use super::collect::{Collector, Streams};
 use super::deferred::Deferred;
 use super::progress::{self, Line};
 use super::session::Session;
-use super::{Refused, conclude, label, out_dir, warn};
+use super::{Refused, conclude, label, losses, out_dir, warn};
 use crate::cli::{RunArgs, Trace};
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -196,11 +196,8 @@ fn finish(collector: Collector, used: Option<&Event>, out: &OutDir) -> Result<()
     for symbol in symbols {
         collected.writer.push_symbol(&symbol)?;
     }
-    let lost: u64 = collected.losses.iter().map(|lost| lost.count).sum();
-    if lost > 0 {
-        warn(format_args!(
-            "{lost} events were lost; the summary says which (try a larger --ring-buffer)"
-        ));
+    if let Some(text) = losses::sentence(&collected.losses) {
+        warn(text);
     }
     let finished = out.act(|| collected.writer.finish(&collected.losses))?;
     if finished.not_written > 0 {

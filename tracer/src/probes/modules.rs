@@ -14,6 +14,7 @@
 //!
 //! Process ids are those of the tracer's pid namespace.
 
+mod commands;
 mod identity;
 mod inheritance;
 mod maps;
@@ -24,9 +25,10 @@ pub use identity::file_of;
 pub use maps::mapped;
 
 use super::attach::perf_event_open;
-use crate::events::Module;
+use crate::events::{Command, Module};
 use crate::units::{Nanos, Pid};
 use aya_obj::generated as abi;
+use commands::Commands;
 use identity::Identities;
 use inheritance::Processes;
 use record::{MODULE_RECORDS, Record};
@@ -47,6 +49,7 @@ pub struct Watcher {
     redirected: Vec<OwnedFd>,
     processes: Processes,
     identities: Identities,
+    commands: Commands,
     lost: u64,
 }
 
@@ -67,6 +70,7 @@ impl Watcher {
             redirected: Vec::new(),
             processes: Processes::default(),
             identities: Identities::default(),
+            commands: Commands::default(),
             lost: 0,
         };
         watcher.add_threads(pid, vec![pid])?;
@@ -120,6 +124,7 @@ impl Watcher {
         // An ended process has no thread that events could be opened for.
         if !matches!(self.add_thread(pid), Ok(true)) {
             self.processes.exited(pid);
+            self.commands.over(pid);
             return;
         }
         let began = self.processes.executed_at(pid).unwrap_or(time);
@@ -128,6 +133,7 @@ impl Watcher {
         for mut module in mapped(pid).unwrap_or_default() {
             // It was there when the first stacks were taken.
             module.time = began;
+            self.commands.mapped(&module);
             self.processes.mapped(module, modules);
         }
         for child in children(pid) {
@@ -155,6 +161,7 @@ impl Watcher {
                 Record::Lost { count } => self.lost += count,
                 Record::Mapped(mut module) => {
                     self.identities.complete(&mut module);
+                    self.commands.mapped(&module);
                     self.processes.mapped(module, &mut modules);
                 }
                 Record::Forked {
@@ -164,11 +171,27 @@ impl Watcher {
                 } => {
                     self.processes.forked(time, parent, child, &mut modules);
                 }
-                Record::Executed { time, pid } => self.processes.executed(time, pid),
+                Record::Executed { time, pid } => {
+                    self.processes.executed(time, pid);
+                    self.commands.executed(time, pid);
+                }
                 Record::Exited { time, pid } => self.ended(time, pid, &mut modules),
             }
         }
+        self.commands.look();
         modules
+    }
+
+    /// What processes execute, as far as it became known since the last call: call it
+    /// after [`Watcher::drain`].
+    pub fn commands(&mut self) -> Vec<Command> {
+        self.commands.take()
+    }
+
+    /// Likewise, but for those that were not seen to end: nothing is left to wait for.
+    pub fn last_commands(&mut self) -> Vec<Command> {
+        self.commands.all_over();
+        self.commands.take()
     }
 
     /// Tells of mappings that were not seen as they were made, so that children

@@ -37,6 +37,8 @@ pub(super) struct Location {
     pub fault_time: Nanos,
     /// Its largest stack.
     pub stack: StackId,
+    /// Of the stacks that touched: the one with the most.
+    pub touching: StackId,
     /// Who touched what it reserved, at the resident peak; the largest first.
     pub touchers: Vec<(String, Bytes)>,
 }
@@ -53,32 +55,38 @@ pub(super) fn locations(input: &Input<'_>) -> Vec<Location> {
     let mut groups = Groups::new(input);
     let account = input.account;
     for &(id, totals) in &account.stacks {
-        let location = groups.of(id);
-        location.calls += totals.calls;
-        location.size += totals.bytes;
-        location.leaked += totals.leaked;
-        location.mapping_calls += totals.mapping_calls;
-        location.faults += totals.faults;
-        for (sum, more) in [
-            (&mut location.mapping_time, totals.mapping_time),
-            (&mut location.fault_time, totals.fault_time),
-        ] {
-            sum.0 = sum.0.saturating_add(more.0);
+        if totals.calls > 0 || totals.mapping_calls > 0 || totals.leaked_allocs > 0 {
+            let location = groups.of(id, Role::Reserver);
+            location.calls += totals.calls;
+            location.size += totals.bytes;
+            location.leaked += totals.leaked;
+            location.mapping_calls += totals.mapping_calls;
+            add_time(&mut location.mapping_time, totals.mapping_time);
+        }
+        if totals.faults > 0 {
+            let location = groups.of(id, Role::Toucher);
+            location.faults += totals.faults;
+            add_time(&mut location.fault_time, totals.fault_time);
         }
     }
     for &(id, bytes) in &account.reserved_peak.by_reserver {
-        groups.of(id).reserved += bytes;
+        groups.of(id, Role::Reserver).reserved += bytes;
     }
     for &(id, bytes) in &account.resident_peak.by_reserver {
-        groups.of(id).reserved_then += bytes;
+        groups.of(id, Role::Reserver).reserved_then += bytes;
     }
     for &(reserver, bytes) in &account.resident_peak.resident_by_reserver {
         if let Reserver::Stack(id) = reserver {
-            groups.of(id).resident += bytes;
+            groups.of(id, Role::Reserver).resident += bytes;
         }
     }
+    let mut most: FxHashMap<usize, (Bytes, Reverse<StackId>)> = FxHashMap::default();
     for &(id, bytes) in &account.resident_peak.resident_by_toucher {
-        groups.of(id).touched += bytes;
+        let index = groups.index(id, Role::Toucher);
+        groups.locations[index].touched += bytes;
+        let most = most.entry(index).or_default();
+        *most = (*most).max((bytes, Reverse(id)));
+        groups.locations[index].touching = most.1.0;
     }
     groups.add_touchers(&account.resident_peak);
     groups.choose_stacks();
@@ -90,11 +98,71 @@ pub(super) fn locations(input: &Input<'_>) -> Vec<Location> {
     locations
 }
 
+fn add_time(sum: &mut Nanos, more: Nanos) {
+    sum.0 = sum.0.saturating_add(more.0);
+}
+
+/// The rows that a table has room for: by turns the largest reserved and the largest
+/// resident, each once, so that neither hides the other; then the rest. Both are ordered
+/// by the larger of their two figures.
+pub(super) fn largest(rows: Vec<&Location>, room: usize) -> (Vec<&Location>, Vec<&Location>) {
+    let mut orders = [Vec::new(), Vec::new()];
+    let figures: [fn(&Location) -> Bytes; 2] = [|l| l.reserved, |l| l.resident];
+    for (order, figure) in orders.iter_mut().zip(figures) {
+        *order = (0..rows.len())
+            .filter(|&at| figure(rows[at]) > Bytes::ZERO)
+            .collect();
+        // The last one is taken first.
+        order.sort_by_key(|&at| (figure(rows[at]), Reverse(at)));
+    }
+    let mut chosen = vec![false; rows.len()];
+    let mut count = 0;
+    while count < room && orders.iter().any(|order| !order.is_empty()) {
+        for order in &mut orders {
+            while let Some(at) = order.pop()
+                && count < room
+            {
+                if !std::mem::replace(&mut chosen[at], true) {
+                    count += 1;
+                    break;
+                }
+            }
+        }
+    }
+    let mut numbered: Vec<(usize, &Location)> = rows.into_iter().enumerate().collect();
+    numbered.sort_by_key(|&(at, l)| (Reverse(l.reserved.max(l.resident)), at));
+    let (shown, rest): (Vec<_>, Vec<_>) = numbered.into_iter().partition(|&(at, _)| chosen[at]);
+    let plain = |rows: Vec<(usize, _)>| rows.into_iter().map(|(_, row)| row).collect();
+    (plain(shown), plain(rest))
+}
+
+/// What several locations come to.
+pub(super) fn sum(rows: &[&Location]) -> Location {
+    let bytes = |of: fn(&Location) -> Bytes| rows.iter().map(|l| of(l)).sum::<Bytes>();
+    Location {
+        calls: rows.iter().map(|l| l.calls).sum(),
+        size: bytes(|l| l.size),
+        reserved: bytes(|l| l.reserved),
+        resident: bytes(|l| l.resident),
+        reserved_then: bytes(|l| l.reserved_then),
+        touched: bytes(|l| l.touched),
+        leaked: bytes(|l| l.leaked),
+        ..Location::default()
+    }
+}
+
+/// What a stack stands for: who reserved, or who touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Role {
+    Reserver,
+    Toucher,
+}
+
 struct Groups<'a> {
     input: &'a Input<'a>,
     locations: Vec<Location>,
     by_name: FxHashMap<String, usize>,
-    by_stack: FxHashMap<StackId, usize>,
+    by_stack: FxHashMap<(StackId, Role), usize>,
 }
 
 impl<'a> Groups<'a> {
@@ -107,11 +175,14 @@ impl<'a> Groups<'a> {
         }
     }
 
-    fn index(&mut self, id: StackId) -> usize {
-        if let Some(&index) = self.by_stack.get(&id) {
+    fn index(&mut self, id: StackId, role: Role) -> usize {
+        if let Some(&index) = self.by_stack.get(&(id, role)) {
             return index;
         }
-        let frame = self.input.symbols.location(id);
+        let frame = match role {
+            Role::Reserver => self.input.symbols.location(id),
+            Role::Toucher => self.input.symbols.toucher(id),
+        };
         let next = self.locations.len();
         let index = *self.by_name.entry(frame.to_string()).or_insert(next);
         if index == next {
@@ -121,12 +192,12 @@ impl<'a> Groups<'a> {
                 ..Location::default()
             });
         }
-        self.by_stack.insert(id, index);
+        self.by_stack.insert((id, role), index);
         index
     }
 
-    fn of(&mut self, id: StackId) -> &mut Location {
-        let index = self.index(id);
+    fn of(&mut self, id: StackId, role: Role) -> &mut Location {
+        let index = self.index(id, role);
         &mut self.locations[index]
     }
 
@@ -134,7 +205,10 @@ impl<'a> Groups<'a> {
         let mut sums: FxHashMap<(usize, usize), Bytes> = FxHashMap::default();
         for &(reserver, toucher, bytes) in &snapshot.by_reserver_and_toucher {
             if let Reserver::Stack(reserver) = reserver {
-                let key = (self.index(reserver), self.index(toucher));
+                let key = (
+                    self.index(reserver, Role::Reserver),
+                    self.index(toucher, Role::Toucher),
+                );
                 *sums.entry(key).or_default() += bytes;
             }
         }
@@ -161,7 +235,7 @@ impl<'a> Groups<'a> {
             weights.entry(id).or_default().0 += bytes;
         }
         let weight = |id: StackId| (weights.get(&id).copied().unwrap_or_default(), Reverse(id));
-        for (&id, &index) in &self.by_stack {
+        for (&(id, _), &index) in &self.by_stack {
             let location = &mut self.locations[index];
             if weight(id) > weight(location.stack) {
                 location.stack = id;

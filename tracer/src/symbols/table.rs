@@ -1,11 +1,12 @@
 //! Stacks with their frames named.
 
 use super::places::{Places, Spot};
+use super::plumbing::{self, Class};
 use super::resolve::module_name;
-use super::{Frame, Reason, plumbing, reason};
+use super::{Frame, Reason, reason};
 use crate::events::{Captured, Module};
 use crate::recording::Symbol;
-use crate::units::{Address, Pid, StackId};
+use crate::units::{Address, Nanos, Pid, StackId};
 use rustc_hash::FxHashMap;
 use std::sync::LazyLock;
 
@@ -13,9 +14,11 @@ use std::sync::LazyLock;
 #[derive(Clone, Debug, Default)]
 pub struct SymbolTable {
     frames: Vec<Frame>,
+    /// What each frame is to tables of locations.
+    classes: Vec<Class>,
     numbers: FxHashMap<Frame, u32>,
     stacks: FxHashMap<StackId, Vec<u32>>,
-    processes: FxHashMap<StackId, Pid>,
+    processes: FxHashMap<StackId, (Pid, Nanos)>,
 }
 
 impl SymbolTable {
@@ -64,7 +67,7 @@ impl SymbolTable {
             numbers.push(self.intern(reason.frame()));
         }
         self.stacks.insert(stack.id, numbers);
-        self.processes.insert(stack.id, stack.pid);
+        self.processes.insert(stack.id, (stack.pid, stack.time));
     }
 
     /// Gives a stack its frames, innermost first.
@@ -89,15 +92,31 @@ impl SymbolTable {
         }
     }
 
-    /// The frame that answers for what the stack did (see [`plumbing::location`]).
+    /// The frame that answers for what the stack did (see [`super::location`]).
     #[must_use]
     pub fn location(&self, id: StackId) -> &Frame {
-        plumbing::location(&self.frames(id))
+        self.chosen(id, |classes| plumbing::reserving(classes))
     }
 
-    /// The process in which a stack was first seen.
+    /// The frame that answers for memory that the stack touched (see [`super::toucher`]).
     #[must_use]
-    pub fn process(&self, id: StackId) -> Option<Pid> {
+    pub fn toucher(&self, id: StackId) -> &Frame {
+        self.chosen(id, |classes| plumbing::touching(classes))
+    }
+
+    fn chosen(&self, id: StackId, choose: impl Fn(&[&Class]) -> Option<usize>) -> &Frame {
+        let numbers = self.stacks.get(&id).map_or(&[][..], Vec::as_slice);
+        let classes: Vec<&Class> = numbers.iter().map(|&n| &self.classes[n as usize]).collect();
+        match choose(&classes) {
+            Some(at) => &self.frames[numbers[at] as usize],
+            // A stack that is not here is one frame that says why.
+            None => self.frames(id)[0],
+        }
+    }
+
+    /// The process in which a stack was first seen, and when.
+    #[must_use]
+    pub fn process(&self, id: StackId) -> Option<(Pid, Nanos)> {
         self.processes.get(&id).copied()
     }
 
@@ -124,6 +143,7 @@ impl SymbolTable {
             return number;
         }
         let number = u32::try_from(self.frames.len()).expect("fewer than 2^32 different frames");
+        self.classes.push(Class::of(&frame));
         self.frames.push(frame.clone());
         self.numbers.insert(frame, number);
         number
@@ -147,7 +167,7 @@ mod tests {
     use super::*;
     use crate::events::StackEnd;
     use crate::recording::Place;
-    use crate::units::{Bytes, Nanos};
+    use crate::units::Bytes;
 
     fn frame(name: &str) -> Frame {
         Frame {

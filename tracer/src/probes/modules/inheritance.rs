@@ -75,4 +75,3 @@ impl Processes {
         self.0.remove(&pid);
     }
 }
-
