@@ -102,39 +102,57 @@ fn add_time(sum: &mut Nanos, more: Nanos) {
     sum.0 = sum.0.saturating_add(more.0);
 }
 
-/// The rows that a table has room for: by turns the largest reserved and the largest
-/// resident, each once, so that neither hides the other; then the rest. Both are ordered
-/// by the larger of their two figures.
-pub(super) fn largest(rows: Vec<&Location>, room: usize) -> (Vec<&Location>, Vec<&Location>) {
-    let mut orders = [Vec::new(), Vec::new()];
-    let figures: [fn(&Location) -> Bytes; 2] = [|l| l.reserved, |l| l.resident];
-    for (order, figure) in orders.iter_mut().zip(figures) {
-        *order = (0..rows.len())
-            .filter(|&at| figure(rows[at]) > Bytes::ZERO)
+/// The rows that a table has room for, and the rest, by the larger of their two figures.
+/// Whatever is more than its share (of twelve rows a twelfth) of all that is reserved, or
+/// of all that is resident, is shown by turns first: what is resident is often far less
+/// than what is reserved, and neither may hide the other.
+pub(super) fn largest<'l>(
+    input: &Input<'_>,
+    rows: Vec<&'l Location>,
+    room: usize,
+) -> (Vec<&'l Location>, Vec<&'l Location>) {
+    let account = input.account;
+    let (reserved, resident) = (
+        account.reserved_peak.reserved,
+        account.resident_peak.resident,
+    );
+    let figures: [(Figure, Bytes); 2] = [(|l| l.reserved, reserved), (|l| l.resident, resident)];
+    let mut orders = figures.map(|(figure, whole)| {
+        let share = Bytes(whole.0 / room.max(1) as u64).max(Bytes(1));
+        let mut order: Vec<usize> = (0..rows.len())
+            .filter(|&at| figure(rows[at]) >= share)
             .collect();
-        // The last one is taken first.
-        order.sort_by_key(|&at| (figure(rows[at]), Reverse(at)));
-    }
+        order.sort_by_key(|&at| (Reverse(figure(rows[at])), at));
+        order.into_iter()
+    });
     let mut chosen = vec![false; rows.len()];
     let mut count = 0;
-    while count < room && orders.iter().any(|order| !order.is_empty()) {
-        for order in &mut orders {
-            while let Some(at) = order.pop()
-                && count < room
-            {
-                if !std::mem::replace(&mut chosen[at], true) {
-                    count += 1;
-                    break;
-                }
-            }
+    let mut choose = |at: usize, chosen: &mut Vec<bool>| {
+        if count < room && !chosen[at] {
+            chosen[at] = true;
+            count += 1;
         }
+    };
+    loop {
+        let [by_reserved, by_resident] = &mut orders;
+        let next = [by_reserved.next(), by_resident.next()];
+        if next == [None, None] {
+            break;
+        }
+        next.into_iter()
+            .flatten()
+            .for_each(|at| choose(at, &mut chosen));
     }
-    let mut numbered: Vec<(usize, &Location)> = rows.into_iter().enumerate().collect();
-    numbered.sort_by_key(|&(at, l)| (Reverse(l.reserved.max(l.resident)), at));
-    let (shown, rest): (Vec<_>, Vec<_>) = numbered.into_iter().partition(|&(at, _)| chosen[at]);
-    let plain = |rows: Vec<(usize, _)>| rows.into_iter().map(|(_, row)| row).collect();
-    (plain(shown), plain(rest))
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&at| (Reverse(rows[at].reserved.max(rows[at].resident)), at));
+    order.iter().for_each(|&at| choose(at, &mut chosen));
+    let (shown, rest): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|&at| chosen[at]);
+    let rows = |order: Vec<usize>| order.into_iter().map(|at| rows[at]).collect();
+    (rows(shown), rows(rest))
 }
+
+/// A figure of a location.
+type Figure = fn(&Location) -> Bytes;
 
 /// What several locations come to.
 pub(super) fn sum(rows: &[&Location]) -> Location {
@@ -241,5 +259,71 @@ impl<'a> Groups<'a> {
                 location.stack = id;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::account::Account;
+    use crate::reports::Run;
+    use crate::symbols::SymbolTable;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Rows of (reserved, resident); which of them are shown in how many.
+    fn shown(rows: &[(u64, u64)], resident: u64, room: usize) -> (Vec<(u64, u64)>, Location) {
+        let location = |&(reserved, resident): &(u64, u64)| Location {
+            reserved: Bytes(reserved),
+            resident: Bytes(resident),
+            calls: 1,
+            ..Location::default()
+        };
+        let rows: Vec<Location> = rows.iter().map(location).collect();
+        let mut account = Account::default();
+        account.reserved_peak.reserved = rows.iter().map(|row| row.reserved).sum();
+        account.resident_peak.resident = Bytes(resident);
+        let (run, symbols) = (Run::default(), SymbolTable::default());
+        let input = Input {
+            run: &run,
+            account: &account,
+            symbols: &symbols,
+            lost: &[],
+            complete: true,
+        };
+        let (shown, rest) = largest(&input, rows.iter().collect(), room);
+        let figures = shown.iter().map(|row| (row.reserved.0, row.resident.0));
+        (figures.collect(), sum(&rest))
+    }
+
+    #[test]
+    fn the_largest_resident_is_shown_however_much_is_reserved() {
+        let mut rows = vec![(100 * MIB, 0); 14];
+        rows.push((0, 40 * MIB));
+        rows.push((MIB, 20 * MIB));
+        let (first, rest) = shown(&rows, 70 * MIB, 12);
+        assert_eq!(first.len(), 12);
+        assert_eq!(first[10..], [(0, 40 * MIB), (MIB, 20 * MIB)]);
+        assert_eq!((rest.reserved, rest.calls), (Bytes(400 * MIB), 4));
+        assert_eq!(rest.resident, Bytes::ZERO);
+    }
+
+    #[test]
+    fn what_is_less_than_its_share_of_either_gives_way() {
+        let mut rows = vec![(MIB, 4096); 12];
+        rows.push((98_760, 98_760));
+        let (first, rest) = shown(&rows, 2 * MIB, 12);
+        assert_eq!(first, vec![(MIB, 4096); 12]);
+        assert_eq!(rest.reserved, Bytes(98_760));
+    }
+
+    #[test]
+    fn each_row_is_shown_once_and_none_is_lost() {
+        let rows = [(5, 5), (3, 9), (0, 1), (7, 0)];
+        let (first, rest) = shown(&rows, 15, 9);
+        assert_eq!(first, [(3, 9), (7, 0), (5, 5), (0, 1)]);
+        assert_eq!(rest, Location::default());
+        assert!(shown(&[], 0, 12).0.is_empty());
+        assert!(shown(&rows, 15, 0).0.is_empty());
     }
 }

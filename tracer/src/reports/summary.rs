@@ -76,13 +76,13 @@ pub fn summary(input: &Input<'_>, files: &[PathBuf], style: Style) -> String {
     if rows.is_empty() {
         out.push_str("No allocation was recorded.\n");
     } else {
-        table(&mut out, rows, style);
+        table(&mut out, input, rows, style);
     }
     out.push('\n');
     for line in totals(input) {
         push_line(&mut out, &line, "2", style);
     }
-    if let Some(line) = nameless(&all) {
+    if let Some(line) = nameless(input, &all) {
         push_line(&mut out, &line, "2", style);
     }
     for line in warnings(input) {
@@ -153,7 +153,7 @@ fn files_line(files: &[PathBuf]) -> Option<String> {
     Some(format!("{dir}: {}", names.join(", ")))
 }
 
-fn table(out: &mut String, rows: Vec<&Location>, style: Style) {
+fn table(out: &mut String, input: &Input<'_>, rows: Vec<&Location>, style: Style) {
     const HEAD: [&str; 4] = ["reserved", "resident", "touched", "calls"];
     let cells = |l: &Location| {
         [
@@ -163,7 +163,7 @@ fn table(out: &mut String, rows: Vec<&Location>, style: Style) {
             count(l.calls),
         ]
     };
-    let (shown, rest) = largest(rows, ROWS);
+    let (shown, rest) = largest(input, rows, ROWS);
     let lines: Vec<[String; 4]> = shown.iter().map(|row| cells(row)).collect();
     let others = (!rest.is_empty()).then(|| cells(&sum(&rest)));
     let mut widths = HEAD.map(width);

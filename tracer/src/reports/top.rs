@@ -28,7 +28,7 @@ impl Report for Top {
         writeln!(out, "# {}\n", code(&input.command_line()))?;
         writeln!(out, "{}.\n", ending(input))?;
         let all = locations(input);
-        reservers(out, &all)?;
+        reservers(out, &all, input)?;
         touchers(out, &all, input)?;
         joins(out, &all)?;
         leaks(out, &all)?;
@@ -38,7 +38,7 @@ impl Report for Top {
         for (label, text) in totals(input) {
             writeln!(out, "| {label} | {} |", cell(&text))?;
         }
-        if let Some((label, text)) = nameless(&all) {
+        if let Some((label, text)) = nameless(input, &all) {
             writeln!(out, "| {label} | {} |", cell(&text))?;
         }
         writeln!(out, "\n## Losses\n")?;
@@ -49,7 +49,7 @@ impl Report for Top {
     }
 }
 
-fn reservers(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
+fn reservers(out: &mut dyn Write, all: &[Location], input: &Input<'_>) -> io::Result<()> {
     let shown = |l: &&Location| l.reserved.max(l.resident) > Bytes::ZERO;
     let rows: Vec<&Location> = all.iter().filter(shown).collect();
     writeln!(out, "## Who reserved it\n")?;
@@ -63,7 +63,7 @@ fn reservers(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
          | reserved | resident | touched | calls | size | location |\n\
          |---:|---:|---:|---:|---:|---|"
     )?;
-    let (shown, rest) = largest(rows, ROWS);
+    let (shown, rest) = largest(input, rows, ROWS);
     let mut line = |row: &Location, location: &str| {
         writeln!(
             out,

@@ -76,12 +76,12 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
 const LOOKED_AT: usize = 12;
 
 /// What helps where the largest locations have no names.
-pub(super) fn nameless(all: &[Location]) -> Option<Line> {
+pub(super) fn nameless(input: &Input<'_>, all: &[Location]) -> Option<Line> {
     let rows: Vec<&Location> = all
         .iter()
         .filter(|l| l.reserved.max(l.resident) > Bytes::ZERO)
         .collect();
-    let (rows, _) = largest(rows, LOOKED_AT);
+    let (rows, _) = largest(input, rows, LOOKED_AT);
     let mut modules: Vec<&str> = Vec::new();
     let mut count = 0;
     for row in rows {

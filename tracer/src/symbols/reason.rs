@@ -159,6 +159,22 @@ impl Reason {
     ];
 }
 
+/// Functions below which there is nothing, whatever lies on the stack there: where
+/// coroutines and the threads of Go's own scheduler begin.
+pub(crate) fn is_bottom(function: &str) -> bool {
+    const BOTTOMS: [&str; 8] = [
+        "__start_context",
+        "make_fcontext",
+        "runtime.goexit",
+        "runtime.goexit.abi0",
+        "runtime.mstart",
+        "runtime.mstart.abi0",
+        "runtime.rt0_go",
+        "runtime.rt0_go.abi0",
+    ];
+    BOTTOMS.contains(&function)
+}
+
 /// Functions at which every stack of their process or thread begins.
 pub(crate) fn is_entry(function: &str) -> bool {
     const ENTRIES: [&str; 13] = [

@@ -10,6 +10,9 @@ use crate::units::{Address, Nanos, Pid, StackId};
 use rustc_hash::FxHashMap;
 use std::sync::LazyLock;
 
+/// How frames begin whose address is in no file that was seen mapped.
+const UNKNOWN: &str = "[not a known module";
+
 /// The frames of every stack, each different frame kept once.
 #[derive(Clone, Debug, Default)]
 pub struct SymbolTable {
@@ -60,10 +63,19 @@ impl SymbolTable {
                 },
             }
         }
-        let outermost = numbers.last().map(|&number| &self.frames[number as usize]);
-        let outermost = outermost.and_then(|frame| frame.function.as_deref());
-        let at_entry = outermost.is_some_and(reason::is_entry);
-        if let Some(reason) = Reason::of_end(stack.end, at_entry) {
+        let name = |number: u32| self.frames[number as usize].function.as_deref();
+        // What a walk makes of the words below the first frame is in no file.
+        let bogus = |&&number: &&u32| name(number).is_some_and(|n| n.starts_with(UNKNOWN));
+        let tail = numbers.iter().rev().take_while(bogus).count();
+        let outermost = |numbers: &[u32]| numbers.last().and_then(|&number| name(number));
+        let real = numbers.len() - tail;
+        let at_bottom = outermost(&numbers[..real]).is_some_and(reason::is_bottom);
+        if at_bottom {
+            numbers.truncate(real);
+        }
+        let at_entry = outermost(&numbers).is_some_and(reason::is_entry);
+        let reason = Reason::of_end(stack.end, at_entry).filter(|_| !at_bottom);
+        if let Some(reason) = reason {
             numbers.push(self.intern(reason.frame()));
         }
         self.stacks.insert(stack.id, numbers);
@@ -249,6 +261,29 @@ mod tests {
         assert_eq!(whole, ["malloc", "inlined", "_start"]);
         let cut = names(StackEnd::FramePointers, &[0x1021, 0x1011]);
         assert_eq!(cut, ["a.so+0x21", "malloc", "[cut: frame pointers end]"]);
+    }
+
+    #[test]
+    fn coroutines_and_threads_of_go_end_where_they_began() {
+        for bottom in ["__start_context", "runtime.goexit", "runtime.goexit.abi0"] {
+            let modules = [module(0x1000, "/lib/a.so")];
+            let symbols = [symbol(0x10, &["asker"]), symbol(0x20, &[bottom])];
+            for end in [
+                StackEnd::FramePointers,
+                StackEnd::NoTable,
+                StackEnd::Complete,
+            ] {
+                for frames in [&[0x1010, 0x1021][..], &[0x1010, 0x1021, 0x9999, 0x7]] {
+                    let table = SymbolTable::new(&[stack(end, frames)], &modules, symbols.clone());
+                    let frames = table.frames(StackId(9));
+                    let names: Vec<_> = frames.iter().map(ToString::to_string).collect();
+                    assert_eq!(names, ["asker", bottom]);
+                }
+            }
+        }
+        // Elsewhere what is not known is a frame all the same.
+        let names = names(StackEnd::Complete, &[0x1010, 0x9999]);
+        assert_eq!(names, ["malloc", "[not a known module: 0x9999]"]);
     }
 
     #[test]
