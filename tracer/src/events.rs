@@ -254,6 +254,18 @@ pub struct Module {
     pub build_id: String,
 }
 
+/// What a process executes, from one moment on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Which process.
+    pub pid: Pid,
+    /// Since when.
+    pub time: Nanos,
+    /// The program and its arguments, as the process was given them; the program's path
+    /// alone where it was over before they could be read.
+    pub words: Vec<String>,
+}
+
 /// How many events were lost, why, and of which kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {

@@ -159,6 +159,9 @@ impl Work {
             self.streams.ring.wait(PAUSE)?;
         }
         self.take_modules();
+        for command in self.streams.modules.last_commands() {
+            tell_failure(self.streams.writer.push_command(&command));
+        }
         self.finish_deferred();
         let losses = self.all_losses()?;
         Ok(Collected {
@@ -263,6 +266,9 @@ impl Work {
             // Nobody listens any more once the target has ended.
             let _ = mapped.send(module.clone());
             modules.push(module);
+        }
+        for command in streams.modules.commands() {
+            tell_failure(streams.writer.push_command(&command));
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::summary::Summary;
 use anyhow::{Context, Result};
-use std::collections::BTreeMap;
 use std::path::Path;
 use tracer::events::{Captured, Lost, Module};
 use tracer::ledger::Ledger;
@@ -25,7 +24,7 @@ pub(crate) fn conclude(dir: &Path, out: &OutDir, summary: &mut Summary) -> Resul
         });
     }
     let symbols = symbols(&recording)?;
-    let run = run(&recording, &account);
+    let run = run(&recording, &account)?;
     let input = Input {
         run: &run,
         account: &account,
@@ -80,23 +79,24 @@ fn found_now(stacks: &[Captured], modules: &[Module]) -> Vec<Symbol> {
     symbolizer.resolve(stacks, modules)
 }
 
-fn run(recording: &Recording, account: &Account) -> Run {
+fn run(recording: &Recording, account: &Account) -> Result<Run> {
     let meta = recording.meta();
     let root = account
         .processes
         .iter()
         .find(|process| Some(process.pid) == meta.root);
-    Run {
+    let executed: Vec<_> = recording.commands()?.collect::<Result<_, _>>()?;
+    Ok(Run {
         command: meta.command.clone(),
         exit: root
             .and_then(|root| root.status)
             .map(Exit::from_status)
             .unwrap_or_default(),
-        commands: BTreeMap::new(),
+        commands: reports::commands(account, &executed, &meta.command),
         tracer_version: meta.tracer_version.clone(),
         kernel_release: meta.kernel_release.clone(),
         mode: meta.mode.clone(),
         degraded: meta.degraded.clone(),
         limits: meta.limits.clone(),
-    }
+    })
 }

@@ -7,6 +7,7 @@ mod copies;
 mod deferred;
 mod doctor;
 mod label;
+mod losses;
 mod out_dir;
 mod outlived;
 mod progress;

@@ -5,7 +5,7 @@ use super::deferred::Deferred;
 use super::progress::{self, Line};
 use super::session::Session;
 use super::summary::Summary;
-use super::{Refused, conclude, label, out_dir, outlived, stop, warn};
+use super::{Refused, conclude, label, losses, out_dir, outlived, stop, warn};
 use crate::cli::{RunArgs, Trace};
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -270,11 +270,8 @@ fn finish(
     for symbol in symbols {
         collect::tell_failure(collected.writer.push_symbol(&symbol));
     }
-    let lost: u64 = collected.losses.iter().map(|lost| lost.count).sum();
-    if lost > 0 {
-        warn(format_args!(
-            "{lost} events were lost; the summary says which (try a larger --ring-buffer)"
-        ));
+    if let Some(text) = losses::sentence(&collected.losses) {
+        warn(text);
     }
     // Only then the number of events that found no room is final.
     collect::tell_failure(collected.writer.flush());

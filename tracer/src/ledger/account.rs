@@ -189,6 +189,8 @@ pub struct ProcessAccount {
     pub pid: Pid,
     /// Its parent, 0 for the root of the trace.
     pub parent: Pid,
+    /// Since when; a number may be given to another process later.
+    pub began: Nanos,
     /// Highest reserved total.
     pub reserved_peak: Bytes,
     /// Highest resident total.

@@ -251,7 +251,9 @@ impl Ledger {
 
     fn begin(&mut self, pid: Pid, parent: Pid, memory: Memory) -> usize {
         let index = self.processes.len();
-        self.processes.push(Process::new(pid, parent, memory));
+        let mut process = Process::new(pid, parent, memory);
+        process.account.began = self.ended;
+        self.processes.push(process);
         self.by_pid.insert(pid, index);
         self.recent = None;
         self.alive += 1;

@@ -7,9 +7,16 @@
 //! has its parent's mappings without any record: they are repeated for it.
 //! What a process had mapped before is read from /proc/PID/maps.
 //!
+//! The kernel takes a thread's events away when it executes a program that runs as
+//! somebody else (a set-user-id bit, file capabilities) or that its user may not read.
+//! Its records end as if it had: then events are opened anew, and what it has mapped
+//! meanwhile is read from its maps.
+//!
 //! Process ids are those of the tracer's pid namespace.
 
+mod commands;
 mod identity;
+mod inheritance;
 mod maps;
 mod record;
 mod ring;
@@ -18,13 +25,14 @@ pub use identity::file_of;
 pub use maps::mapped;
 
 use super::attach::perf_event_open;
-use crate::events::Module;
+use crate::events::{Command, Module};
 use crate::units::{Nanos, Pid};
 use aya_obj::generated as abi;
+use commands::Commands;
 use identity::Identities;
+use inheritance::Processes;
 use record::{MODULE_RECORDS, Record};
 use ring::Ring;
-use rustc_hash::FxHashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -41,6 +49,7 @@ pub struct Watcher {
     redirected: Vec<OwnedFd>,
     processes: Processes,
     identities: Identities,
+    commands: Commands,
     lost: u64,
 }
 
@@ -61,16 +70,16 @@ impl Watcher {
             redirected: Vec::new(),
             processes: Processes::default(),
             identities: Identities::default(),
+            commands: Commands::default(),
             lost: 0,
         };
-        watcher.add_threads(&mut attr, pid)?;
+        watcher.add_threads(pid, vec![pid])?;
         Ok(watcher)
     }
 
-    /// A running process's other threads; those that they start meanwhile
-    /// inherit, so that a round without news ends it.
-    fn add_threads(&mut self, attr: &mut abi::perf_event_attr, pid: Pid) -> io::Result<()> {
-        let mut known = vec![pid];
+    /// A running process's threads but for those that are known; those that they start
+    /// meanwhile inherit, so that a round without news ends it.
+    fn add_threads(&mut self, pid: Pid, mut known: Vec<Pid>) -> io::Result<()> {
         loop {
             let before = known.len();
             for entry in std::fs::read_dir(format!("/proc/{}/task", pid.0))? {
@@ -80,7 +89,7 @@ impl Watcher {
                 };
                 if !known.contains(&thread) {
                     known.push(thread);
-                    self.add_thread(attr, thread)?;
+                    self.add_thread(thread)?;
                 }
             }
             if known.len() == before {
@@ -89,12 +98,13 @@ impl Watcher {
         }
     }
 
-    fn add_thread(&mut self, attr: &mut abi::perf_event_attr, thread: Pid) -> io::Result<()> {
+    /// Whether there was such a thread; one that has ended meanwhile is no failure.
+    fn add_thread(&mut self, thread: Pid) -> io::Result<bool> {
+        let mut attr = attributes();
         for ring in &self.rings {
-            let event = match open(attr, thread, ring.cpu) {
+            let event = match open(&mut attr, thread, ring.cpu) {
                 Ok(event) => event,
-                // It has ended meanwhile.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(false),
                 Err(error) => return Err(error),
             };
             let (from, to) = (event.as_raw_fd(), ring.as_fd().as_raw_fd());
@@ -105,7 +115,32 @@ impl Watcher {
             }
             self.redirected.push(event);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// A process whose records have ended. Unless it has ended itself, it is watched
+    /// anew, and so are children that it made meanwhile.
+    fn ended(&mut self, time: Nanos, pid: Pid, modules: &mut Vec<Module>) {
+        // An ended process has no thread that events could be opened for.
+        if !matches!(self.add_thread(pid), Ok(true)) {
+            self.processes.exited(pid);
+            self.commands.over(pid);
+            return;
+        }
+        let began = self.processes.executed_at(pid).unwrap_or(time);
+        // What can't be read is not named; it ends this very moment.
+        let _ = self.add_threads(pid, vec![pid]);
+        for mut module in mapped(pid).unwrap_or_default() {
+            // It was there when the first stacks were taken.
+            module.time = began;
+            self.commands.mapped(&module);
+            self.processes.mapped(module, modules);
+        }
+        for child in children(pid) {
+            if !self.processes.knows(child) {
+                self.ended(began, child, modules);
+            }
+        }
     }
 
     /// Descriptors that become readable (`poll`, POLLIN) when there is news.
@@ -126,6 +161,7 @@ impl Watcher {
                 Record::Lost { count } => self.lost += count,
                 Record::Mapped(mut module) => {
                     self.identities.complete(&mut module);
+                    self.commands.mapped(&module);
                     self.processes.mapped(module, &mut modules);
                 }
                 Record::Forked {
@@ -135,11 +171,27 @@ impl Watcher {
                 } => {
                     self.processes.forked(time, parent, child, &mut modules);
                 }
-                Record::Executed { time, pid } => self.processes.executed(time, pid),
-                Record::Exited { pid } => self.processes.exited(pid),
+                Record::Executed { time, pid } => {
+                    self.processes.executed(time, pid);
+                    self.commands.executed(time, pid);
+                }
+                Record::Exited { time, pid } => self.ended(time, pid, &mut modules),
             }
         }
+        self.commands.look();
         modules
+    }
+
+    /// What processes execute, as far as it became known since the last call: call it
+    /// after [`Watcher::drain`].
+    pub fn commands(&mut self) -> Vec<Command> {
+        self.commands.take()
+    }
+
+    /// Likewise, but for those that were not seen to end: nothing is left to wait for.
+    pub fn last_commands(&mut self) -> Vec<Command> {
+        self.commands.all_over();
+        self.commands.take()
     }
 
     /// Tells of mappings that were not seen as they were made, so that children
@@ -166,65 +218,20 @@ impl Watcher {
     }
 }
 
-/// What each process has mapped, for its children to come. Records of different
-/// processors may come in a later drain than those that they precede.
-#[derive(Debug, Default)]
-struct Processes(FxHashMap<Pid, Process>);
-
-#[derive(Debug, Default)]
-struct Process {
-    modules: Vec<Module>,
-    children: Vec<(Nanos, Pid)>,
-}
-
-impl Processes {
-    fn mapped(&mut self, module: Module, out: &mut Vec<Module>) {
-        let process = self.0.entry(module.pid).or_default();
-        let heirs: Vec<_> = process
-            .children
-            .iter()
-            .filter(|&&(born, _)| module.time < born)
-            .copied()
-            .collect();
-        process.modules.push(module.clone());
-        for (time, pid) in heirs {
-            let module = Module {
-                pid,
-                time,
-                ..module.clone()
-            };
-            self.mapped(module, out);
-        }
-        out.push(module);
-    }
-
-    fn forked(&mut self, time: Nanos, parent: Pid, child: Pid, out: &mut Vec<Module>) {
-        let process = self.0.entry(parent).or_default();
-        process.children.push((time, child));
-        let inherited: Vec<_> = process
-            .modules
-            .iter()
-            .filter(|module| module.time <= time)
-            .map(|module| Module {
-                pid: child,
-                time,
-                ..module.clone()
-            })
-            .collect();
-        for module in inherited {
-            self.mapped(module, out);
-        }
-    }
-
-    fn executed(&mut self, time: Nanos, pid: Pid) {
-        if let Some(process) = self.0.get_mut(&pid) {
-            process.modules.retain(|module| module.time >= time);
-        }
-    }
-
-    fn exited(&mut self, pid: Pid) {
-        self.0.remove(&pid);
-    }
+/// Processes that a process has made and not yet waited for.
+fn children(pid: Pid) -> Vec<Pid> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", pid.0)) else {
+        return Vec::new();
+    };
+    let lists = threads.flatten().map(|entry| entry.path().join("children"));
+    let texts = lists.filter_map(|list| std::fs::read_to_string(list).ok());
+    texts
+        .flat_map(|text| {
+            let pids = text.split_whitespace();
+            pids.filter_map(|pid| pid.parse().ok().map(Pid))
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// An event that counts nothing and records mappings, forks and execs.

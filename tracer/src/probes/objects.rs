@@ -15,7 +15,7 @@ use super::table;
 use crate::events::Module;
 use crate::target::command::{Command, Environment};
 use elf::Elf;
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -117,7 +117,8 @@ pub struct Found {
 /// Finds each file once, however often it is mapped.
 #[derive(Debug, Default)]
 pub struct Finder {
-    seen: FxHashSet<(u64, u64)>,
+    /// Files by device and inode, and whether they define `malloc`.
+    seen: FxHashMap<(u64, u64), bool>,
 }
 
 impl Finder {
@@ -141,11 +142,12 @@ impl Finder {
                 // Exec will say what is wrong, or some binfmt_misc handler will run it.
                 Err(_) => continue,
             };
-            let before = found.objects.len();
+            let mut has_heap = false;
             for elf in loader::closure(program, environment) {
-                self.add(&elf, &mut found);
+                // A file may be known from the program before it (`env` runs another).
+                has_heap |= self.add(&elf, &mut found);
             }
-            if !found.objects[before..].iter().any(Object::has_heap) {
+            if !has_heap {
                 found.notes.push(Note::NoHeap(path));
             }
         }
@@ -156,7 +158,9 @@ impl Finder {
     /// can open it. Nothing is found in a file that was seen before.
     pub fn file(&mut self, path: &Path, found: &mut Found) {
         match Elf::open(path) {
-            Ok(elf) => self.add(&elf, found),
+            Ok(elf) => {
+                self.add(&elf, found);
+            }
             Err(ObjectError::NotElf) => {}
             Err(error) => found.notes.push(Note::Unreadable(path.to_owned(), error)),
         }
@@ -166,7 +170,7 @@ impl Finder {
     /// came later than could be foreseen (`dlopen`, another exec).
     pub fn modules(&mut self, modules: &[Module], found: &mut Found) {
         for module in modules {
-            if !self.seen.contains(&(module.device, module.inode))
+            if !self.seen.contains_key(&(module.device, module.inode))
                 && let Some(path) = modules::file_of(module)
             {
                 self.file(&path, found);
@@ -174,13 +178,16 @@ impl Finder {
         }
     }
 
-    fn add(&mut self, elf: &Elf, found: &mut Found) {
-        if !self.seen.insert(elf.identity) {
-            return;
+    /// Whether the file defines `malloc`, be it known already or new.
+    fn add(&mut self, elf: &Elf, found: &mut Found) -> bool {
+        if let Some(&has_heap) = self.seen.get(&elf.identity) {
+            return has_heap;
         }
         found.files.push(elf.path.clone());
+        let mut has_heap = false;
         match object(elf) {
             Ok(object) => {
+                has_heap = object.has_heap();
                 if !object.indirect.is_empty() {
                     let note = Note::Indirect(object.path.clone(), object.indirect.clone());
                     found.notes.push(note);
@@ -191,6 +198,8 @@ impl Finder {
             }
             Err(error) => found.notes.push(Note::Unreadable(elf.path.clone(), error)),
         }
+        self.seen.insert(elf.identity, has_heap);
+        has_heap
     }
 }
 

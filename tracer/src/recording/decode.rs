@@ -7,7 +7,7 @@
 use super::Frame;
 use super::schema::{self, Stream, event};
 use super::tables::{Place, Symbol};
-use crate::events::{Body, Captured, Event, KernelCounts, Lost, Module};
+use crate::events::{Body, Captured, Command, Event, KernelCounts, Lost, Module};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, ListArray, PrimitiveArray,
@@ -456,6 +456,28 @@ fn decode_frames(array: &ArrayRef) -> Result<Vec<Frame>, String> {
         inlined: inlined.value(row),
     };
     Ok((0..array.len()).map(row).collect())
+}
+
+impl Decode for Command {
+    const STREAM: Stream = Stream::Commands;
+
+    fn decode(batch: &RecordBatch) -> Result<Vec<Self>, String> {
+        let pid: &PrimitiveArray<UInt32Type> = column(batch, 0)?;
+        let time: &PrimitiveArray<UInt64Type> = column(batch, 1)?;
+        let words: &ListArray = column(batch, 2)?;
+        let row = |row| {
+            let texts = words.value(row);
+            let texts: &StringArray = typed(&texts, "words")?;
+            Ok(Self {
+                pid: Pid(pid.value(row)),
+                time: Nanos(time.value(row)),
+                words: (0..texts.len())
+                    .map(|word| texts.value(word).to_owned())
+                    .collect(),
+            })
+        };
+        (0..batch.num_rows()).map(row).collect()
+    }
 }
 
 impl Decode for Lost {

@@ -14,7 +14,8 @@ pub struct Frame {
     pub module: Option<String>,
     /// Where in the module: the address as the file itself counts them (what
     /// `addr2line` takes) of the instruction that was running or that made the
-    /// call; the offset in the file where that is all that is known.
+    /// call; of a function without a name its beginning, where unwind information tells it;
+    /// the offset in the file where that is all that is known.
     pub offset: u64,
     /// Whether the compiler inlined it into the next frame.
     pub inlined: bool,

@@ -66,6 +66,7 @@ mod tests {
             &[1, 4, 1, 1, 4, 1, 1, 4, 1, 4, 1, 1, 8, 1, 1], // function to inlined
         ];
         assert_eq!(of(Stream::Symbols), symbols.concat());
+        assert_eq!(of(Stream::Commands), [1, 4, 1, 8, 1, 4, 1, 4, 1]);
         assert_eq!(of_dictionary(), [1, 4, 1]);
     }
 }

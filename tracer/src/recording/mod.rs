@@ -9,6 +9,7 @@
 //! | `stacks.arrows` | one [`Captured`](crate::events::Captured) stack: addresses, no names |
 //! | `modules.arrows` | one [`Module`](crate::events::Module) mapped executable into a process |
 //! | `symbols.arrows` | one [`Symbol`]: a code address and the frames it stands for |
+//! | `commands.arrows` | one [`Command`](crate::events::Command): what a process executed, and when |
 //! | `losses.arrows` | one [`Lost`](crate::events::Lost): cause, probe, count; written last |
 //!
 //! The extension is `.arrows` because that is what the Arrow specification

@@ -4,7 +4,7 @@ use super::decode::Decode;
 use super::guard::{Messages, Next};
 use super::schema::{self, Stream};
 use super::{Error, Meta, Symbol};
-use crate::events::{Captured, Event, Lost, Module};
+use crate::events::{Captured, Command, Event, Lost, Module};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -42,6 +42,10 @@ impl Recording {
         let last = Batches::open(&dir.join(Stream::Losses.file_name()), Stream::Losses).ok();
         meta.limits = last.and_then(|last| Meta::from_schema(&last.schema).ok()?.limits);
         let whole = |stream: Stream| {
+            // Tracers that did not record commands yet left no such file.
+            if stream == Stream::Commands && !dir.join(stream.file_name()).exists() {
+                return true;
+            }
             let messages = Messages::open(&dir.join(stream.file_name()), stream);
             messages.and_then(Messages::whole).unwrap_or(false)
         };
@@ -94,6 +98,14 @@ impl Recording {
     /// # Errors
     /// If the file can't be opened.
     pub fn symbols(&self) -> Result<Rows<Symbol>, Error> {
+        self.rows()
+    }
+
+    /// What its processes executed.
+    ///
+    /// # Errors
+    /// If the file can't be opened.
+    pub fn commands(&self) -> Result<Rows<Command>, Error> {
         self.rows()
     }
 

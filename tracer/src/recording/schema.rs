@@ -43,17 +43,20 @@ pub enum Stream {
     Modules,
     /// One code address and its frames a row.
     Symbols,
+    /// One execution of a program a row.
+    Commands,
     /// One cause of loss a row; written last.
     Losses,
 }
 
 impl Stream {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Events,
         Self::Stacks,
         Self::Modules,
         Self::Symbols,
+        Self::Commands,
         Self::Losses,
     ];
 
@@ -65,6 +68,7 @@ impl Stream {
             Self::Stacks => "stacks",
             Self::Modules => "modules",
             Self::Symbols => "symbols",
+            Self::Commands => "commands",
             Self::Losses => "losses",
         };
         format!("{stem}.{EXTENSION}")
@@ -78,6 +82,7 @@ impl Stream {
             Self::Stacks => stacks(),
             Self::Modules => modules(),
             Self::Symbols => symbols(),
+            Self::Commands => commands(),
             Self::Losses => losses(),
         }
     }
@@ -226,6 +231,19 @@ pub(super) fn frame() -> Fields {
         required("offset", DataType::UInt64),
         required("inlined", DataType::Boolean),
     ])
+}
+
+fn commands() -> Fields {
+    Fields::from(vec![
+        required("pid", DataType::UInt32),
+        required("time_ns", DataType::UInt64),
+        required("words", DataType::List(Arc::new(word()))),
+    ])
+}
+
+/// A word of a command.
+pub(super) fn word() -> Field {
+    required("item", DataType::Utf8)
 }
 
 fn losses() -> Fields {

@@ -1,9 +1,9 @@
-//! The streams beside the events: stacks, modules, symbols, losses.
+//! The streams beside the events: stacks, modules, symbols, commands, losses.
 
 use super::Frame;
 use super::encode::{dictionary, named};
 use super::schema::{self, Stream};
-use crate::events::{Captured, Lost, Module};
+use crate::events::{Captured, Command, Lost, Module};
 use crate::units::{Address, Pid};
 use arrow::array::{
     ArrayRef, BooleanArray, Int8Array, ListArray, RecordBatch, StringArray, StructArray,
@@ -180,6 +180,23 @@ fn frame_columns<'a, I: Iterator<Item = &'a Frame>>(frames: impl Fn() -> I) -> A
         )),
     ];
     Arc::new(StructArray::new(schema::frame(), columns, None))
+}
+
+impl Row for Command {
+    const STREAM: Stream = Stream::Commands;
+
+    fn columns(rows: &[Self]) -> Vec<ArrayRef> {
+        let words = rows.iter().flat_map(|row| &row.words);
+        vec![
+            u32s(rows, |row| row.pid.0),
+            u64s(rows, |row| row.time.0),
+            list(
+                Arc::new(schema::word()),
+                rows.iter().map(|row| row.words.len()),
+                Arc::new(StringArray::from_iter_values(words)),
+            ),
+        ]
+    }
 }
 
 impl Row for Lost {

@@ -25,7 +25,10 @@ fn degradations_come_back_and_old_recordings_have_none() {
     }];
     let schema = |metadata| arrow::datatypes::Schema::empty().with_metadata(metadata);
     let mut metadata = told.to_metadata();
-    assert_eq!(Meta::from_schema(&schema(metadata.clone())), Ok(told.clone()));
+    assert_eq!(
+        Meta::from_schema(&schema(metadata.clone())),
+        Ok(told.clone())
+    );
     metadata.remove(schema::META_DEGRADED);
     told.degraded.clear();
     assert_eq!(Meta::from_schema(&schema(metadata.clone())), Ok(told));

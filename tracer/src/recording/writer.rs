@@ -5,7 +5,7 @@ use super::output::Output;
 use super::schema::Stream;
 use super::tables::{self, Row, Symbol};
 use super::{Error, Limits, Meta};
-use crate::events::{Captured, Event, Lost, Module};
+use crate::events::{Captured, Command, Event, Lost, Module};
 use crate::units::Nanos;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +35,7 @@ pub struct Writer {
     stacks: Table<Captured>,
     modules: Table<Module>,
     symbols: Table<Symbol>,
+    commands: Table<Command>,
     written: u64,
     not_written: u64,
     failed: bool,
@@ -68,6 +69,7 @@ impl Writer {
             stacks: Table::create(dir, meta)?,
             modules: Table::create(dir, meta)?,
             symbols: Table::create(dir, meta)?,
+            commands: Table::create(dir, meta)?,
             written: 0,
             not_written: 0,
             failed: false,
@@ -146,6 +148,19 @@ impl Writer {
         self.noticed(result)
     }
 
+    /// Adds what a process executes.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_command(&mut self, command: &Command) -> Result<(), Error> {
+        let result = if self.failed {
+            Ok(())
+        } else {
+            self.commands.push(command.clone())
+        };
+        self.noticed(result)
+    }
+
     /// Writes everything that waits.
     ///
     /// # Errors
@@ -156,6 +171,7 @@ impl Writer {
             return Ok(());
         }
         let tables = self.stacks.flush().and_then(|()| self.modules.flush());
+        let tables = tables.and_then(|()| self.commands.flush());
         let batch = self.encoder.take();
         let result = tables.and_then(|()| self.events.write(&batch));
         match result {
@@ -210,6 +226,7 @@ impl Writer {
             finished.bytes += self.stacks.finish()?;
             finished.bytes += self.modules.finish()?;
             finished.bytes += self.symbols.finish()?;
+            finished.bytes += self.commands.finish()?;
         }
         let mut output = Output::create(&self.dir, Stream::Losses, &self.meta)?;
         output.write(&tables::batch(&losses))?;

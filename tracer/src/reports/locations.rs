@@ -37,6 +37,8 @@ pub(super) struct Location {
     pub fault_time: Nanos,
     /// Its largest stack.
     pub stack: StackId,
+    /// Of the stacks that touched: the one with the most.
+    pub touching: StackId,
     /// Who touched what it reserved, at the resident peak; the largest first.
     pub touchers: Vec<(String, Bytes)>,
 }
@@ -53,32 +55,38 @@ pub(super) fn locations(input: &Input<'_>) -> Vec<Location> {
     let mut groups = Groups::new(input);
     let account = input.account;
     for &(id, totals) in &account.stacks {
-        let location = groups.of(id);
-        location.calls += totals.calls;
-        location.size += totals.bytes;
-        location.leaked += totals.leaked;
-        location.mapping_calls += totals.mapping_calls;
-        location.faults += totals.faults;
-        for (sum, more) in [
-            (&mut location.mapping_time, totals.mapping_time),
-            (&mut location.fault_time, totals.fault_time),
-        ] {
-            sum.0 = sum.0.saturating_add(more.0);
+        if totals.calls > 0 || totals.mapping_calls > 0 || totals.leaked_allocs > 0 {
+            let location = groups.of(id, Role::Reserver);
+            location.calls += totals.calls;
+            location.size += totals.bytes;
+            location.leaked += totals.leaked;
+            location.mapping_calls += totals.mapping_calls;
+            add_time(&mut location.mapping_time, totals.mapping_time);
+        }
+        if totals.faults > 0 {
+            let location = groups.of(id, Role::Toucher);
+            location.faults += totals.faults;
+            add_time(&mut location.fault_time, totals.fault_time);
         }
     }
     for &(id, bytes) in &account.reserved_peak.by_reserver {
-        groups.of(id).reserved += bytes;
+        groups.of(id, Role::Reserver).reserved += bytes;
     }
     for &(id, bytes) in &account.resident_peak.by_reserver {
-        groups.of(id).reserved_then += bytes;
+        groups.of(id, Role::Reserver).reserved_then += bytes;
     }
     for &(reserver, bytes) in &account.resident_peak.resident_by_reserver {
         if let Reserver::Stack(id) = reserver {
-            groups.of(id).resident += bytes;
+            groups.of(id, Role::Reserver).resident += bytes;
         }
     }
+    let mut most: FxHashMap<usize, (Bytes, Reverse<StackId>)> = FxHashMap::default();
     for &(id, bytes) in &account.resident_peak.resident_by_toucher {
-        groups.of(id).touched += bytes;
+        let index = groups.index(id, Role::Toucher);
+        groups.locations[index].touched += bytes;
+        let most = most.entry(index).or_default();
+        *most = (*most).max((bytes, Reverse(id)));
+        groups.locations[index].touching = most.1.0;
     }
     groups.add_touchers(&account.resident_peak);
     groups.choose_stacks();
@@ -90,11 +98,89 @@ pub(super) fn locations(input: &Input<'_>) -> Vec<Location> {
     locations
 }
 
+fn add_time(sum: &mut Nanos, more: Nanos) {
+    sum.0 = sum.0.saturating_add(more.0);
+}
+
+/// The rows that a table has room for, and the rest, by the larger of their two figures.
+/// Whatever is more than its share (of twelve rows a twelfth) of all that is reserved, or
+/// of all that is resident, is shown by turns first: what is resident is often far less
+/// than what is reserved, and neither may hide the other.
+pub(super) fn largest<'l>(
+    input: &Input<'_>,
+    rows: Vec<&'l Location>,
+    room: usize,
+) -> (Vec<&'l Location>, Vec<&'l Location>) {
+    let account = input.account;
+    let (reserved, resident) = (
+        account.reserved_peak.reserved,
+        account.resident_peak.resident,
+    );
+    let figures: [(Figure, Bytes); 2] = [(|l| l.reserved, reserved), (|l| l.resident, resident)];
+    let mut orders = figures.map(|(figure, whole)| {
+        let share = Bytes(whole.0 / room.max(1) as u64).max(Bytes(1));
+        let mut order: Vec<usize> = (0..rows.len())
+            .filter(|&at| figure(rows[at]) >= share)
+            .collect();
+        order.sort_by_key(|&at| (Reverse(figure(rows[at])), at));
+        order.into_iter()
+    });
+    let mut chosen = vec![false; rows.len()];
+    let mut count = 0;
+    let mut choose = |at: usize, chosen: &mut Vec<bool>| {
+        if count < room && !chosen[at] {
+            chosen[at] = true;
+            count += 1;
+        }
+    };
+    loop {
+        let [by_reserved, by_resident] = &mut orders;
+        let next = [by_reserved.next(), by_resident.next()];
+        if next == [None, None] {
+            break;
+        }
+        next.into_iter()
+            .flatten()
+            .for_each(|at| choose(at, &mut chosen));
+    }
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&at| (Reverse(rows[at].reserved.max(rows[at].resident)), at));
+    order.iter().for_each(|&at| choose(at, &mut chosen));
+    let (shown, rest): (Vec<usize>, Vec<usize>) = order.into_iter().partition(|&at| chosen[at]);
+    let rows = |order: Vec<usize>| order.into_iter().map(|at| rows[at]).collect();
+    (rows(shown), rows(rest))
+}
+
+/// A figure of a location.
+type Figure = fn(&Location) -> Bytes;
+
+/// What several locations come to.
+pub(super) fn sum(rows: &[&Location]) -> Location {
+    let bytes = |of: fn(&Location) -> Bytes| rows.iter().map(|l| of(l)).sum::<Bytes>();
+    Location {
+        calls: rows.iter().map(|l| l.calls).sum(),
+        size: bytes(|l| l.size),
+        reserved: bytes(|l| l.reserved),
+        resident: bytes(|l| l.resident),
+        reserved_then: bytes(|l| l.reserved_then),
+        touched: bytes(|l| l.touched),
+        leaked: bytes(|l| l.leaked),
+        ..Location::default()
+    }
+}
+
+/// What a stack stands for: who reserved, or who touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Role {
+    Reserver,
+    Toucher,
+}
+
 struct Groups<'a> {
     input: &'a Input<'a>,
     locations: Vec<Location>,
     by_name: FxHashMap<String, usize>,
-    by_stack: FxHashMap<StackId, usize>,
+    by_stack: FxHashMap<(StackId, Role), usize>,
 }
 
 impl<'a> Groups<'a> {
@@ -107,11 +193,14 @@ impl<'a> Groups<'a> {
         }
     }
 
-    fn index(&mut self, id: StackId) -> usize {
-        if let Some(&index) = self.by_stack.get(&id) {
+    fn index(&mut self, id: StackId, role: Role) -> usize {
+        if let Some(&index) = self.by_stack.get(&(id, role)) {
             return index;
         }
-        let frame = self.input.symbols.location(id);
+        let frame = match role {
+            Role::Reserver => self.input.symbols.location(id),
+            Role::Toucher => self.input.symbols.toucher(id),
+        };
         let next = self.locations.len();
         let index = *self.by_name.entry(frame.to_string()).or_insert(next);
         if index == next {
@@ -121,12 +210,12 @@ impl<'a> Groups<'a> {
                 ..Location::default()
             });
         }
-        self.by_stack.insert(id, index);
+        self.by_stack.insert((id, role), index);
         index
     }
 
-    fn of(&mut self, id: StackId) -> &mut Location {
-        let index = self.index(id);
+    fn of(&mut self, id: StackId, role: Role) -> &mut Location {
+        let index = self.index(id, role);
         &mut self.locations[index]
     }
 
@@ -134,7 +223,10 @@ impl<'a> Groups<'a> {
         let mut sums: FxHashMap<(usize, usize), Bytes> = FxHashMap::default();
         for &(reserver, toucher, bytes) in &snapshot.by_reserver_and_toucher {
             if let Reserver::Stack(reserver) = reserver {
-                let key = (self.index(reserver), self.index(toucher));
+                let key = (
+                    self.index(reserver, Role::Reserver),
+                    self.index(toucher, Role::Toucher),
+                );
                 *sums.entry(key).or_default() += bytes;
             }
         }
@@ -161,11 +253,77 @@ impl<'a> Groups<'a> {
             weights.entry(id).or_default().0 += bytes;
         }
         let weight = |id: StackId| (weights.get(&id).copied().unwrap_or_default(), Reverse(id));
-        for (&id, &index) in &self.by_stack {
+        for (&(id, _), &index) in &self.by_stack {
             let location = &mut self.locations[index];
             if weight(id) > weight(location.stack) {
                 location.stack = id;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::account::Account;
+    use crate::reports::Run;
+    use crate::symbols::SymbolTable;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Rows of (reserved, resident); which of them are shown in how many.
+    fn shown(rows: &[(u64, u64)], resident: u64, room: usize) -> (Vec<(u64, u64)>, Location) {
+        let location = |&(reserved, resident): &(u64, u64)| Location {
+            reserved: Bytes(reserved),
+            resident: Bytes(resident),
+            calls: 1,
+            ..Location::default()
+        };
+        let rows: Vec<Location> = rows.iter().map(location).collect();
+        let mut account = Account::default();
+        account.reserved_peak.reserved = rows.iter().map(|row| row.reserved).sum();
+        account.resident_peak.resident = Bytes(resident);
+        let (run, symbols) = (Run::default(), SymbolTable::default());
+        let input = Input {
+            run: &run,
+            account: &account,
+            symbols: &symbols,
+            lost: &[],
+            complete: true,
+        };
+        let (shown, rest) = largest(&input, rows.iter().collect(), room);
+        let figures = shown.iter().map(|row| (row.reserved.0, row.resident.0));
+        (figures.collect(), sum(&rest))
+    }
+
+    #[test]
+    fn the_largest_resident_is_shown_however_much_is_reserved() {
+        let mut rows = vec![(100 * MIB, 0); 14];
+        rows.push((0, 40 * MIB));
+        rows.push((MIB, 20 * MIB));
+        let (first, rest) = shown(&rows, 70 * MIB, 12);
+        assert_eq!(first.len(), 12);
+        assert_eq!(first[10..], [(0, 40 * MIB), (MIB, 20 * MIB)]);
+        assert_eq!((rest.reserved, rest.calls), (Bytes(400 * MIB), 4));
+        assert_eq!(rest.resident, Bytes::ZERO);
+    }
+
+    #[test]
+    fn what_is_less_than_its_share_of_either_gives_way() {
+        let mut rows = vec![(MIB, 4096); 12];
+        rows.push((98_760, 98_760));
+        let (first, rest) = shown(&rows, 2 * MIB, 12);
+        assert_eq!(first, vec![(MIB, 4096); 12]);
+        assert_eq!(rest.reserved, Bytes(98_760));
+    }
+
+    #[test]
+    fn each_row_is_shown_once_and_none_is_lost() {
+        let rows = [(5, 5), (3, 9), (0, 1), (7, 0)];
+        let (first, rest) = shown(&rows, 15, 9);
+        assert_eq!(first, [(3, 9), (7, 0), (5, 5), (0, 1)]);
+        assert_eq!(rest, Location::default());
+        assert!(shown(&[], 0, 12).0.is_empty());
+        assert!(shown(&rows, 15, 0).0.is_empty());
     }
 }

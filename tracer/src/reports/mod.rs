@@ -7,6 +7,7 @@ mod limits;
 mod locations;
 mod output;
 mod owner;
+mod processes;
 mod stacks;
 mod stats;
 mod summary;
@@ -20,14 +21,13 @@ mod tests;
 
 pub use output::OutDir;
 pub use owner::Owner;
+pub use processes::commands;
 pub use summary::{Style, summary};
 
 use crate::events::{Degraded, Lost};
 use crate::ledger::account::Account;
 use crate::recording::Limits;
 use crate::symbols::SymbolTable;
-use crate::units::Pid;
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -64,8 +64,9 @@ pub struct Run {
     pub command: Vec<String>,
     /// How it ended; both unknown where it still ran.
     pub exit: Exit,
-    /// Commands of other processes, as far as they are known.
-    pub commands: BTreeMap<Pid, Vec<String>>,
+    /// The command of every process of the account, in its order; empty where it is not
+    /// known.
+    pub commands: Vec<Vec<String>>,
     /// Version of the tracer that recorded it.
     pub tracer_version: String,
     /// `uname -r`

@@ -79,10 +79,10 @@ pub(super) fn sentence(ends: &StackEnds) -> String {
         return format!("all of {} are complete", count(all));
     }
     let mut text = format!(
-        "{} of {} are complete; {} are cut",
+        "{} of {} are complete; {} cut",
         share(ends.complete, all),
         count(all),
-        count(ends.incomplete)
+        number(ends.incomplete)
     );
     if let Some((module, end, number)) = ends.by_module.first() {
         text.push_str(&format!(
@@ -93,6 +93,12 @@ pub(super) fn sentence(ends: &StackEnds) -> String {
         ));
     }
     text
+}
+
+/// `1 is`, `2 are`.
+fn number(of: u64) -> String {
+    let verb = if of == 1 { "is" } else { "are" };
+    format!("{} {verb}", count(of))
 }
 
 /// A percentage rounded down, so that it never says 100 of less than all.

@@ -8,7 +8,7 @@ use super::stacks::stack_ends;
 use super::{Exit, Input, Report};
 use crate::events::Degraded;
 use crate::ledger::account::{Account, ProcessAccount};
-use crate::units::Bytes;
+use crate::units::{Bytes, StackId};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +17,8 @@ use std::io::{self, Write};
 /// Changes when a field changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
 
-/// Locations that are listed for each of the three orders: bytes over the run,
-/// reserved at the peak, resident at the peak.
+/// Locations that are listed for each of the four orders: bytes over the run,
+/// reserved at the peak, resident at the peak, never given back.
 const TOP: usize = 50;
 
 /// Touchers that are listed of a location.
@@ -64,7 +64,7 @@ struct Document<'a> {
     resident: Resident,
     cgroup: Option<CgroupStats<'a>>,
     leaked: Leaked,
-    top_touchers: Vec<TopToucher>,
+    top_touchers: Vec<Toucher>,
     kernel_time: KernelTime,
     hugetlb: HugeTlb,
     stacks: Stacks,
@@ -89,6 +89,13 @@ struct TopAlloc {
     resident_at_peak_bytes: u64,
     leaked_bytes: u64,
     touchers: Vec<TopToucher>,
+    stack: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Toucher {
+    location: String,
+    resident_at_peak_bytes: u64,
     stack: Vec<String>,
 }
 
@@ -236,7 +243,7 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
                 .0,
             allocs: account.stacks.iter().map(|(_, s)| s.leaked_allocs).sum(),
         },
-        top_touchers: top_touchers(&locations),
+        top_touchers: top_touchers(input, &locations),
         kernel_time: kernel_time(input, &locations),
         hugetlb: hugetlb(input),
         stacks: stacks(input),
@@ -248,7 +255,8 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
         processes: account
             .processes
             .iter()
-            .map(|p| process(input, p))
+            .enumerate()
+            .map(|(index, p)| process(input, index, p))
             .collect(),
     }
 }
@@ -304,15 +312,23 @@ fn resident(account: &Account) -> Resident {
     }
 }
 
-/// The first of three orders, each location once, in memray's order (by bytes
-/// over the run).
+/// What an order goes by: one of no bytes is listed if the number before them is more than 0.
+type Order = fn(&Location) -> (u64, Bytes);
+
+/// The first of four orders, each location once, in memray's order (by bytes
+/// over the run). One that made blocks of no bytes at all is listed after the others.
 fn top_allocs(input: &Input<'_>, locations: &[Location]) -> Vec<TopAlloc> {
     let mut chosen = BTreeSet::new();
-    let orders: [fn(&Location) -> Bytes; 3] = [|l| l.size, |l| l.reserved, |l| l.resident];
+    let orders: [Order; 4] = [
+        |l| (l.calls, l.size),
+        |l| (0, l.reserved),
+        |l| (0, l.resident),
+        |l| (0, l.leaked),
+    ];
     for order in orders {
         let mut indexes: Vec<usize> = (0..locations.len()).collect();
-        indexes.retain(|&index| order(&locations[index]) > Bytes::ZERO);
-        indexes.sort_by_key(|&index| (Reverse(order(&locations[index])), index));
+        indexes.retain(|&index| order(&locations[index]) > (0, Bytes::ZERO));
+        indexes.sort_by_key(|&index| (Reverse(order(&locations[index]).1), index));
         chosen.extend(indexes.into_iter().take(TOP));
     }
     let mut chosen: Vec<usize> = chosen.into_iter().collect();
@@ -322,7 +338,6 @@ fn top_allocs(input: &Input<'_>, locations: &[Location]) -> Vec<TopAlloc> {
 }
 
 fn top_alloc(input: &Input<'_>, location: &Location) -> TopAlloc {
-    let frames = input.symbols.frames(location.stack);
     let touchers = location.touchers.iter().take(TOUCHERS);
     TopAlloc {
         location: location.frame.to_string(),
@@ -338,8 +353,13 @@ fn top_alloc(input: &Input<'_>, location: &Location) -> TopAlloc {
                 resident_at_peak_bytes: bytes.0,
             })
             .collect(),
-        stack: frames.iter().map(ToString::to_string).collect(),
+        stack: frames(input, location.stack),
     }
+}
+
+fn frames(input: &Input<'_>, stack: StackId) -> Vec<String> {
+    let frames = input.symbols.frames(stack);
+    frames.iter().map(ToString::to_string).collect()
 }
 
 fn stacks(input: &Input<'_>) -> Stacks {
@@ -374,29 +394,24 @@ fn hugetlb(input: &Input<'_>) -> HugeTlb {
     }
 }
 
-fn top_touchers(locations: &[Location]) -> Vec<TopToucher> {
+fn top_touchers(input: &Input<'_>, locations: &[Location]) -> Vec<Toucher> {
     let mut touchers: Vec<&Location> = locations.iter().filter(|l| l.touched.0 > 0).collect();
     touchers.sort_by_cached_key(|l| (Reverse(l.touched), l.frame.to_string()));
-    let toucher = |l: &Location| TopToucher {
+    let toucher = |l: &Location| Toucher {
         location: l.frame.to_string(),
         resident_at_peak_bytes: l.touched.0,
+        stack: frames(input, l.touching),
     };
     touchers.into_iter().take(TOP).map(toucher).collect()
 }
 
-fn process<'a>(input: &Input<'a>, process: &ProcessAccount) -> Process<'a> {
-    let own = input.run.commands.get(&process.pid);
-    let is_root = input.account.processes.first().map(|p| p.pid) == Some(process.pid);
-    let command: &[String] = match own {
-        Some(command) => command,
-        None if is_root => &input.run.command,
-        None => &[],
-    };
+fn process<'a>(input: &Input<'a>, index: usize, process: &ProcessAccount) -> Process<'a> {
     let exit = process.status.map(Exit::from_status).unwrap_or_default();
+    let command = input.run.commands.get(index);
     Process {
         pid: process.pid.0,
         ppid: process.parent.0,
-        command,
+        command: command.map_or(&[], Vec::as_slice),
         exit,
         killed_for_memory: limits::killed_for_memory(input, exit),
         reserved_peak_bytes: process.reserved_peak.0,

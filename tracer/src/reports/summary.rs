@@ -1,9 +1,9 @@
 //! The summary on the terminal.
 
 use super::Input;
-use super::locations::{Location, locations, touched};
+use super::locations::{Location, largest, locations, sum, touched};
 use super::text::{count, left, printable, right, width};
-use super::totals::{Line, ending, is_alarming, totals, warnings};
+use super::totals::{Line, ending, is_alarming, nameless, totals, warnings};
 use crate::symbols::{Frame, short_name};
 use crate::units::Bytes;
 use std::io::IsTerminal;
@@ -87,10 +87,13 @@ pub fn summary(input: &Input<'_>, files: &[PathBuf], style: Style) -> String {
     if rows.is_empty() {
         out.push_str("No allocation was recorded.\n");
     } else {
-        table(&mut out, &rows, style);
+        table(&mut out, input, rows, style);
     }
     out.push('\n');
     for line in totals(input) {
+        push_line(&mut out, &line, "2", style);
+    }
+    if let Some(line) = nameless(input, &all) {
         push_line(&mut out, &line, "2", style);
     }
     for line in warnings(input) {
@@ -161,7 +164,7 @@ fn files_line(files: &[PathBuf]) -> Option<String> {
     Some(format!("{dir}: {}", names.join(", ")))
 }
 
-fn table(out: &mut String, rows: &[&Location], style: Style) {
+fn table(out: &mut String, input: &Input<'_>, rows: Vec<&Location>, style: Style) {
     const HEAD: [&str; 4] = ["reserved", "resident", "touched", "calls"];
     let cells = |l: &Location| {
         [
@@ -171,10 +174,11 @@ fn table(out: &mut String, rows: &[&Location], style: Style) {
             count(l.calls),
         ]
     };
-    let (shown, rest) = rows.split_at(rows.len().min(ROWS));
+    let (shown, rest) = largest(input, rows, ROWS);
     let lines: Vec<[String; 4]> = shown.iter().map(|row| cells(row)).collect();
+    let others = (!rest.is_empty()).then(|| cells(&sum(&rest)));
     let mut widths = HEAD.map(width);
-    for line in &lines {
+    for line in lines.iter().chain(&others) {
         for (column, cell) in line.iter().enumerate() {
             widths[column] = widths[column].max(width(cell));
         }
@@ -196,18 +200,11 @@ fn table(out: &mut String, rows: &[&Location], style: Style) {
         out.push_str(&location_text(&row.frame, room, style));
         out.push('\n');
     }
-    if !rest.is_empty() {
-        let sum = |of: fn(&Location) -> Bytes| rest.iter().map(|l| of(l)).sum::<Bytes>();
-        let calls = rest.iter().map(|l| l.calls).sum();
-        let (reserved, resident) = (sum(|l| l.reserved), sum(|l| l.resident));
-        let part = touched(resident, sum(|l| l.reserved_then));
-        let cells = [
-            reserved.to_string(),
-            resident.to_string(),
-            part,
-            count(calls),
-        ];
-        let text = format!("{} more locations", count(rest.len() as u64));
+    if let Some(cells) = others {
+        let text = match rest.len() {
+            1 => "1 more location".to_owned(),
+            more => format!("{} more locations", count(more as u64)),
+        };
         out.push_str(&format!("{}{}\n", line(&cells), style.paint("2", &text)));
     }
 }
@@ -215,12 +212,14 @@ fn table(out: &mut String, rows: &[&Location], style: Style) {
 /// The function, shortened from the front (its end says most), then where.
 fn location_text(frame: &Frame, room: usize, style: Style) -> String {
     let name = short_name(&frame.name());
+    let nameless = frame.function.is_none() && frame.module.is_some();
     let place = match (&frame.file, frame.line) {
         (Some(file), line) => {
             let file = file.rsplit('/').next().unwrap_or(file);
             line.map_or(format!("  {file}"), |line| format!("  {file}:{line}"))
         }
         (None, _) => match &frame.module {
+            _ if nameless => "  (no symbols)".to_owned(),
             Some(module) if frame.function.is_some() => format!("  {module}"),
             _ => String::new(),
         },

@@ -8,7 +8,7 @@ use crate::ledger::account::{
     Usage,
 };
 use crate::symbols::Frame;
-use crate::units::{Bytes, Nanos, StackId};
+use crate::units::{Bytes, Nanos, Pid, StackId};
 use std::path::Path;
 
 /// What an [`Input`] borrows from.
@@ -232,6 +232,7 @@ fn census_account() -> Account {
         processes: vec![ProcessAccount {
             pid: Pid(77),
             parent: Pid(0),
+            began: Nanos(5_000_000_000),
             reserved_peak: bytes(30_000),
             resident_peak: bytes(393),
             allocs: 12_375,
@@ -426,10 +427,8 @@ fn several_processes() {
     child.parent = Pid(77);
     child.status = Some(139);
     stored.account.processes.push(child);
-    stored
-        .run
-        .commands
-        .insert(Pid(78), vec!["/usr/bin/child".to_owned()]);
+    let child = ["/usr/bin/child", "/srv/it's.py"].map(ToOwned::to_owned);
+    stored.run.commands = vec![stored.run.command.clone(), child.to_vec()];
     compare_all("processes", &stored);
 }
 

@@ -1,9 +1,12 @@
 //! `timeline.svg`: reserved and resident bytes over time, the peaks marked.
 
+mod axis;
+
 use super::text::seconds;
 use super::{Input, Report};
 use crate::ledger::account::{Account, Point};
 use crate::units::{Bytes, Nanos};
+use axis::Axis;
 use std::io::{self, Write};
 
 const WIDTH: f64 = 1200.0;
@@ -53,40 +56,78 @@ impl Report for Timeline {
             return writeln!(out, "</svg>");
         }
         let height = (HEIGHT - TOP - GAP * 1.6) / 2.0;
-        reserved(out, account, TOP, height)?;
-        resident(out, account, TOP + height + GAP, height)?;
+        let axis = Axis::new(account);
+        reserved(out, account, &axis, TOP, height)?;
+        resident(out, account, &axis, TOP + height + GAP, height)?;
         writeln!(out, "</svg>")
     }
 }
 
 /// Where a plot is, and what its edges mean.
-struct Plot {
+struct Plot<'a> {
     top: f64,
     height: f64,
-    began: Nanos,
-    ended: Nanos,
+    axis: &'a Axis,
     most: f64,
 }
 
-impl Plot {
-    fn new(account: &Account, top: f64, height: f64, most: Bytes) -> Self {
+impl<'a> Plot<'a> {
+    fn new(axis: &'a Axis, top: f64, height: f64, most: Bytes) -> Self {
         Self {
             top,
             height,
-            began: account.began,
-            ended: account.ended,
-            most: (most.0 as f64).max(1.0) * 1.05,
+            axis,
+            // Room for the peak's label below the legend.
+            most: (most.0 as f64).max(1.0) * 1.16,
         }
     }
 
     fn x(&self, at: Nanos) -> f64 {
-        let length = self.ended.0.saturating_sub(self.began.0).max(1) as f64;
-        let part = at.0.saturating_sub(self.began.0) as f64 / length;
-        LEFT + part.min(1.0) * (WIDTH - LEFT - RIGHT)
+        LEFT + self.axis.part(at) * (WIDTH - LEFT - RIGHT)
     }
 
     fn y(&self, bytes: Bytes) -> f64 {
         self.top + self.height * (1.0 - bytes.0 as f64 / self.most)
+    }
+
+    /// The points as they can be seen: of all that share a pixel the one with the most,
+    /// so that a peak of a moment is drawn as high as it was.
+    fn visible(&self, points: &[Point], of: impl Fn(&Point) -> Bytes) -> Vec<Point> {
+        let mut visible: Vec<Point> = Vec::new();
+        let mut column = None;
+        for point in points {
+            let pixel = self.x(point.at).floor();
+            match visible.last_mut() {
+                Some(last) if column == Some(pixel) => {
+                    if of(point) > of(last) {
+                        *last = Point {
+                            at: last.at,
+                            ..*point
+                        };
+                    }
+                }
+                _ => visible.push(*point),
+            }
+            column = Some(pixel);
+        }
+        // What stood at a pixel's end goes on, whatever was highest in it.
+        let mut steps: Vec<Point> = Vec::with_capacity(visible.len() * 2);
+        let mut next = points.iter().peekable();
+        for point in visible {
+            let pixel = self.x(point.at).floor();
+            let mut last = point;
+            while let Some(in_pixel) = next.next_if(|p| self.x(p.at).floor() <= pixel) {
+                last = *in_pixel;
+            }
+            steps.push(point);
+            if of(&last) != of(&point) {
+                steps.push(Point {
+                    at: self.axis.at((pixel + 1.0 - LEFT) / (WIDTH - LEFT - RIGHT)),
+                    ..last
+                });
+            }
+        }
+        steps
     }
 
     /// An area from the axis up, in steps: a total holds until it changes.
@@ -109,7 +150,7 @@ impl Plot {
             write!(out, "L{x:.1} {last:.1}L{x:.1} {y:.1}")?;
             last = y;
         }
-        let end = self.x(self.ended);
+        let end = WIDTH - RIGHT;
         writeln!(out, "L{end:.1} {last:.1}L{end:.1} {base:.1}Z\"/>")
     }
 
@@ -132,11 +173,30 @@ impl Plot {
             out,
             "<path stroke=\"black\" d=\"M{LEFT} {base:.1}H{right}\"/>"
         )?;
-        let length = self.ended.0.saturating_sub(self.began.0);
-        for step in 0..=4_u64 {
-            let at = Nanos(self.began.0 + length / 4 * step);
-            let label = seconds(at.0 - self.began.0);
-            text(out, self.x(at), base + 16.0, "middle", 11, &label)?;
+        for step in 0..=4_u32 {
+            let part = f64::from(step) / 4.0;
+            let at = self.axis.at(part);
+            let label = seconds(at.0.saturating_sub(self.axis.began().0));
+            let x = LEFT + part * (WIDTH - LEFT - RIGHT);
+            text(out, x, base + 16.0, "middle", 11, &label)?;
+        }
+        for (from, to) in self.axis.idle() {
+            let (left, right) = (self.x(from), self.x(to));
+            let (top, height, width) = (self.top, self.height, right - left);
+            writeln!(
+                out,
+                "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
+                 fill=\"#888\" fill-opacity=\"0.25\"/>"
+            )?;
+            let label = format!("{} idle", seconds(to.0.saturating_sub(from.0)));
+            text(
+                out,
+                f64::midpoint(left, right),
+                base - 5.0,
+                "middle",
+                10,
+                &label,
+            )?;
         }
         Ok(())
     }
@@ -156,32 +216,45 @@ impl Plot {
     }
 }
 
-fn reserved(out: &mut dyn Write, account: &Account, top: f64, height: f64) -> io::Result<()> {
+fn reserved(
+    out: &mut dyn Write,
+    account: &Account,
+    axis: &Axis,
+    top: f64,
+    height: f64,
+) -> io::Result<()> {
     let peak = &account.reserved_peak;
     let most = account.timeline.iter().map(|p| p.reserved).max();
     let plot = Plot::new(
-        account,
+        axis,
         top,
         height,
         most.unwrap_or_default().max(peak.reserved),
     );
-    plot.area(out, &account.timeline, "#b5c7dd", |p| p.reserved)?;
+    let points = plot.visible(&account.timeline, |p| p.reserved);
+    plot.area(out, &points, "#b5c7dd", |p| p.reserved)?;
     plot.axes(out)?;
     plot.peak(out, peak.at, peak.reserved)?;
     text(out, LEFT, top - 10.0, "start", 12, "reserved")
 }
 
-fn resident(out: &mut dyn Write, account: &Account, top: f64, height: f64) -> io::Result<()> {
+fn resident(
+    out: &mut dyn Write,
+    account: &Account,
+    axis: &Axis,
+    top: f64,
+    height: f64,
+) -> io::Result<()> {
     let peak = &account.resident_peak;
     let all = |p: &Point| p.anon + p.file + p.shmem;
     let most = account.timeline.iter().map(all).max();
     let plot = Plot::new(
-        account,
+        axis,
         top,
         height,
         most.unwrap_or_default().max(peak.resident),
     );
-    let points = &account.timeline;
+    let points = &plot.visible(&account.timeline, all);
     // Stacked: each area hides the lower part of the one before.
     plot.area(out, points, "#de8ec0", all)?;
     plot.area(out, points, "#8cc3eb", |p| p.anon + p.file)?;
@@ -210,7 +283,7 @@ fn resident(out: &mut dyn Write, account: &Account, top: f64, height: f64) -> io
 
 /// Where the kernel's own maximum is, if one process is all there is: several need not have
 /// reached theirs at one time.
-fn high_water(out: &mut dyn Write, account: &Account, plot: &Plot) -> io::Result<()> {
+fn high_water(out: &mut dyn Write, account: &Account, plot: &Plot<'_>) -> io::Result<()> {
     let [process] = account.processes.as_slice() else {
         return Ok(());
     };

@@ -1,10 +1,11 @@
 //! `top.md`: the largest locations as a table, for reading and pasting.
 
 use super::kernel_time::slowest;
-use super::locations::{Location, locations, touched};
+use super::locations::{Location, largest, locations, sum, touched};
 use super::text::{count, percent, printable, seconds};
-use super::totals::{ending, totals, warnings};
+use super::totals::{ending, nameless, totals, warnings};
 use super::{Input, Report};
+use crate::symbols::Frame;
 use crate::units::Bytes;
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -27,12 +28,17 @@ impl Report for Top {
         writeln!(out, "# {}\n", code(&input.command_line()))?;
         writeln!(out, "{}.\n", ending(input))?;
         let all = locations(input);
-        reservers(out, &all)?;
+        reservers(out, &all, input)?;
         touchers(out, &all, input)?;
         joins(out, &all)?;
+        leaks(out, &all)?;
+        processes(out, input)?;
         time(out, &all)?;
         writeln!(out, "## Totals\n\n| | |\n|---|---|")?;
         for (label, text) in totals(input) {
+            writeln!(out, "| {label} | {} |", cell(&text))?;
+        }
+        if let Some((label, text)) = nameless(input, &all) {
             writeln!(out, "| {label} | {} |", cell(&text))?;
         }
         writeln!(out, "\n## Losses\n")?;
@@ -43,7 +49,7 @@ impl Report for Top {
     }
 }
 
-fn reservers(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
+fn reservers(out: &mut dyn Write, all: &[Location], input: &Input<'_>) -> io::Result<()> {
     let shown = |l: &&Location| l.reserved.max(l.resident) > Bytes::ZERO;
     let rows: Vec<&Location> = all.iter().filter(shown).collect();
     writeln!(out, "## Who reserved it\n")?;
@@ -57,28 +63,91 @@ fn reservers(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
          | reserved | resident | touched | calls | size | location |\n\
          |---:|---:|---:|---:|---:|---|"
     )?;
-    for row in rows.iter().take(ROWS) {
-        let part = touched(row.resident, row.reserved_then);
-        let (calls, location) = (count(row.calls), code(&row.frame.to_string()));
+    let (shown, rest) = largest(input, rows, ROWS);
+    let mut line = |row: &Location, location: &str| {
         writeln!(
             out,
-            "| {} | {} | {part} | {calls} | {} | {location} |",
-            row.reserved, row.resident, row.size
+            "| {} | {} | {} | {} | {} | {location} |",
+            row.reserved,
+            row.resident,
+            touched(row.resident, row.reserved_then),
+            count(row.calls),
+            row.size
+        )
+    };
+    for row in shown {
+        line(row, &place(&row.frame))?;
+    }
+    if !rest.is_empty() {
+        line(&sum(&rest), &format!("{} more", count(rest.len() as u64)))?;
+    }
+    writeln!(out)
+}
+
+/// What was never given back.
+fn leaks(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
+    let mut rows: Vec<&Location> = all.iter().filter(|l| l.leaked > Bytes::ZERO).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_by_key(|l| Reverse(l.leaked));
+    writeln!(
+        out,
+        "## What was not freed\n\n\
+         Blocks that still lived when their process ended.\n\n\
+         | not freed | of all it allocated | location |\n|---:|---:|---|"
+    )?;
+    let (shown, rest) = rows.split_at(rows.len().min(ROWS));
+    let mut line = |row: &Location, location: &str| {
+        let part = percent(row.leaked.0, row.size.0);
+        writeln!(out, "| {} | {part} | {location} |", row.leaked)
+    };
+    for row in shown {
+        line(row, &place(&row.frame))?;
+    }
+    if !rest.is_empty() {
+        line(&sum(rest), &format!("{} more", count(rest.len() as u64)))?;
+    }
+    writeln!(out)
+}
+
+/// Which processes there were, where there were several.
+fn processes(out: &mut dyn Write, input: &Input<'_>) -> io::Result<()> {
+    let all = &input.account.processes;
+    if all.len() < 2 {
+        return Ok(());
+    }
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|&at| {
+        (
+            Reverse(all[at].resident_peak),
+            Reverse(all[at].reserved_peak),
+            at,
+        )
+    });
+    writeln!(
+        out,
+        "## Processes\n\n\
+         Each at its own peaks; the largest resident first.\n\n\
+         | resident | reserved | allocations | pid | parent | command |\n|---:|---:|---:|---:|---:|---|"
+    )?;
+    for &at in order.iter().take(ROWS) {
+        let process = &all[at];
+        let command = super::processes::line(input.run, at);
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} |",
+            process.resident_peak,
+            process.reserved_peak,
+            count(process.allocs),
+            process.pid.0,
+            process.parent.0,
+            command.map_or_else(|| "not known".to_owned(), |command| code(&command))
         )?;
     }
-    let rest = &rows[rows.len().min(ROWS)..];
-    if !rest.is_empty() {
-        let sum = |of: fn(&Location) -> Bytes| rest.iter().map(|l| of(l)).sum::<Bytes>();
-        let calls = rest.iter().map(|l| l.calls).sum();
-        let (reserved, resident) = (sum(|l| l.reserved), sum(|l| l.resident));
-        writeln!(
-            out,
-            "| {reserved} | {resident} | {} | {} | {} | {} more |",
-            touched(resident, sum(|l| l.reserved_then)),
-            count(calls),
-            sum(|l| l.size),
-            count(rest.len() as u64)
-        )?;
+    let more = all.len().saturating_sub(ROWS);
+    if more > 0 {
+        writeln!(out, "| | | | | | {} more |", count(more as u64))?;
     }
     writeln!(out)
 }
@@ -93,7 +162,7 @@ fn touchers(out: &mut dyn Write, all: &[Location], input: &Input<'_>) -> io::Res
     writeln!(out, "## Who touched it\n")?;
     writeln!(out, "| resident | of all | location |\n|---:|---:|---|")?;
     for row in rows.iter().take(ROWS) {
-        let location = code(&row.frame.to_string());
+        let location = place(&row.frame);
         writeln!(
             out,
             "| {} | {} | {location} |",
@@ -116,7 +185,7 @@ fn joins(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
     }
     writeln!(out, "## Who touched what others reserved\n")?;
     for row in rows {
-        let location = code(&row.frame.to_string());
+        let location = place(&row.frame);
         writeln!(
             out,
             "- {location}: {} reserved, {} resident",
@@ -156,10 +225,20 @@ fn time(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
             count(row.mapping_calls),
             seconds(row.fault_time.0),
             count(row.faults),
-            code(&row.frame.to_string())
+            place(&row.frame)
         )?;
     }
     writeln!(out)
+}
+
+/// A frame, and whether its file has no symbols.
+fn place(frame: &Frame) -> String {
+    let note = if frame.function.is_none() && frame.module.is_some() {
+        " (no symbols)"
+    } else {
+        ""
+    };
+    code(&frame.to_string()) + note
 }
 
 /// Text as code, in a table too; nothing in it is markup.

@@ -1,6 +1,7 @@
 //! The sentences that the terminal summary and `top.md` share: totals beside
 //! the kernel's own figures, losses, contradictions.
 
+use super::locations::{Location, largest};
 use super::stacks::{sentence, stack_ends};
 use super::text::{count, percent, printable, seconds};
 use super::{Input, Run, kernel_time, limits};
@@ -49,13 +50,10 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
         lines.push(("huge pages", text));
     }
     if account.processes.len() > 1 {
-        let most = account.processes.iter().max_by_key(|p| p.resident_peak);
-        let pid = most.map_or(0, |p| p.pid.0);
-        let text = format!(
-            "{}; the largest is {pid}",
-            count(account.processes.len() as u64)
-        );
-        lines.push(("processes", text));
+        lines.push(("processes", processes(input)));
+    }
+    if let Some(text) = outlived(input) {
+        lines.push(("still running", text));
     }
     lines
 }
@@ -100,6 +98,80 @@ fn of_memory(input: &Input<'_>) -> Vec<Line> {
             ),
         ),
     ]
+}
+
+/// Rows of a table whose names are looked at.
+const LOOKED_AT: usize = 12;
+
+/// What helps where the largest locations have no names.
+pub(super) fn nameless(input: &Input<'_>, all: &[Location]) -> Option<Line> {
+    let rows: Vec<&Location> = all
+        .iter()
+        .filter(|l| l.reserved.max(l.resident) > Bytes::ZERO)
+        .collect();
+    let (rows, _) = largest(input, rows, LOOKED_AT);
+    let mut modules: Vec<&str> = Vec::new();
+    let mut count = 0;
+    for row in rows {
+        if let (None, Some(module)) = (&row.frame.function, &row.frame.module) {
+            count += 1;
+            if !modules.contains(&module.as_str()) {
+                modules.push(module);
+            }
+        }
+    }
+    let names: Vec<String> = modules.iter().map(|name| printable(name)).collect();
+    let verb = if count == 1 { "has" } else { "have" };
+    let text = format!(
+        "{count} of the largest locations {verb} none, for want of symbols in {}: the packages \
+         with their debug symbols (…-dbgsym, …-debuginfo) bring them, or DEBUGINFOD_URLS",
+        names.join(", ")
+    );
+    (count > 0).then_some(("names", text))
+}
+
+/// How many there were, and which was the largest.
+fn processes(input: &Input<'_>) -> String {
+    let all = &input.account.processes;
+    let most = (0..all.len()).rev().max_by_key(|&at| all[at].resident_peak);
+    let largest = most.map_or_else(String::new, |at| {
+        let command = super::processes::line(input.run, at);
+        let command = command.map_or_else(String::new, |command| format!(" ({command})"));
+        let process = &all[at];
+        let (pid, peak) = (process.pid.0, process.resident_peak);
+        format!("; the largest is {pid}{command}, {peak} resident at its peak")
+    });
+    format!("{}{largest}", count(all.len() as u64))
+}
+
+/// Processes that the command left behind, which goes for those of a finished one alone.
+fn outlived(input: &Input<'_>) -> Option<String> {
+    /// Processes that are named.
+    const NAMED: usize = 3;
+    let all = &input.account.processes;
+    all.first()?.status?;
+    let running = (0..all.len()).filter(|&at| all[at].status.is_none());
+    let running: Vec<usize> = running.collect();
+    let name = |&at: &usize| {
+        let command = super::processes::line(input.run, at).unwrap_or_default();
+        format!("{} {command}", all[at].pid.0).trim_end().to_owned()
+    };
+    let mut names: Vec<String> = running.iter().take(NAMED).map(name).collect();
+    if running.len() > NAMED {
+        names.push("…".to_owned());
+    }
+    let verb = if running.len() == 1 {
+        "process outlived"
+    } else {
+        "processes outlived"
+    };
+    let text = format!(
+        "{} {verb} the command ({}): what they did afterwards is in none of these numbers; \
+         --wait follows them to their end",
+        count(running.len() as u64),
+        names.join(", ")
+    );
+    (!running.is_empty()).then_some(text)
 }
 
 fn at(account: &Account, time: Nanos) -> String {

@@ -9,6 +9,9 @@ use std::cell::Cell;
 use std::fmt::Write;
 use std::fs::File;
 
+/// How names of sections begin that are packed as gcc did before ELF knew how: `ZLIB`, the
+/// size with its highest byte first, a zlib stream.
+const PACKED: &str = ".zdebug_";
 const PT_LOAD: u64 = 1;
 const PT_NOTE: u64 = 4;
 const SHT_NOBITS: u64 = 8;
@@ -99,9 +102,11 @@ impl Elf {
         )
     }
 
-    /// A section by its name.
+    /// A section by its name; what older compilers packed as `.zdebug_info` is
+    /// `.debug_info`.
     pub(crate) fn section(&self, name: &str) -> Option<&Section> {
-        self.sections.iter().find(|section| section.name == name)
+        let named = |name: &str| self.sections.iter().find(|section| section.name == name);
+        named(name).or_else(|| named(&format!("{PACKED}{}", name.strip_prefix(".debug_")?)))
     }
 
     /// A section by its number.
@@ -129,6 +134,11 @@ impl Elf {
         }
         self.spend(section.size)?;
         let data = self.source.read(section.offset, section.size)?;
+        if section.name.starts_with(PACKED) && data.starts_with(b"ZLIB") {
+            let size = u64::from_be_bytes(data.get(4..12)?.try_into().ok()?);
+            self.spend(size)?;
+            return unpack(CompressionFormat::Zlib, data.get(12..)?, size);
+        }
         if section.flags & SHF_COMPRESSED == 0 {
             return Some(data);
         }
@@ -246,22 +256,26 @@ pub(crate) fn bytes_at(strings: &[u8], offset: u64, limit: usize) -> &[u8] {
     &tail[..tail.iter().position(|&b| b == 0).unwrap_or(tail.len())]
 }
 
-/// Unpacks a section. Memory is taken for as much as its header claims: DWARF shrinks
-/// to a third as a rule, to a twentieth at most, and what claims far more is left out.
+/// Unpacks a section.
 fn decompress(data: &[u8]) -> Option<Vec<u8>> {
-    const MAX_RATIO: u64 = 100;
-    const ANYWAY: u64 = 1 << 20;
     // Elf64_Chdr: type, reserved, size, alignment.
     let format = match number::<4>(data, 0)? {
         1 => CompressionFormat::Zlib,
         2 => CompressionFormat::Zstandard,
         _ => return None,
     };
-    let uncompressed_size = number::<8>(data, 8)?;
-    if uncompressed_size > PIECE.min(ANYWAY + data.len() as u64 * MAX_RATIO) {
+    let size = number::<8>(data, 8)?;
+    unpack(format, data.get(24..)?, size)
+}
+
+/// Unpacks bytes. Memory is taken for as much as their header claims: DWARF shrinks
+/// to a third as a rule, to a twentieth at most, and what claims far more is left out.
+fn unpack(format: CompressionFormat, data: &[u8], uncompressed_size: u64) -> Option<Vec<u8>> {
+    const MAX_RATIO: u64 = 100;
+    const ANYWAY: u64 = 1 << 20;
+    if uncompressed_size > PIECE.min(ANYWAY + (data.len() as u64 + 24) * MAX_RATIO) {
         return None;
     }
-    let data = data.get(24..)?;
     let compressed = CompressedData {
         format,
         data,

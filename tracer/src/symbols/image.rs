@@ -6,8 +6,10 @@ use super::debuginfod::Debuginfod;
 use super::demangle::{demangle, escape, is_mangled};
 use super::dwarf::{DebugFrame, Lookup, Sections};
 use super::elf::Elf;
+use super::fde::Functions;
 use super::symtab::Symbols;
 use rustc_hash::FxHashMap;
+use std::cell::OnceCell;
 
 /// Debug information of a file.
 #[derive(Debug, Default)]
@@ -66,12 +68,26 @@ impl<'a> Image<'a> {
             more_symbols: debug.file.as_ref().map(Symbols::read),
             demangled: FxHashMap::default(),
         };
+        // Read where something has no name, which most files spare us.
+        let functions = OnceCell::new();
+        let start = |address: u64| {
+            let functions = functions.get_or_init(|| Functions::read(elf));
+            functions.as_ref()?.start(address)
+        };
         let mut resolve = |offset: u64| {
             let Some(address) = elf.address_of(offset) else {
                 return vec![image.unnamed(offset)];
             };
             let debug = lookup.as_mut().map(|lookup| lookup.find(address));
-            image.frames(address, debug.unwrap_or_default())
+            let mut frames = image.frames(address, debug.unwrap_or_default());
+            // A function without a name is one row, wherever it calls from.
+            if let [frame] = frames.as_mut_slice()
+                && frame.function.is_none()
+                && frame.file.is_none()
+            {
+                frame.offset = start(address).unwrap_or(address);
+            }
+            frames
         };
         offsets
             .into_iter()

@@ -8,7 +8,7 @@ use gimli::{AttributeValue, UnitOffset};
 /// Longest chain of abstract origins and specifications that is followed.
 const MAX_ORIGINS: usize = 16;
 /// Bytes of a name that are kept.
-const MAX_NAME: usize = 16 << 10;
+const MAX_NAME: usize = 64 << 10;
 
 /// Name of a function's entry: the linkage name if there is one, else the plain
 /// name, its own or that of the entry it is a copy of. `supplementary` is the

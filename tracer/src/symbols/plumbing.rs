@@ -1,187 +1,19 @@
-//! Which frames only pass a request for memory on: allocators and containers.
+//! Which frames only pass a request for memory on: allocators and containers; and which
+//! only move bytes for others.
 //!
-//! This is the one table of such names. Matching is by the beginning of the
-//! demangled name, by the whole of it, or by the source file.
+//! [`table`] has the names, with their languages and modules. Besides, whatever an
+//! allocator's function calls in its own file is its inside, under whatever name: in a
+//! stack `brk, sbrk, …, malloc, asker` all of the C library's frames are passed over.
+
+mod names;
+mod table;
 
 use super::{Frame, Reason};
-
-/// Whole names of C functions.
-const FUNCTIONS: &[&str] = &[
-    "malloc",
-    "calloc",
-    "realloc",
-    "reallocarray",
-    "free",
-    "cfree",
-    "posix_memalign",
-    "aligned_alloc",
-    "memalign",
-    "valloc",
-    "pvalloc",
-    "malloc_hook_ini",
-    "malloc_consolidate",
-    "malloc_usable_size",
-    "strdup",
-    "strndup",
-    "wcsdup",
-    "xmalloc",
-    "xcalloc",
-    "xrealloc",
-    // System calls and their wrappers.
-    "mmap",
-    "mmap64",
-    "mremap",
-    "munmap",
-    "brk",
-    "sbrk",
-    "shmat",
-    "syscall",
-    "madvise",
-    // glibc
-    "libc_malloc",
-    "libc_calloc",
-    "libc_realloc",
-    "libc_free",
-    "libc_memalign",
-    "libc_valloc",
-    "libc_pvalloc",
-    "libc_reallocarray",
-    "int_malloc",
-    "int_realloc",
-    "int_memalign",
-    "int_free",
-    "mid_memalign",
-    "sysmalloc",
-    "sysmalloc_mmap",
-    "sysmalloc_mmap_fallback",
-    "systrim",
-    "default_morecore",
-    "glibc_morecore",
-    "new_heap",
-    "alloc_new_heap",
-    "grow_heap",
-    "heap_trim",
-    "arena_get2",
-    "arena_get_retry",
-    "get_free_list",
-    "ptmalloc_init",
-    "tcache_init",
-    "tcache_key_initialize",
-    "malloc_check",
-    "malloc2",
-    "calloc2",
-    "memalign2",
-    // musl
-    "libc_malloc_impl",
-    "simple_malloc",
-    "alloc_slot",
-    "alloc_group",
-    "expand_heap",
-    "malloc_alloc_meta",
-    "try_avail",
-    // CPython
-    "pymalloc_alloc",
-    "new_arena",
-    "arena_map_get",
-    "allocate_from_new_pool",
-];
-
-/// Beginnings of names.
-const PREFIXES: &[&str] = &[
-    // Rust: the allocator's entry points and the library's collections.
-    "__rust_",
-    "__rustc::__rust_",
-    "__rdl_",
-    "__rg_",
-    "alloc::",
-    "core::",
-    "std::alloc::",
-    "std::sys::alloc",
-    "std::collections::",
-    "hashbrown::",
-    "indexmap::",
-    "smallvec::",
-    // C++
-    "operator new",
-    "std::_",
-    "std::vector<",
-    "std::basic_string<",
-    "std::string::",
-    "std::allocator<",
-    "std::allocator_traits<",
-    "std::deque<",
-    "std::list<",
-    "std::map<",
-    "std::set<",
-    "std::multimap<",
-    "std::multiset<",
-    "std::unordered_",
-    "std::queue<",
-    "std::stack<",
-    "std::make_shared<",
-    "std::make_unique<",
-    "std::allocate_shared<",
-    "std::shared_ptr<",
-    "std::unique_ptr<",
-    "std::function<",
-    "std::optional<",
-    "std::variant<",
-    "std::tuple<",
-    "std::pair<",
-    "std::construct_at<",
-    "std::uninitialized_",
-    "std::fill",
-    "std::copy",
-    "std::move",
-    "std::pmr::",
-    "std::get_temporary_buffer",
-    "std::back_insert_iterator<",
-    "__gnu_cxx::",
-    "absl::container_internal",
-    "boost::container::",
-    // Other allocators.
-    "je_",
-    "_rjem_",
-    "jemalloc::",
-    "tikv_jemallocator",
-    "jemallocator",
-    "tc_",
-    "tcmalloc::",
-    "mi_",
-    "_mi_",
-    "mimalloc::",
-    "snmalloc::",
-    "scudo::",
-    // CPython's allocators.
-    "PyMem_",
-    "PyObject_Malloc",
-];
-
-/// Likewise, after underscores in front (`_PyMem_…`).
-const INNER_PREFIXES: &[&str] = &[
-    "PyMem_",
-    "PyObject_Malloc",
-    "PyObject_Calloc",
-    "PyObject_Realloc",
-    "PyObject_Free",
-    "rust_alloc",
-];
-
-/// Parts of paths of source files. Line tables alone do not tell which module
-/// an inlined function is from (`with_capacity`), but they tell its file.
-const FILES: &[&str] = &[
-    "/library/alloc/src/",
-    "/library/core/src/",
-    "/library/std/src/collections/",
-    "/library/std/src/alloc.rs",
-    "/library/std/src/sys/alloc/",
-    "/hashbrown-",
-    "/indexmap-",
-    "/smallvec-",
-    "/include/c++/",
-    "/c++/v1/",
-    "/bits/stl_",
-];
+use names::{is_library_file, readings};
+use rustc_hash::FxBuildHasher;
+use std::borrow::Borrow;
+use std::hash::BuildHasher;
+use table::{ALLOCATORS, Kind, Names, ROWS, Row};
 
 /// The first frame, from the inside out, that is not allocator or container
 /// plumbing.
@@ -189,10 +21,23 @@ const FILES: &[&str] = &[
 /// Where every frame is plumbing (an allocation by the runtime itself), it is
 /// the outermost of them, the one nearest to whoever asked; where a stack is
 /// nothing but the reason why there is none, that reason. A frame without a
-/// name is no plumbing: who it is is not known, and whoever called it did not
-/// ask for the memory himself.
+/// name is no plumbing, unless an allocator's own file has it: who it is is not
+/// known, and whoever called it did not ask for the memory himself.
 #[must_use]
 pub fn location<'a>(frames: &[&'a Frame]) -> &'a Frame {
+    let classes: Vec<Class> = frames.iter().map(|frame| Class::of(frame)).collect();
+    at(frames, reserving(&classes))
+}
+
+/// Likewise of memory that was touched: functions that move bytes for others (`memcpy`,
+/// `read`) are passed over, too.
+#[must_use]
+pub fn toucher<'a>(frames: &[&'a Frame]) -> &'a Frame {
+    let classes: Vec<Class> = frames.iter().map(|frame| Class::of(frame)).collect();
+    at(frames, touching(&classes))
+}
+
+fn at<'a>(frames: &[&'a Frame], found: Option<usize>) -> &'a Frame {
     const NONE: &Frame = &Frame {
         function: None,
         file: None,
@@ -201,12 +46,92 @@ pub fn location<'a>(frames: &[&'a Frame]) -> &'a Frame {
         offset: 0,
         inlined: false,
     };
-    let real = || frames.iter().copied().filter(|frame| !is_end(frame));
-    let found = real().find(|frame| !is_plumbing(frame));
+    found.and_then(|at| frames.get(at).copied()).unwrap_or(NONE)
+}
+
+/// What matters of a frame here: it is the same in every stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// It says where the stack ends.
+    End,
+    /// A real one.
+    Frame {
+        kind: Option<Kind>,
+        /// The module's name in small; nothing where it is not known.
+        module: Option<u64>,
+    },
+}
+
+impl Class {
+    pub(super) fn of(frame: &Frame) -> Self {
+        if is_end(frame) {
+            return Self::End;
+        }
+        Self::Frame {
+            kind: kind(frame),
+            module: frame
+                .module
+                .as_ref()
+                .map(|name| FxBuildHasher.hash_one(name)),
+        }
+    }
+
+    fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::End => None,
+            Self::Frame { kind, .. } => *kind,
+        }
+    }
+
+    fn module(&self) -> Option<u64> {
+        match self {
+            Self::End => None,
+            Self::Frame { module, .. } => *module,
+        }
+    }
+}
+
+/// Which frame of a stack asked for memory: see [`location`].
+pub(super) fn reserving<C: Borrow<Class>>(classes: &[C]) -> Option<usize> {
+    first(classes, |kind| matches!(kind, Kind::Entry | Kind::Plumbing))
+}
+
+/// Which frame of a stack touched memory: see [`toucher`].
+pub(super) fn touching<C: Borrow<Class>>(classes: &[C]) -> Option<usize> {
+    first(classes, |_| true)
+}
+
+fn first<C: Borrow<Class>>(classes: &[C], passes: impl Fn(Kind) -> bool) -> Option<usize> {
+    let real = classes
+        .iter()
+        .position(|class| *class.borrow() == Class::End);
+    let real = &classes[..real.unwrap_or(classes.len())];
+    let asks = |at: &usize| !real[*at].borrow().kind().is_some_and(&passes);
+    let found = (insides(real)..real.len()).find(asks);
     found
-        .or_else(|| real().next_back())
-        .or(frames.first().copied())
-        .unwrap_or(NONE)
+        .or(real.len().checked_sub(1))
+        .or((!classes.is_empty()).then_some(0))
+}
+
+/// How many of the first frames are an allocator's: up to the outermost of its functions
+/// from which all further inside are in the same file, or plumbing of others.
+fn insides<C: Borrow<Class>>(classes: &[C]) -> usize {
+    let mut inside = 0;
+    for (at, entry) in classes.iter().enumerate() {
+        let entry: &Class = entry.borrow();
+        if entry.kind() != Some(Kind::Entry) {
+            continue;
+        }
+        let own = |class: &C| {
+            let class: &Class = class.borrow();
+            class.kind().is_some() || class.module().is_some() && class.module() == entry.module()
+        };
+        if !classes[inside..at].iter().all(own) {
+            break;
+        }
+        inside = at + 1;
+    }
+    inside
 }
 
 /// Whether the frame says where the stack ends.
@@ -218,52 +143,38 @@ fn is_end(frame: &Frame) -> bool {
             .any(|r| r.is_end() && name == Some(r.text()))
 }
 
-/// Whether the frame is an allocator's or a container's.
-fn is_plumbing(frame: &Frame) -> bool {
-    let Some(function) = &frame.function else {
-        return false;
+/// What the table says of a frame; nothing of those who ask and touch themselves.
+fn kind(frame: &Frame) -> Option<Kind> {
+    let module = frame.module.as_deref().unwrap_or_default();
+    if ALLOCATORS.iter().any(|name| module.starts_with(name)) {
+        return Some(Kind::Plumbing);
+    }
+    let function = frame.function.as_deref()?;
+    if frame.file.as_deref().is_some_and(is_library_file) {
+        return Some(Kind::Plumbing);
+    }
+    let readings = readings(frame, function);
+    let matches = |row: &&Row| {
+        let here = row.modules.is_empty() || row.modules.iter().any(|m| module.starts_with(m));
+        let of_language = readings
+            .iter()
+            .filter(|(language, _)| *language == row.language);
+        here && of_language
+            .into_iter()
+            .any(|(_, name)| has(row.names, name))
     };
-    let file = frame.file.as_deref().unwrap_or_default();
-    if FILES.iter().any(|part| file.contains(part)) {
-        return true;
-    }
-    let name = self_type(function);
-    let bare = name.trim_start_matches('_');
-    let c_name = bare
-        .strip_prefix("GI_")
-        .unwrap_or(bare)
-        .trim_start_matches('_');
-    FUNCTIONS.contains(&c_name)
-        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || INNER_PREFIXES.iter().any(|prefix| bare.starts_with(prefix))
+    ROWS.iter().find(matches).map(|row| row.kind)
 }
 
-/// `<alloc::vec::Vec<T> as Trait>::f` is about `alloc::vec::Vec`; where the type
-/// is the trait's own parameter (`<T as alloc::…>::f`), it is about the trait.
-fn self_type(function: &str) -> &str {
-    let mut name = function.trim_start_matches('<');
-    if name.len() == function.len() {
-        return name;
+fn has(names: Names, name: &str) -> bool {
+    match names {
+        Names::Whole(whole) => whole.contains(&name),
+        Names::Each(first, then) => first
+            .iter()
+            .filter_map(|first| name.strip_prefix(first))
+            .any(|rest| then.contains(&rest)),
+        Names::Within(parts) => parts.iter().any(|part| name.starts_with(part)),
     }
-    loop {
-        let shorter = ["&", "mut ", "*const ", "*mut ", "dyn ", "["];
-        match shorter.iter().find_map(|prefix| name.strip_prefix(prefix)) {
-            Some(rest) => name = rest,
-            None => break,
-        }
-    }
-    match name.split_once(" as ") {
-        Some((own, of)) if own.len() <= 2 || is_primitive(own) => of,
-        _ => name,
-    }
-}
-
-fn is_primitive(name: &str) -> bool {
-    const PRIMITIVES: [&str; 15] = [
-        "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",
-        "str", "bool", "char",
-    ];
-    PRIMITIVES.contains(&name.trim_end_matches(']'))
 }
 
 #[cfg(test)]
@@ -314,7 +225,11 @@ mod tests {
             "_PyMem_RawMalloc",
             "_PyObject_Malloc",
             "je_malloc",
+            "_rjem_je_mallocx",
             "mi_malloc_aligned",
+            "tc_newarray",
+            "void std::vector<int>::emplace_back<int>(int&&)",
+            "tcache_init.part.0",
         ] {
             assert_eq!(location_of(&[name, "asker", "main"]), "asker", "{name}");
         }
@@ -336,8 +251,24 @@ mod tests {
             "std::thread::spawn",
             "corelib::f",
             "new_heap_of_mine",
-            "[file is gone]",
-            "[not a known module]",
+            "[file is gone: libfoo.so+0x10]",
+            "[not a known module: 0x10]",
+            // Names that begin like those of allocators and of standard libraries.
+            "core::load()",
+            "alloc::budget()",
+            "mimalloc_bench::go()",
+            "mimalloc_bench::go",
+            "tc_parse",
+            "mi_read_table",
+            "je_suis",
+            "rust_allocate_columns",
+            "PyMem_cache_of_mine",
+            "new_arena",
+            "alloc_slot",
+            "hashbrown_of_mine::f",
+            "std::thread::thread(int)",
+            "memcpy_columns",
+            "memcpy",
         ] {
             assert_eq!(location_of(&["malloc", name, "main"]), name);
         }
@@ -382,5 +313,97 @@ mod tests {
         };
         let frames = [frame("malloc"), stripped, frame("main")];
         assert_eq!(location(&frames.each_ref()).to_string(), "libfoo.so+0x1234");
+    }
+
+    /// `function@module`
+    fn of_module(text: &str) -> Frame {
+        let (function, module) = text.split_once('@').expect("a module");
+        Frame {
+            module: Some(module.to_owned()),
+            ..frame(function)
+        }
+    }
+
+    fn names_of(of: fn(&[&Frame]) -> String, stack: &str) -> String {
+        let frames: Vec<Frame> = stack.split(' ').map(of_module).collect();
+        of(&frames.iter().collect::<Vec<_>>())
+    }
+
+    fn reserver_of(stack: &str) -> String {
+        names_of(|frames| location(frames).to_string(), stack)
+    }
+
+    fn toucher_of(stack: &str) -> String {
+        names_of(|frames| toucher(frames).to_string(), stack)
+    }
+
+    #[test]
+    fn what_an_allocator_calls_in_its_own_file_is_its_inside() {
+        for stack in [
+            "brk_call@libc.so.6 __brk@libc.so.6 sbrk@libc.so.6 unheard_of@libc.so.6 malloc@libc.so.6 asker@prog",
+            "mremap@libc.so.6 mremap_chunk@libc.so.6 realloc@libc.so.6 asker@prog",
+            "munmap@libc.so.6 shrink_heap@libc.so.6 free@libc.so.6 asker@prog",
+            "pages_map@libjemalloc.so.2 arena_new@libjemalloc.so.2 malloc@libjemalloc.so.2 asker@prog",
+            "mmap@libc.so.6 os_pages_map@prog extent_alloc@prog _rjem_malloc@prog asker@prog",
+            "__mmap@libc.so.6 anything@libmimalloc.so.2 asker@prog",
+            "__minimal_malloc@ld-linux-x86-64.so.2 asker@ld-linux-x86-64.so.2",
+            "new_arena@libpython3.11.so.1.0 _PyObject_Malloc@libpython3.11.so.1.0 asker@prog",
+        ] {
+            assert_eq!(reserver_of(stack), "asker", "{stack}");
+        }
+    }
+
+    #[test]
+    fn a_hook_between_two_allocators_asked_itself() {
+        let stack = "mmap@libc.so.6 hook@plugin.so malloc@libc.so.6 main@prog";
+        assert_eq!(reserver_of(stack), "hook");
+        let stack = "malloc@libc.so.6 asker@prog callback@prog free@libc.so.6 main@prog";
+        assert_eq!(reserver_of(stack), "asker");
+    }
+
+    #[test]
+    fn who_moves_bytes_touches_for_others() {
+        for stack in [
+            "__memcpy_avx512_unaligned_erms@libc.so.6 asker@prog",
+            "__memset_evex_unaligned_erms@libc.so.6 calloc@libc.so.6 asker@prog",
+            "__memmove_avx_unaligned_erms@libc.so.6 std::vector<int>::push_back(int&&)@prog asker@prog",
+            "__strcpy_chk@libc.so.6 asker@prog",
+            "__GI___libc_read@libc.so.6 _IO_new_file_underflow@libc.so.6 getdelim@libc.so.6 asker@prog",
+        ] {
+            assert_eq!(toucher_of(stack), "asker", "{stack}");
+        }
+        // Whoever reserves by them asked himself.
+        assert_eq!(
+            reserver_of("mmap@libc.so.6 fread@libc.so.6 main@prog"),
+            "fread"
+        );
+        assert_eq!(
+            toucher_of("memset_columns@prog main@prog"),
+            "memset_columns"
+        );
+        assert_eq!(toucher_of("_IO_of_mine@prog main@prog"), "_IO_of_mine");
+    }
+
+    #[test]
+    fn files_of_standard_libraries_are_known_by_their_whole_place() {
+        for file in [
+            "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/core/src/ptr/mod.rs",
+            "/usr/src/rustc-1.85.0/library/alloc/src/vec/mod.rs",
+            "/home/me/.rustup/toolchains/stable/lib/rustlib/src/rust/library/alloc/src/string.rs",
+            "/home/me/.cargo/registry/src/index/hashbrown-0.15.2/src/raw/mod.rs",
+            "/usr/include/c++/12/bits/stl_vector.h",
+            "/usr/lib/llvm-18/include/c++/v1/vector",
+        ] {
+            assert!(is_library_file(file), "{file}");
+        }
+        for file in [
+            "/home/me/library/core/src/load.rs",
+            "/home/me/library/core/src/load.c",
+            "/home/me/include/c++/mine.h",
+            "/home/me/hashbrown-mine/src/lib.rs",
+            "/srv/library/alloc/src/lib.rs",
+        ] {
+            assert!(!is_library_file(file), "{file}");
+        }
     }
 }

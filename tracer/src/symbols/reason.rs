@@ -129,6 +129,23 @@ impl Reason {
         )
     }
 
+    /// A frame that says so of a place: frames at different addresses are different,
+    /// whatever else is not known of them.
+    #[must_use]
+    pub fn frame_at(self, module: Option<&str>, offset: u64) -> Frame {
+        let reason = self.text().trim_end_matches(']');
+        let function = match module {
+            Some(module) => format!("{reason}: {module}+{offset:#x}]"),
+            None => format!("{reason}: {offset:#x}]"),
+        };
+        Frame {
+            function: Some(function),
+            module: module.map(ToOwned::to_owned),
+            offset,
+            ..Frame::default()
+        }
+    }
+
     /// A frame that says so.
     #[must_use]
     pub fn frame(self) -> Frame {
@@ -158,6 +175,22 @@ impl Reason {
         Self::FramePointersEnd,
         Self::CopyEnds,
     ];
+}
+
+/// Functions below which there is nothing, whatever lies on the stack there: where
+/// coroutines and the threads of Go's own scheduler begin.
+pub(crate) fn is_bottom(function: &str) -> bool {
+    const BOTTOMS: [&str; 8] = [
+        "__start_context",
+        "make_fcontext",
+        "runtime.goexit",
+        "runtime.goexit.abi0",
+        "runtime.mstart",
+        "runtime.mstart.abi0",
+        "runtime.rt0_go",
+        "runtime.rt0_go.abi0",
+    ];
+    BOTTOMS.contains(&function)
 }
 
 /// Functions at which every stack of their process or thread begins.

@@ -203,11 +203,7 @@ impl Symbolizer {
                 Image::resolve(&elf, &debug, &name, offsets)
             }
             Err(reason) => {
-                let frame = |offset| Frame {
-                    module: Some(name.clone()),
-                    offset,
-                    ..reason.frame()
-                };
+                let frame = |offset| reason.frame_at(Some(&name), offset);
                 let failed = |offset| (offset, vec![frame(offset)]);
                 offsets.into_iter().map(failed).collect()
             }

@@ -46,7 +46,7 @@ pub fn short_name(function: &str) -> String {
 }
 
 /// C++ operators that brackets and parentheses are part of.
-fn operator(text: &str) -> Option<&'static str> {
+pub(super) fn operator(text: &str) -> Option<&'static str> {
     const OPERATORS: [&str; 10] = [
         "operator()",
         "operator<<=",

@@ -12,7 +12,7 @@ const STT_FUNC: u8 = 2;
 const STT_GNU_IFUNC: u8 = 10;
 const STB_LOCAL: u8 = 0;
 /// Longest name that is read; longer ones are cut.
-const MAX_NAME: usize = 16 << 10;
+const MAX_NAME: usize = 64 << 10;
 /// How many symbols that begin nearer to an address are passed over in search
 /// of one whose size covers it (labels inside a function).
 const NEARER: usize = 32;

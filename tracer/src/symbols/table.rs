@@ -1,21 +1,27 @@
 //! Stacks with their frames named.
 
 use super::places::{Places, Spot};
+use super::plumbing::{self, Class};
 use super::resolve::module_name;
-use super::{Frame, Reason, plumbing, reason};
+use super::{Frame, Reason, reason};
 use crate::events::{Captured, Module};
 use crate::recording::Symbol;
-use crate::units::{Pid, StackId};
+use crate::units::{Address, Nanos, Pid, StackId};
 use rustc_hash::FxHashMap;
 use std::sync::LazyLock;
+
+/// How frames begin whose address is in no file that was seen mapped.
+const UNKNOWN: &str = "[not a known module";
 
 /// The frames of every stack, each different frame kept once.
 #[derive(Clone, Debug, Default)]
 pub struct SymbolTable {
     frames: Vec<Frame>,
+    /// What each frame is to tables of locations.
+    classes: Vec<Class>,
     numbers: FxHashMap<Frame, u32>,
     stacks: FxHashMap<StackId, Vec<u32>>,
-    processes: FxHashMap<StackId, Pid>,
+    processes: FxHashMap<StackId, (Pid, Nanos)>,
 }
 
 impl SymbolTable {
@@ -46,21 +52,34 @@ impl SymbolTable {
         let mut numbers = Vec::with_capacity(stack.frames.len() + 1);
         for index in 0..stack.frames.len() {
             match places.spot(stack, index) {
-                None => numbers.push(self.intern(Reason::UnknownModule.frame())),
+                None => {
+                    let Address(address) = stack.frames[index];
+                    let frame = Reason::UnknownModule.frame_at(None, address);
+                    numbers.push(self.intern(frame));
+                }
                 Some((spot, module)) => match known.get(&spot) {
                     Some(found) => numbers.extend(found),
                     None => numbers.push(self.intern(unnamed(spot, module))),
                 },
             }
         }
-        let outermost = numbers.last().map(|&number| &self.frames[number as usize]);
-        let outermost = outermost.and_then(|frame| frame.function.as_deref());
-        let at_entry = outermost.is_some_and(reason::is_entry);
-        if let Some(reason) = Reason::of_end(stack.end, at_entry) {
+        let name = |number: u32| self.frames[number as usize].function.as_deref();
+        // What a walk makes of the words below the first frame is in no file.
+        let bogus = |&&number: &&u32| name(number).is_some_and(|n| n.starts_with(UNKNOWN));
+        let tail = numbers.iter().rev().take_while(bogus).count();
+        let outermost = |numbers: &[u32]| numbers.last().and_then(|&number| name(number));
+        let real = numbers.len() - tail;
+        let at_bottom = outermost(&numbers[..real]).is_some_and(reason::is_bottom);
+        if at_bottom {
+            numbers.truncate(real);
+        }
+        let at_entry = outermost(&numbers).is_some_and(reason::is_entry);
+        let reason = Reason::of_end(stack.end, at_entry).filter(|_| !at_bottom);
+        if let Some(reason) = reason {
             numbers.push(self.intern(reason.frame()));
         }
         self.stacks.insert(stack.id, numbers);
-        self.processes.insert(stack.id, stack.pid);
+        self.processes.insert(stack.id, (stack.pid, stack.time));
     }
 
     /// Gives a stack its frames, innermost first.
@@ -93,15 +112,31 @@ impl SymbolTable {
         }
     }
 
-    /// The frame that answers for what the stack did (see [`plumbing::location`]).
+    /// The frame that answers for what the stack did (see [`super::location`]).
     #[must_use]
     pub fn location(&self, id: StackId) -> &Frame {
-        plumbing::location(&self.frames(id))
+        self.chosen(id, |classes| plumbing::reserving(classes))
     }
 
-    /// The process in which a stack was first seen.
+    /// The frame that answers for memory that the stack touched (see [`super::toucher`]).
     #[must_use]
-    pub fn process(&self, id: StackId) -> Option<Pid> {
+    pub fn toucher(&self, id: StackId) -> &Frame {
+        self.chosen(id, |classes| plumbing::touching(classes))
+    }
+
+    fn chosen(&self, id: StackId, choose: impl Fn(&[&Class]) -> Option<usize>) -> &Frame {
+        let numbers = self.stacks.get(&id).map_or(&[][..], Vec::as_slice);
+        let classes: Vec<&Class> = numbers.iter().map(|&n| &self.classes[n as usize]).collect();
+        match choose(&classes) {
+            Some(at) => &self.frames[numbers[at] as usize],
+            // A stack that is not here is one frame that says why.
+            None => self.frames(id)[0],
+        }
+    }
+
+    /// The process in which a stack was first seen, and when.
+    #[must_use]
+    pub fn process(&self, id: StackId) -> Option<(Pid, Nanos)> {
         self.processes.get(&id).copied()
     }
 
@@ -128,6 +163,7 @@ impl SymbolTable {
             return number;
         }
         let number = u32::try_from(self.frames.len()).expect("fewer than 2^32 different frames");
+        self.classes.push(Class::of(&frame));
         self.frames.push(frame.clone());
         self.numbers.insert(frame, number);
         number
@@ -137,7 +173,7 @@ impl SymbolTable {
 /// A frame of which only the place is known.
 fn unnamed(spot: Spot, module: &Module) -> Frame {
     match spot {
-        Spot::Process(..) => Reason::AnonymousCode.frame(),
+        Spot::Process(_, Address(address)) => Reason::AnonymousCode.frame_at(None, address),
         Spot::File(_, offset) => Frame {
             module: Some(module_name(&module.path)),
             offset,
@@ -151,7 +187,7 @@ mod tests {
     use super::*;
     use crate::events::StackEnd;
     use crate::recording::Place;
-    use crate::units::{Address, Bytes, Nanos};
+    use crate::units::Bytes;
 
     fn frame(name: &str) -> Frame {
         Frame {
@@ -214,8 +250,8 @@ mod tests {
             [
                 "malloc",
                 "a.so+0x30",
-                "[anonymous code]",
-                "[not a known module]",
+                "[anonymous code: 0x3007]",
+                "[not a known module: 0x9999]",
                 "inlined",
                 "_start"
             ]
@@ -233,6 +269,29 @@ mod tests {
         assert_eq!(whole, ["malloc", "inlined", "_start"]);
         let cut = names(StackEnd::FramePointers, &[0x1021, 0x1011]);
         assert_eq!(cut, ["a.so+0x21", "malloc", "[cut: frame pointers end]"]);
+    }
+
+    #[test]
+    fn coroutines_and_threads_of_go_end_where_they_began() {
+        for bottom in ["__start_context", "runtime.goexit", "runtime.goexit.abi0"] {
+            let modules = [module(0x1000, "/lib/a.so")];
+            let symbols = [symbol(0x10, &["asker"]), symbol(0x20, &[bottom])];
+            for end in [
+                StackEnd::FramePointers,
+                StackEnd::NoTable,
+                StackEnd::Complete,
+            ] {
+                for frames in [&[0x1010, 0x1021][..], &[0x1010, 0x1021, 0x9999, 0x7]] {
+                    let table = SymbolTable::new(&[stack(end, frames)], &modules, symbols.clone());
+                    let frames = table.frames(StackId(9));
+                    let names: Vec<_> = frames.iter().map(ToString::to_string).collect();
+                    assert_eq!(names, ["asker", bottom]);
+                }
+            }
+        }
+        // Elsewhere what is not known is a frame all the same.
+        let names = names(StackEnd::Complete, &[0x1010, 0x9999]);
+        assert_eq!(names, ["malloc", "[not a known module: 0x9999]"]);
     }
 
     #[test]

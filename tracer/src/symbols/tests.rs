@@ -68,7 +68,7 @@ fn full() -> Vec<Vec<String>> {
 
 #[test]
 fn inlined_frames_come_innermost_first() {
-    for name in ["inlined.elf", "zlib.elf", "zstd.elf"] {
+    for name in ["inlined.elf", "zlib.elf", "zstd.elf", "zdebug.elf"] {
         assert_eq!(frames_of(&elf(name), None, &ADDRESSES), full(), "{name}");
     }
 }

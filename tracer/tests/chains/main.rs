@@ -99,7 +99,9 @@ fn matches(expected: &[&str], names: &[String], own: &dyn Fn(&str) -> bool) -> b
         }
         "!" => names.len() == 1 && names[0].starts_with('['),
         "?" => {
-            names.first().is_some_and(|n| n == "[anonymous code]")
+            names
+                .first()
+                .is_some_and(|n| n.starts_with("[anonymous code"))
                 && matches(rest, &names[1..], own)
         }
         name => names.first().is_some_and(|n| n == name) && matches(rest, &names[1..], own),

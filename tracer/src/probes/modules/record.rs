@@ -38,8 +38,10 @@ pub(super) enum Record {
         /// Which process.
         pid: Pid,
     },
-    /// A process ended.
+    /// A process ended, or the kernel ends its records.
     Exited {
+        /// When.
+        time: Nanos,
         /// Which.
         pid: Pid,
     },
@@ -79,7 +81,7 @@ impl Record {
             k if k == abi::perf_event_type::PERF_RECORD_EXIT as u32 => {
                 // Of all the threads, the one whose id is the process's counts.
                 let (pid, thread) = (pid(8)?, pid(16)?);
-                (pid == thread).then_some(Self::Exited { pid })
+                (pid == thread).then_some(Self::Exited { time, pid })
             }
             _ => None,
         }

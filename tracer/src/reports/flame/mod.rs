@@ -7,6 +7,7 @@ mod palette;
 mod svg;
 mod tree;
 
+use super::processes::{self, Lives};
 use super::text::{percent, seconds};
 use super::{Input, Report};
 use crate::ledger::account::{Reserver, Snapshot};
@@ -98,23 +99,25 @@ fn reserved(input: &Input<'_>) -> Tree {
         }
     }
     let mut tree = Tree::default();
+    let lives = Lives::new(&input.account.processes);
     for &(id, bytes) in &input.account.reserved_peak.by_reserver {
         let resident = residents.get(&id).copied().unwrap_or_default();
-        tree.add(path(input, id), bytes, resident);
+        tree.add(path(input, &lives, id), bytes, resident);
     }
     tree
 }
 
 fn resident(input: &Input<'_>) -> Tree {
     let mut tree = Tree::default();
+    let lives = Lives::new(&input.account.processes);
     for &(reserver, bytes) in &input.account.resident_peak.resident_by_reserver {
         let category = |name, note| vec![Step::explained(name, note)];
         let steps = match reserver {
-            Reserver::Stack(id) => path(input, id),
+            Reserver::Stack(id) => path(input, &lives, id),
             Reserver::Slack(id) => {
                 let note = "in arenas of the allocator, in no live block; below, who grew them";
                 let mut steps = category("[slack]", note);
-                steps.extend(path(input, id));
+                steps.extend(path(input, &lives, id));
                 steps
             }
             Reserver::Image => category("[image]", "the program and its libraries"),
@@ -131,13 +134,14 @@ fn resident(input: &Input<'_>) -> Tree {
 
 fn touched(input: &Input<'_>) -> Tree {
     let mut tree = Tree::default();
+    let lives = Lives::new(&input.account.processes);
     for &(id, bytes) in &input.account.resident_peak.resident_by_toucher {
         let steps = match id {
             StackId(0) => {
                 let note = "became resident while nobody was seen to touch it";
                 vec![Step::explained("[unknown]", note)]
             }
-            id => path(input, id),
+            id => path(input, &lives, id),
         };
         tree.add(steps, bytes, bytes);
     }
@@ -145,14 +149,16 @@ fn touched(input: &Input<'_>) -> Tree {
 }
 
 /// Frames from the outermost inwards, under their process if there are several.
-fn path(input: &Input<'_>, id: StackId) -> Vec<Step> {
+fn path(input: &Input<'_>, lives: &Lives, id: StackId) -> Vec<Step> {
     let mut steps = Vec::new();
     if input.account.processes.len() > 1
-        && let Some(pid) = input.symbols.process(id)
+        && let Some((pid, time)) = input.symbols.process(id)
+        && let Some(index) = lives.find(pid, time)
     {
-        let command = input.run.commands.get(&pid).and_then(|words| words.first());
-        let name = command.map_or("process", |word| word.rsplit('/').next().unwrap_or(word));
-        steps.push(Step::category(&format!("[{} {name}]", pid.0)));
+        let name = crate::symbols::escape(&format!("[{}]", processes::name(input, index)));
+        let note = processes::line(input.run, index);
+        let note = note.unwrap_or_else(|| "its command is not known".to_owned());
+        steps.push(Step::explained(&name, &note));
     }
     let frames = input.symbols.frames(id);
     steps.extend(frames.into_iter().rev().map(Step::of_frame));

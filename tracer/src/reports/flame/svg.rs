@@ -141,7 +141,11 @@ impl Picture<'_> {
         );
         if self.by_share {
             let share = percent(node.resident.0, node.bytes.0);
-            let _ = write!(title, "\n{} became resident ({share})", node.resident);
+            let _ = write!(
+                title,
+                "\n{} of it resident at the resident peak ({share})",
+                node.resident
+            );
         }
         let name = Some(&node.name).filter(|full| *full != name);
         for line in [name, node.place.as_ref(), node.module.as_ref()]

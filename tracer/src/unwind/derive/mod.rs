@@ -5,6 +5,7 @@
 //! where the return address is on top, instruction by instruction to where that
 //! must be so again, the return.
 //!
+//! - [`continued`] goes on where unwind information ends before its function does;
 //! - [`sweep`] decodes the code that no FDE covers;
 //! - [`state`] says what an instruction does to the frame;
 //! - [`flow`] carries that from the entries along every path, and throws away
@@ -15,6 +16,7 @@
 //! Where nothing is certain the rule is that the walk ends there: a stack that
 //! is cut is better than frames that were never there.
 
+mod continued;
 mod flow;
 mod infer;
 pub(super) mod source;
@@ -62,6 +64,7 @@ fn fill_up_to(most: u64, table: &mut Table, image: &Image<'_>) {
     if image.is_go {
         return;
     }
+    continued::go_on(table, image, &all_gaps(table, image));
     let gaps = gaps(table, image);
     let size: u64 = gaps.iter().map(|gap| gap.len() as u64).sum();
     if gaps.is_empty() || size > most {
@@ -77,8 +80,15 @@ fn fill_up_to(most: u64, table: &mut Table, image: &Image<'_>) {
     table.coverage.derived_bytes = bytes;
 }
 
-/// The executable code that no row says anything about.
+/// What of it is worth to be read.
 fn gaps(table: &Table, image: &Image<'_>) -> Vec<Gap> {
+    let mut gaps = all_gaps(table, image);
+    keep_worthy(&mut gaps, image);
+    gaps
+}
+
+/// The executable code that no row says anything about.
+fn all_gaps(table: &Table, image: &Image<'_>) -> Vec<Gap> {
     let entry = image.file_offset(image.entry);
     // Without unwind information, nobody knows where the entry's code ends.
     let is_entry = |row: &Row| {
@@ -117,7 +127,6 @@ fn gaps(table: &Table, image: &Image<'_>) -> Vec<Gap> {
     // Segments that overlap are a lie of the file's.
     found.sort_unstable_by_key(|gap| gap.start);
     found.dedup_by(|next, last| next.start < last.end);
-    keep_worthy(&mut found, image);
     found
 }
 

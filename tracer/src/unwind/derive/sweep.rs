@@ -13,7 +13,7 @@ const MAX_CODE: u64 = 16 << 20;
 /// Bytes of code of a file that is searched for calls of functions without FDE,
 /// which takes some 7 ms for each MiB: a library that is loaded at run time runs
 /// meanwhile, and each of its stacks is copied.
-const MAX_SEARCHED: u64 = 2 << 20;
+pub(super) const MAX_SEARCHED: u64 = 2 << 20;
 
 /// Where control goes from an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +285,7 @@ impl Sweeper<'_> {
     }
 }
 
-const SYSCALL: [u8; 2] = [0x0f, 0x05];
+pub(super) const SYSCALL: [u8; 2] = [0x0f, 0x05];
 
 /// `mov $15,%eax`: the number of `rt_sigreturn`, which nothing but a trampoline
 /// calls.

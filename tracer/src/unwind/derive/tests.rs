@@ -293,3 +293,41 @@ fn derived_rules_agree_with_those_of_the_compiler() {
     }
     assert!(agreed > 100_000, "{agreed} bytes");
 }
+
+/// glibc's `clone3` ends its unwind information before the system call.
+#[test]
+fn what_follows_unwind_information_with_a_system_call_goes_on() {
+    let code = [
+        0xb8, 0xb3, 0x01, 0x00, 0x00, // mov $435,%eax
+        0x0f, 0x05, // syscall
+        0x48, 0x85, 0xc0, // test %rax,%rax
+        0x74, 0x01, // je
+        0xc3, // ret
+        0x50, // push %rax: the child
+    ];
+    let known = |stack| Table {
+        rules: vec![Rule::default(), sp(stack)],
+        rows: vec![Row { offset: 0, rule: 1 }, Row { offset: 5, rule: 0 }],
+        ..Table::default()
+    };
+    let with = |code: &[u8], stack| {
+        let mut bytes = vec![0x90; 0x100];
+        bytes[..code.len()].copy_from_slice(code);
+        let mut table = known(stack);
+        let mut image = image(&bytes, bytes.len());
+        image.entry = 0;
+        fill(&mut table, &image);
+        table
+    };
+    for stack in [8, 32] {
+        let table = with(&code, stack);
+        for at in [0, 5, 7, 10, 12] {
+            assert_eq!(rule_at(&table, at), sp(stack), "at {at}");
+        }
+        assert_ne!(rule_at(&table, 13), sp(stack));
+    }
+    // Another function may begin where one's information ends.
+    let mut other = code;
+    other[5..7].copy_from_slice(&[0x31, 0xff]);
+    assert_ne!(rule_at(&with(&other, 32), 5), sp(32));
+}
