@@ -20,7 +20,7 @@ mod summary;
 
 use crate::cli::{Cli, Job};
 use std::process::ExitCode;
-use tracer::probes::machine::Lack;
+use tracer::probes::machine::{self, Facts, Lack};
 use tracer::target::Capabilities;
 
 /// Exit status when the tracer itself failed.
@@ -73,6 +73,14 @@ fn told_once(error: &anyhow::Error) -> String {
 pub(crate) struct Refused {
     pub(crate) message: String,
     pub(crate) code: u8,
+}
+
+/// What a trace on this machine needs once its programs are loaded.
+pub(crate) fn for_tracing() -> Capabilities {
+    match machine::needs_admin(&Facts::gather()) {
+        true => Capabilities::TRACING | Capabilities::SYS_ADMIN,
+        false => Capabilities::TRACING,
+    }
 }
 
 /// Gives up every capability but these, for this thread and those that it starts from now on.

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         finder,
         &found,
         Cache::open(),
-        Capabilities::TRACING | out_dir::capabilities(&out),
+        super::for_tracing() | out_dir::capabilities(&out),
     );
     let watcher = watcher.join().unwrap_or_else(|panic| resume_unwind(panic));
     let started = session.and_then(|session| Ok((session, watcher.map_err(unwatched)?)));

@@ -222,7 +222,11 @@ impl Session {
             let Attached { links, failed } =
                 attach::attach(mechanism, &programs, object, Scope::Process(self.target));
             self.links.extend(links);
-            if !self.objects.iter().any(|known| known.path == object.path) {
+            if !self
+                .objects
+                .iter()
+                .any(|known| known.identity == object.identity)
+            {
                 self.objects.push(object.clone());
             }
             for failure in failed {

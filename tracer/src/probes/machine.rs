@@ -12,7 +12,9 @@ mod facts;
 mod lack;
 mod limit;
 
-pub use ask::{early, load_empty, of_pages, pagemap_scan, reads_kernel, reads_map_files};
+pub use ask::{
+    early, load_empty, needs_admin, of_pages, pagemap_scan, reads_kernel, reads_map_files,
+};
 pub use capability::{Answer, Capability, Verdict, verdict};
 pub use degradation::Degradation;
 pub use explain::{attaching, loading, uprobes, wants_memory};

@@ -129,12 +129,13 @@ impl Write for Limited {
 fn limited(write: impl FnOnce(&mut Limited) -> fmt::Result) -> Option<String> {
     let mut out = Limited::default();
     let written = write(&mut out);
-    if out.full {
-        out.text.push('…');
-    } else if written.is_err() {
+    if out.text.is_empty() {
         return None;
     }
-    (!out.text.is_empty()).then_some(out.text)
+    if out.full || written.is_err() {
+        out.text.push('…');
+    }
+    Some(out.text)
 }
 
 #[cfg(test)]
@@ -182,19 +183,20 @@ mod tests {
 
     #[test]
     fn a_name_that_explodes_is_cut() {
-        // Each substitution doubles the one before it.
-        let mut raw = String::from("_Z1fI1AE");
-        for level in 0..30 {
-            let seq = if level == 0 {
-                String::new()
-            } else {
-                format!("{:X}", level - 1)
-            };
-            raw.push_str(&format!("1PIS{seq}_S{seq}_E"));
+        // Each argument is twice the one before it. Their numbers have the base 36: `S0_` is the
+        // template's own, and they go on from there.
+        let mut raw = String::from("_Z1f1A1PIS_S_E");
+        for number in 1..30 {
+            let digit = char::from_digit(number, 36).map(|digit| digit.to_ascii_uppercase());
+            let before = digit.map_or_else(String::new, String::from);
+            raw.push_str(&format!("S0_IS{before}_S{before}_E"));
         }
         let name = demangle(raw.as_bytes());
         assert!(name.len() <= MAX_NAME, "{}", name.len());
-        assert!(name.starts_with("f<A, P<") && name.ends_with('…'), "{name}");
+        assert!(
+            name.starts_with("f(A, P<A, A>, ") && name.ends_with('…'),
+            "{name}"
+        );
         let long = "x".repeat(1 << 20);
         assert_eq!(demangle(long.as_bytes()).chars().count(), MAX_NAME + 2);
     }

@@ -28,6 +28,8 @@ impl Capabilities {
     pub const IPC_OWNER: Self = Self(1 << 15);
     /// `/proc/PID/{maps,mem,pagemap,root}` of processes that have more than we.
     pub const SYS_PTRACE: Self = Self(1 << 19);
+    /// Perf events and page frames, where the machine gives them for less to nobody.
+    pub const SYS_ADMIN: Self = Self(1 << 21);
     /// Going before other threads.
     pub const SYS_NICE: Self = Self(1 << 23);
     /// Probes.

@@ -16,7 +16,7 @@ use tracer::probes::machine::{Capability, Degradation, Lack, Name};
 use tracer::probes::modules::Watcher;
 use tracer::probes::objects::Finder;
 use tracer::probes::ring::Ring;
-use tracer::target::{Capabilities, Command, Environment, Launch, Target};
+use tracer::target::{Command, Environment, Launch, Target};
 use tracer::units::{Address, Bytes, Pid, StackId};
 
 /// Blocks that the child allocates, of a size that nothing else asks for.
@@ -79,7 +79,7 @@ pub(super) fn start(ring: Option<Bytes>, trace: Trace) -> Result<Proof> {
         finder,
         &found,
         None,
-        Capabilities::TRACING,
+        crate::commands::for_tracing(),
     )?;
     let modules = Watcher::new(launch.pid()).map_err(unwatched)?;
     Ok(Proof {

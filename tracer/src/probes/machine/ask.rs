@@ -113,6 +113,15 @@ pub fn of_pages() -> Vec<Degradation> {
     all
 }
 
+/// Whether a trace needs CAP_SYS_ADMIN for what it does once its programs are loaded: Debian's
+/// and Ubuntu's kernels ask for it at perf_event_open(2) unless `kernel.perf_event_paranoid` is
+/// 2 or less, and without PAGEMAP_SCAN (Linux 6.7) it is page frames that tell which pages are
+/// the shared zero page.
+#[must_use]
+pub fn needs_admin(facts: &Facts) -> bool {
+    facts.paranoid.is_some_and(|level| level > 2) || !pagemap_scan().unwrap_or(false)
+}
+
 /// Whether links of `/proc/PID/map_files` can be followed.
 ///
 /// # Errors

@@ -221,7 +221,7 @@ pub(super) const ROWS: &[Row] = &[
         Kind::Entry,
         Language::C,
         Names::Each(
-            &["", "je_", "rjem_"],
+            &["", "je_", "rjem_", "rjem_je_"],
             &[
                 "mallocx",
                 "rallocx",
