@@ -1,10 +1,11 @@
 //! `cargo xtask ci`: every check that must be green before a change lands.
 
 use crate::command::{cargo, run};
-use crate::{ebpf, test};
+use crate::{ebpf, test, vm};
 use anyhow::Result;
 
-/// Formatting, lints, docs, the committed eBPF object, then every test.
+/// Formatting, lints, docs, the committed eBPF object, every test, and the core of them under
+/// older kernels.
 pub(crate) fn ci() -> Result<()> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args([
@@ -20,5 +21,6 @@ pub(crate) fn ci() -> Result<()> {
         .args(["doc", "--release", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings"))?;
     ebpf::check()?;
-    test::test()
+    test::test()?;
+    vm::core()
 }

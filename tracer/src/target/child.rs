@@ -196,8 +196,8 @@ impl Plan {
         };
         let (uid, gid) = (user.uid, user.gid);
         let check = |result: libc::c_long| match result {
-            // SAFETY: the place is this thread's own.
             -1 => Err(Failure {
+                // SAFETY: the place is this thread's own.
                 errno: unsafe { *libc::__errno_location() },
                 candidate: Failure::USER,
             }),

@@ -252,10 +252,8 @@ fn a_signal_reaches_a_command_of_another_user() {
     // An end of its input would end the command too.
     let _input = late.tracer.stdin.take();
     // SAFETY: kill takes any numbers.
-    assert_eq!(
-        unsafe { libc::kill(late.tracer.id() as i32, libc::SIGTERM) },
-        0
-    );
+    let sent = unsafe { libc::kill(late.tracer.id() as i32, libc::SIGTERM) };
+    assert_eq!(sent, 0);
     let run = late.end();
     assert_eq!(run.code(), Some(128 + libc::SIGTERM), "{}", run.stderr());
     assert_eq!(run.stats()["exit"]["signal"], libc::SIGTERM);

@@ -55,9 +55,13 @@ impl Degradation {
             Self::ZeroPages => "page frames are hidden (CAP_SYS_ADMIN shows them): memory that \
                  was only read can count as resident"
                 .into(),
-            Self::RssBatches => "before Linux 6.2 each thread keeps up to 64 pages of each \
-                 counter to itself: resident memory can be 256 KiB a thread and counter off"
-                .into(),
+            Self::RssBatches => {
+                "before Linux 6.2 threads count their pages by themselves: they are \
+                 told of at the thread's next fault or memory call, where threads fault at the \
+                 same time up to 64 pages of each may be late for a moment, and how long faults \
+                 took is not known"
+                    .into()
+            }
             Self::NoRssStat => "the tracepoint kmem:rss_stat can't be had: resident memory is \
                  not followed, and every figure of it but VmHWM is 0; reserved memory is exact"
                 .into(),

@@ -544,7 +544,7 @@ fn tracefs_remedy(facts: &Facts) -> String {
 
 /// The verifier's last word: its statistics follow it.
 fn reason(log: &str) -> Option<String> {
-    let words = log.lines().map(str::trim);
+    let mut words = log.lines().map(str::trim);
     let is_word = |line: &&str| {
         let statistics = [
             "processed ",
@@ -554,7 +554,7 @@ fn reason(log: &str) -> Option<String> {
         ];
         !line.is_empty() && !statistics.iter().any(|prefix| line.starts_with(prefix))
     };
-    words.filter(is_word).next_back().map(ToOwned::to_owned)
+    words.rfind(is_word).map(ToOwned::to_owned)
 }
 
 /// A size as `--ring-buffer` takes it.
