@@ -35,7 +35,7 @@ fn a_tiny_ring_buffer_reports_its_losses_exactly() {
         stats["lost"]
     );
     assert!(
-        run.stderr().contains("lost"),
+        run.stderr().contains("events found no room"),
         "the user is told: {}",
         run.stderr()
     );

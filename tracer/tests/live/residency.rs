@@ -197,18 +197,25 @@ impl Drop for Setting {
 }
 
 /// Some room to swap to, until it is dropped.
-struct Swap(std::path::PathBuf);
+struct Swap {
+    file: std::path::PathBuf,
+    _alone: std::sync::MutexGuard<'static, ()>,
+}
+
+/// One at a time: the end of a swap space brings back what is in it, whose test that may be.
+static SWAPPING: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 impl Swap {
     fn of_mib(size: usize) -> Self {
-        let path = build_dir().join(format!("swap-{size}"));
+        let _alone = SWAPPING.lock().unwrap_or_else(|broken| broken.into_inner());
+        let file = build_dir().join(format!("swap-{size}"));
         // Written out: a file with holes is refused.
-        std::fs::write(&path, vec![0; size << 20]).unwrap();
+        std::fs::write(&file, vec![0; size << 20]).unwrap();
         let set = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        std::fs::set_permissions(&path, set).unwrap();
-        let swap = Self(path);
+        std::fs::set_permissions(&file, set).unwrap();
+        let swap = Self { file, _alone };
         for tool in ["mkswap", "swapon"] {
-            let ran = std::process::Command::new(tool).arg(&swap.0).output();
+            let ran = std::process::Command::new(tool).arg(&swap.file).output();
             let ran = ran.unwrap();
             assert!(ran.status.success(), "{tool}: {ran:?}");
         }
@@ -218,8 +225,10 @@ impl Swap {
 
 impl Drop for Swap {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("swapoff").arg(&self.0).status();
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::process::Command::new("swapoff")
+            .arg(&self.file)
+            .status();
+        let _ = std::fs::remove_file(&self.file);
     }
 }
 
