@@ -47,6 +47,10 @@ pub struct Config {
     /// `task_struct.rss_stat.count`: what a thread has counted and its memory's counters lack,
     /// up to Linux 6.1; [`ABSENT`](crate::ABSENT) from 6.2 on
     pub task_rss_stat: u32,
+    /// `mm_struct.rss_stat.count`, likewise
+    pub mm_rss_stat: u32,
+    /// Zero.
+    pub _pad: u32,
     /// `k_sigaction.sa.sa_handler`
     pub action_handler: u32,
     /// `task_struct.signal`

@@ -413,6 +413,12 @@ pub(crate) fn buffer(regs: &UserRegs) -> u64 {
     place
 }
 
+/// Whether a system call is one that makes the memory of an argument resident by itself.
+#[inline(always)]
+pub(crate) fn has_buffer(syscall: i64) -> bool {
+    !matches!(place_of(syscall), Place::Nowhere)
+}
+
 /// Which argument of a system call says where its memory is.
 #[derive(Clone, Copy)]
 enum Place {

@@ -29,6 +29,8 @@ static CONFIG: Config = Config {
     task_pid: ABSENT,
     task_tgid: ABSENT,
     task_rss_stat: ABSENT,
+    mm_rss_stat: ABSENT,
+    _pad: 0,
     action_handler: ABSENT,
     task_signal: ABSENT,
     task_group_leader: ABSENT,

@@ -67,7 +67,7 @@ const _: () = {
     assert!(size_of::<Fork>() == 40);
     assert!(size_of::<End>() == 64);
     assert!(size_of::<Stack>() == 40);
-    assert!(size_of::<Config>() == 144);
+    assert!(size_of::<Config>() == 152);
     assert!(size_of::<StackCopy>() == 160);
     assert!(MAX_COPY / COPY_PAGE <= 64 && MAX_COPY.is_power_of_two());
 };

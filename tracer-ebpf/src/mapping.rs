@@ -4,12 +4,12 @@
 //! thread may be given them before the call returns to this one. When a call has
 //! returned, [`Kind::Returned`] says how long it took, and takes back one that failed.
 
-use crate::fault::{toucher, untold_hugetlb};
-use crate::kernel::{copy_arguments, in_compat_syscall, user_regs};
+use crate::fault::{has_buffer, toucher, untold_hugetlb};
+use crate::kernel::{given, copy_arguments, in_compat_syscall, user_regs};
 use crate::process::note_leaving;
 use crate::ring;
 use crate::state::{NO_SYSCALL, Syscall, Thread, current_thread, known_thread, thread_key};
-use crate::untold::settle;
+use crate::untold::{settle, settle_call, threads_count};
 use crate::unwind::note_executable_mapping;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
@@ -132,15 +132,30 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
 /// registers costs less than a look-up of the thread.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    if kind_of(user_regs().syscall as u64) == 0 {
+    let number = user_regs().syscall;
+    let is_followed = kind_of(number as u64) != 0;
+    if !is_followed && !(threads_count() && has_buffer(number)) {
         return 0;
     }
     let now = ring::now();
-    if let Some(thread) = known_thread(thread_key())
-        && thread.syscall.number != NO_SYSCALL
-    {
+    let Some(thread) = known_thread(thread_key()) else {
+        return 0;
+    };
+    settle_call(thread);
+    if is_followed && thread.syscall.number != NO_SYSCALL {
         let result: i64 = ctx.arg(1);
-        settle(thread);
+        // It always is 0: a global function has to return a number.
+        let _ = leave(thread, result, now);
+    }
+    0
+}
+
+/// The followed call that is under way has returned. A function of its own, for its frame is not
+/// to stand above that of a walk.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn leave(thread: *mut Thread, result: i64, now: u64) -> u32 {
+    if let Some(thread) = given(thread) {
         let call = thread.syscall;
         thread.syscall.number = NO_SYSCALL;
         exit(thread, &call, result);

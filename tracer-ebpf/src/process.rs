@@ -227,6 +227,7 @@ fn begin_image(pid: u32, old: Kernel, caller: Captured) {
     process.image = ring::now();
     process.sizes = [0; SIZES];
     process.told = [0; COUNTERS];
+    process.has_told = 0;
     process.untold = [0; COUNTERS];
     process.leaving.mm = 0;
     process.leaving.by_exec = 0;

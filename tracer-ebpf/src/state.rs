@@ -49,6 +49,8 @@ pub(crate) struct Process {
     pub(crate) sizes: [u64; SIZES],
     /// Up to Linux 6.1: the part of `sizes` that the kernel told of, in bytes, …
     pub(crate) told: [u64; COUNTERS],
+    /// (1 in `has_told`: it is known) …
+    pub(crate) has_told: u64,
     /// … and the pages that threads have counted and not told of yet.
     pub(crate) untold: [i64; COUNTERS],
     /// Its memory as it was when it was last seen to be about to leave it.

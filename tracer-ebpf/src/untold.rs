@@ -6,9 +6,9 @@
 //! read here, at its next fault and around its memory calls, so that each page still comes
 //! with the fault that brought it, and before the call that takes it away.
 
-use crate::fault::{NO_FAULT, buffer, send_change};
+use crate::fault::{NO_FAULT, buffer, send_change, toucher};
 use crate::kernel::{completed_faults, config, current, given, user_regs};
-use crate::state::{COUNTERS, Process, Thread, process};
+use crate::state::{COUNTERS, NO_SYSCALL, Process, Thread, process};
 use tracer_ebpf::ABSENT;
 
 /// Whether this kernel's threads count by themselves.
@@ -22,19 +22,47 @@ pub(crate) fn threads_count() -> bool {
 pub(crate) fn settle(thread: &mut Thread) {
     if threads_count() {
         // It always is 0: a global function has to return a number.
-        let _ = settle_thread(thread);
+        let _ = settle_thread(thread, false);
     }
+}
+
+/// [`settle`] where a system call returns: what no fault explains, the call did.
+#[inline(always)]
+pub(crate) fn settle_call(thread: &mut Thread) {
+    if threads_count() {
+        let _ = settle_thread(thread, true);
+    }
+}
+
+/// Whether the thread has anything to tell of.
+#[inline(always)]
+fn has_untold(thread: &Thread, counts: &[i32; COUNTERS]) -> bool {
+    counts[0] != thread.untold[0]
+        || counts[1] != thread.untold[1]
+        || counts[2] != thread.untold[2]
+        || counts[3] != thread.untold[3]
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn settle_thread(thread: *mut Thread) -> u32 {
+extern "C" fn settle_thread(thread: *mut Thread, by_call: bool) -> u32 {
     let Some(thread) = given(thread) else {
         return 0;
     };
     let Some(counts) = current().read::<[i32; COUNTERS]>(config!(task_rss_stat)) else {
         return 0;
     };
+    if !has_untold(thread, &counts) {
+        return 0;
+    }
+    if let Some(space) = process(thread.space)
+        && space.has_told == 0
+    {
+        learn(space);
+    }
+    if !by_last_fault(thread) {
+        explain(thread, by_call);
+    }
     let Some(space) = process(thread.space) else {
         return 0;
     };
@@ -43,6 +71,21 @@ extern "C" fn settle_thread(thread: *mut Thread) -> u32 {
     settle_counter::<2>(thread, space, counts[2]);
     settle_counter::<3>(thread, space, counts[3]);
     0
+}
+
+/// What the current process's memory has, before anything of it was told: what a fork copied,
+/// what an exec made.
+#[inline(always)]
+fn learn(space: &mut Process) {
+    space.has_told = 1;
+    let mm = current().follow(config!(task_mm));
+    if let Some(pages) = mm.read::<[u64; COUNTERS]>(config!(mm_rss_stat)) {
+        let page = config!(page_size);
+        space.told[0] = pages[0].wrapping_mul(page);
+        space.told[1] = pages[1].wrapping_mul(page);
+        space.told[2] = pages[2].wrapping_mul(page);
+        space.told[3] = pages[3].wrapping_mul(page);
+    }
 }
 
 #[inline(always)]
@@ -55,11 +98,26 @@ fn settle_counter<const COUNTER: usize>(thread: &mut Thread, space: &mut Process
     space.untold[COUNTER] = space.untold[COUNTER].wrapping_add(i64::from(moved));
     let size = size::<COUNTER>(space);
     space.sizes[COUNTER] = size;
-    if !by_last_fault(thread) {
-        thread.fault = NO_FAULT;
-        thread.fault.address = buffer(&user_regs());
-    }
     let _ = send_change(thread, COUNTER as u32, size, 0);
+}
+
+/// Makes `thread.fault` say that it was a system call; with the call's stack where it is known
+/// which one: it returns now.
+#[inline(always)]
+fn explain(thread: &mut Thread, by_call: bool) {
+    thread.fault = NO_FAULT;
+    if !by_call {
+        return;
+    }
+    let regs = user_regs();
+    thread.fault.address = buffer(&regs);
+    let (stack, flags) = if thread.syscall.number == NO_SYSCALL {
+        toucher(thread, &regs)
+    } else {
+        (thread.syscall.stack, thread.syscall.flags as u16)
+    };
+    thread.fault.stack = stack;
+    thread.fault.flags = flags;
 }
 
 /// Whether no other fault was completed than the last one that was seen: what pins pages
