@@ -5,7 +5,7 @@
 //! returned, [`Kind::Returned`] says how long it took, and takes back one that failed.
 
 use crate::fault::{has_buffer, toucher, untold_hugetlb};
-use crate::kernel::{given, copy_arguments, in_compat_syscall, user_regs};
+use crate::kernel::{copy_arguments, given, in_compat_syscall, user_regs};
 use crate::process::note_leaving;
 use crate::ring;
 use crate::state::{NO_SYSCALL, Syscall, Thread, current_thread, known_thread, thread_key};

@@ -4,6 +4,7 @@ use crate::kernel::{config, current, id_in_namespace};
 use crate::ring;
 use crate::stack::Captured;
 use crate::unwind;
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
@@ -15,13 +16,14 @@ use tracer_ebpf::{KernelCounts, Kind, Loss, MAX_PROCESSES, MAX_THREADS, Member, 
 #[map]
 pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PROCESSES, 0);
 
-/// Threads of targets, by [`thread_key`].
+/// Threads of targets, by [`thread_key`]. Memory is taken for those alone that there are.
 #[map]
-static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(MAX_THREADS, 0);
+static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(MAX_THREADS, BPF_F_NO_PREALLOC);
 
 /// Targets, by pid.
 #[map]
-static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(MAX_PROCESSES, 0);
+static PROCESSES: HashMap<u32, Process> =
+    HashMap::with_max_entries(MAX_PROCESSES, BPF_F_NO_PREALLOC);
 
 /// Which process an address space belongs to, by `mm_id` of `kmem:rss_stat`.
 #[map]

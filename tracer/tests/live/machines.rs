@@ -306,8 +306,14 @@ impl Drop for Group {
 
 #[test]
 fn little_memory_makes_the_ring_smaller_by_name() {
+    for limit in ["128M", "64M"] {
+        a_smaller_ring_under(limit);
+    }
+}
+
+fn a_smaller_ring_under(limit: &str) {
     let place = Place::new();
-    let group = Group::new("128M");
+    let group = Group::new(limit);
     let output = place.shell(&["--mount"], &group.script("-q -o out -- true"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");
