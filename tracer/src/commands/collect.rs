@@ -2,13 +2,13 @@
 
 use super::checks::{self, Checks};
 use super::deferred::Deferred;
-use super::progress::Progress;
+use super::progress::{self, Progress};
 use anyhow::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracer::events::{Body, Captured, Event, Lost, Module};
 use tracer::ledger::Ledger;
 use tracer::probes::decode::Record;
@@ -68,6 +68,8 @@ impl Collector {
             ledger: live.then(Ledger::new),
             checks: Checks::default(),
             events: 0,
+            lost: 0,
+            lost_at: Instant::now(),
             stacks: Vec::new(),
             modules: Vec::new(),
             symbolizer: Symbolizer::new(),
@@ -121,6 +123,8 @@ struct Work {
     ledger: Option<Ledger>,
     checks: Checks,
     events: u64,
+    lost: u64,
+    lost_at: Instant,
     stacks: Vec<Captured>,
     modules: Vec<Module>,
     symbolizer: Symbolizer,
@@ -273,6 +277,7 @@ impl Work {
     }
 
     fn show(&mut self) {
+        let lost = self.lost_by_now();
         let totals = self.ledger.as_ref().map(Ledger::totals).unwrap_or_default();
         let mut progress = self
             .progress
@@ -281,6 +286,20 @@ impl Work {
         progress.events = self.events;
         progress.reserved = totals.reserved;
         progress.resident = totals.resident;
+        progress.lost = lost;
+    }
+
+    /// What was lost so far, for the live line: read as often as the line is drawn, since it
+    /// takes a call for each of the kernel side's counters.
+    fn lost_by_now(&mut self) -> u64 {
+        if self.ledger.is_some() && self.lost_at.elapsed() >= progress::EVERY {
+            self.lost_at = Instant::now();
+            // Where it can't be read, the end of the run says so.
+            if let Ok(losses) = self.all_losses() {
+                self.lost = losses.iter().map(|lost| lost.count).sum();
+            }
+        }
+        self.lost
     }
 
     /// What the kernel side lost, what the ring's reader could not read, and mappings.

@@ -66,10 +66,10 @@ pub(crate) static CASES: [Case; 33] = [
     core("programs load", 60, "python3 /vm/verified.py"),
     core(
         "truth, heap",
-        400,
+        900,
         "$LIVE residency::with_the_malloc_family",
     ),
-    core("truth, pages", 400, "$LIVE residency::without_it"),
+    core("truth, pages", 900, "$LIVE residency::without_it"),
     core("reserved and resident", 120, "$LIVE memory::"),
     core("allocations", 200, "$LIVE allocations::"),
     core("events", 200, "$PROBES"),

@@ -51,7 +51,10 @@ fn executable(message: &str) -> Option<(String, PathBuf)> {
 /// Puts them on the guest's disk, and what they expect to find.
 pub(crate) fn bring(tree: &mut Tree, tests: &[(&str, PathBuf)], runs: u32) -> Result<()> {
     let crate_folder = root().join("tracer");
-    let mut settings = format!("export TRACER_RUNS={runs}\ncd {}\n", crate_folder.display());
+    let mut settings = format!(
+        "export TRACER_RUNS={runs} TRUTH_LINGER_MS=4000\ncd {}\n",
+        crate_folder.display()
+    );
     for (name, file) in tests {
         tree.add(file)?;
         let file = file.display();
