@@ -36,9 +36,12 @@ pub(crate) struct Args {
     /// [default: 6.1 6.12; with --all the first four]
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
-    /// Run every case, and what may differ from time to time three times, not once
+    /// Run every case, not only the core that CI runs
     #[arg(long)]
     all: bool,
+    /// How often to run what may differ from time to time [default: 1; with --all 3]
+    #[arg(long, value_name = "N")]
+    runs: Option<u32>,
     /// Run only the cases whose name contains this; may be given several times
     #[arg(long = "case", value_name = "WORDS")]
     cases: Vec<String>,
@@ -125,7 +128,8 @@ fn run_cases(args: &Args, kernels: &[Kernel], directory: &Path) -> Result<()> {
     let place = tempfile::tempdir_in(directory)?;
     let disk = place.path().join("disk");
     let mut tree = tree(place.path(), &root().join("target/release/tracer"))?;
-    tests::bring(&mut tree, &tests, if args.all { 3 } else { 1 })?;
+    let runs = args.runs.unwrap_or(if args.all { 3 } else { 1 });
+    tests::bring(&mut tree, &tests, runs)?;
     tree.into_disk(&disk)?;
     let chosen = |case: &cases::Case| match &args.cases[..] {
         [] => args.all || case.core,
@@ -138,7 +142,7 @@ fn run_cases(args: &Args, kernels: &[Kernel], directory: &Path) -> Result<()> {
     let done = matrix::run(kernels, chosen, args.guests, &found)?;
     print!("{}", table::table(kernels, &done));
     if args.write {
-        let page = table::page(kernels, &done, &today()?);
+        let page = table::page(kernels, &done, runs, &today()?);
         fs::write(root().join("docs/kernels.md"), page)?;
     }
     verdict(&done)

@@ -45,8 +45,10 @@ pub(crate) fn table(kernels: &[Kernel], done: &[Done]) -> String {
 }
 
 /// The page for the repository.
-pub(crate) fn page(kernels: &[Kernel], done: &[Done], date: &str) -> String {
-    let mut page = format!("{HEAD}\nOn {date}, with:\n\n");
+pub(crate) fn page(kernels: &[Kernel], done: &[Done], runs: u32, date: &str) -> String {
+    let mut page = format!(
+        "{HEAD}\nOn {date}; what may differ from time to time ran so often: {runs}. With:\n\n"
+    );
     for kernel in kernels {
         let _ = writeln!(page, "- {}: `{}`", kernel.name, kernel.package);
     }
