@@ -5,6 +5,7 @@ use crate::{census, libtiledb};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// Installs `tracer` and `workload` in `prefix/bin`, libtiledb in `prefix/lib/tracer` and the
 /// small synthetic Census in `prefix/share/tracer`.
@@ -24,11 +25,27 @@ pub(crate) fn install(prefix: &Path) -> Result<()> {
         &lib,
     )?;
     replace_dir(&census, &prefix.join("share/tracer/census"))?;
-    println!(
-        "installed in {}; try: sudo tracer -- workload -t ureter",
-        prefix.display()
-    );
+    let bin = prefix.join("bin");
+    println!("installed in {}; try: {}", prefix.display(), first(&bin));
     Ok(())
+}
+
+/// A first command to type. sudo has a PATH of its own (`secure_path`), which need not have the
+/// folder that the shell finds.
+fn first(bin: &Path) -> String {
+    let mut ask = Command::new("sudo");
+    let found = ask.args(["-n", "sh", "-c", "command -v tracer"]).output();
+    let tracer = bin.join("tracer");
+    let finds_it = found
+        .is_ok_and(|found| Path::new(String::from_utf8_lossy(&found.stdout).trim_end()) == tracer);
+    match finds_it {
+        true => "sudo tracer -- workload -t ureter".to_owned(),
+        false => format!(
+            "sudo {} -- {} -t ureter",
+            tracer.display(),
+            bin.join("workload").display()
+        ),
+    }
 }
 
 /// Copies beside the destination, then renames: a running binary or a reader never sees half.

@@ -1,7 +1,7 @@
 //! The recording: a directory of standard Arrow IPC streams.
 //!
-//! Everything after it is a pure function of it: no root, no kernel. pyarrow,
-//! polars and DuckDB open the files as they are.
+//! Everything after it is a pure function of it: no root, no kernel. pyarrow
+//! and polars open the files as they are, DuckDB through pyarrow.
 //!
 //! | file | row |
 //! |---|---|
