@@ -21,4 +21,4 @@ fi
 [ $status = 0 ] || { echo "wrong: \`true\` ended with $status"; exit 1; }
 [ $doctor = 0 ] || { echo "wrong: doctor says no where the tracer works"; exit 1; }
 # shellcheck disable=SC2086
-exec "$@" $LIVE memory:: allocations::every_function endings::the_exit_status
+exec "$@" $LIVE ${TESTS-memory::} allocations::every_function endings::the_exit_status

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What the guest needs before it has a disk, and a port to talk through.
-const MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_console"];
+const MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_console", "overlay"];
 
 /// A kernel, unpacked.
 #[derive(Clone)]
