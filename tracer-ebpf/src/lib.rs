@@ -12,10 +12,10 @@ mod records;
 pub mod tables;
 
 pub use config::{ABSENT, Config, stacks};
-pub use names::{Cause, Function, KINDS, Kind, LOSSES, Loss, Member, StackEnd};
+pub use names::{Cause, Function, KINDS, Kind, LOSSES, Loss, Member, Named, StackEnd};
 pub use records::{
     Advise, Alloc, Began, End, Fork, Free, Header, KernelCounts, Map, Range, Realloc, Remap,
-    Resident, Returned, Stack, StackCopy, flags,
+    Resident, Returned, Segment, Stack, StackCopy, flags,
 };
 
 /// Frames a stack keeps at most; deeper ones keep the innermost and are marked
@@ -59,6 +59,7 @@ const _: () = {
     assert!(size_of::<Realloc>() == 48);
     assert!(size_of::<Map>() == 72);
     assert!(size_of::<Range>() == 48);
+    assert!(size_of::<Segment>() == 56);
     assert!(size_of::<Remap>() == 64);
     assert!(size_of::<Advise>() == 56);
     assert!(size_of::<Returned>() == 48);
@@ -76,25 +77,25 @@ const _: () = {
 mod tests {
     use super::*;
 
+    /// By number, by name and by position, each value is found again.
+    fn finds<T: Named + PartialEq + core::fmt::Debug>() {
+        for (at, &one) in T::ALL.iter().enumerate() {
+            assert_eq!(T::from_name(one.name()), Some(one));
+            assert_eq!(one.index(), at);
+        }
+        assert_eq!(T::from_name(""), None);
+    }
+
     #[test]
-    fn numbers_find_their_variants() {
-        for kind in Kind::ALL {
+    fn names_and_numbers_find_their_variants() {
+        finds::<Kind>();
+        finds::<Function>();
+        finds::<Member>();
+        finds::<Cause>();
+        finds::<StackEnd>();
+        finds::<Loss>();
+        for &kind in Kind::ALL {
             assert_eq!(Kind::from_number(kind as u16), Some(kind));
-        }
-        for function in Function::ALL {
-            assert_eq!(Function::from_number(function as u32), Some(function));
-        }
-        for member in Member::ALL {
-            assert_eq!(Member::from_number(member as u16), Some(member));
-        }
-        for cause in Cause::ALL {
-            assert_eq!(Cause::from_number(cause as u16), Some(cause));
-        }
-        for end in StackEnd::ALL {
-            assert_eq!(StackEnd::from_number(end as u16), Some(end));
-        }
-        for loss in Loss::ALL {
-            assert_eq!(Loss::from_number(loss as u32), Some(loss));
         }
         assert_eq!(Kind::from_number(0), None);
         assert_eq!(Kind::from_number(KINDS as u16), None);

@@ -14,7 +14,7 @@ use crate::unwind::note_executable_mapping;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_ebpf::{
-    Advise, Cause, Header, Kind, Loss, Map, Member, Range, Remap, Resident, Returned,
+    Advise, Cause, Header, Kind, Loss, Map, Member, Range, Remap, Resident, Returned, Segment,
 };
 
 /// mmap's `PROT_EXEC` (mman-common.h).
@@ -259,13 +259,22 @@ fn exit(thread: &mut Thread, call: &Syscall, result: i64) {
             let address = if failed { 0 } else { result as u64 };
             range(thread, call, Kind::RemapExit, address, call.args[2]);
         }
-        number::SHMAT if !failed => {
-            // An int: the upper half of the register means nothing.
-            let segment = u64::from(call.args[0] as u32);
-            range(thread, call, Kind::ShmAttach, result as u64, segment);
-        }
+        number::SHMAT if !failed => attached(thread, call, result as u64),
         _ => {}
     }
+}
+
+/// Tells of a segment of System V shared memory.
+#[inline(always)]
+fn attached(thread: &mut Thread, call: &Syscall, address: u64) {
+    let event = Segment {
+        header: header(Kind::ShmAttach, thread, call),
+        address,
+        // An int: the upper half of the register means nothing.
+        segment: u64::from(call.args[0] as u32),
+        length: 0,
+    };
+    ring::send(thread, Kind::ShmAttach, &event);
 }
 
 /// Tells that a call is over.

@@ -5,6 +5,10 @@ use crate::{Cause, Function, Kind, Member, StackEnd};
 
 /// What every event begins with.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Header {
     /// A [`Kind`].
@@ -33,6 +37,10 @@ pub mod flags {
 
 /// A block handed out.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alloc {
     /// Header.
@@ -49,6 +57,10 @@ pub struct Alloc {
 
 /// A block given back.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Free {
     /// Header.
@@ -59,6 +71,10 @@ pub struct Free {
 
 /// A block about to be resized.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Realloc {
     /// Header.
@@ -71,6 +87,10 @@ pub struct Realloc {
 
 /// A new mapping.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Map {
     /// Header.
@@ -93,6 +113,10 @@ pub struct Map {
 
 /// An address range, or an address and a number; see [`Kind`].
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Range {
     /// Header.
@@ -103,8 +127,30 @@ pub struct Range {
     pub length: u64,
 }
 
+/// A segment of System V shared memory that was attached.
+#[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Segment {
+    /// Header.
+    pub header: Header,
+    /// Where it is.
+    pub address: u64,
+    /// Its id.
+    pub segment: u64,
+    /// Zero: user space asks the kernel how long it is.
+    pub length: u64,
+}
+
 /// A mapping about to move, grow or shrink.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Remap {
     /// Header.
@@ -121,6 +167,10 @@ pub struct Remap {
 
 /// Advice about a range.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Advise {
     /// Header.
@@ -137,6 +187,10 @@ pub struct Advise {
 
 /// A memory system call that returned. Its stack is that of the call.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Returned {
     /// Header.
@@ -151,6 +205,10 @@ pub struct Returned {
 
 /// An image in place: what an exec mapped before the program's first instruction.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Began {
     /// Header.
@@ -163,6 +221,10 @@ pub struct Began {
 
 /// A counter changed (`kmem:rss_stat`).
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Resident {
     /// Header; the stack is the toucher's where the cause is a fault.
@@ -186,6 +248,10 @@ pub struct Resident {
 
 /// A new process.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fork {
     /// Header; the parent's.
@@ -199,6 +265,10 @@ pub struct Fork {
 
 /// The kernel's own account of an address space, read at its end.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounts {
     /// VmHWM; 0 where this kernel does not let us read it.
@@ -211,6 +281,10 @@ pub struct KernelCounts {
 
 /// An image or a process ended.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct End {
     /// Header.
@@ -231,6 +305,10 @@ pub struct End {
 /// Where `copied` is 1, room for [`MAX_FRAMES`](crate::MAX_FRAMES) frames follows
 /// whatever their count, then a [`StackCopy`] and the bytes of the stack.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stack {
     /// Header.
@@ -247,6 +325,10 @@ pub struct Stack {
 /// ready: user space walks it. `size` bytes follow, a whole number of pages; the
 /// first is the one that `sp` lies in.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StackCopy {
     /// Stack pointer.

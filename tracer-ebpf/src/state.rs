@@ -61,7 +61,8 @@ pub(crate) struct Process {
 
 /// Room for as many sizes as `Member` has, rounded up so that a mask bounds an index.
 pub(crate) const SIZES: usize = 8;
-const _: () = assert!(Member::ALL.len() <= SIZES && SIZES.is_power_of_two());
+const _: () =
+    assert!(<Member as tracer_ebpf::Named>::ALL.len() <= SIZES && SIZES.is_power_of_two());
 
 /// The kernel's counters of a memory: file, anon, swap, shmem (mm_types_task.h).
 pub(crate) const COUNTERS: usize = 4;

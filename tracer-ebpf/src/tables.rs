@@ -60,6 +60,10 @@ pub const NO_RULE: u32 = 0;
 /// How to step from a frame to its caller. CFA, the canonical frame address, is
 /// the caller's stack pointer after the return (DWARF 5, §6.4).
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// One of [`cfa`].
@@ -153,6 +157,10 @@ pub mod bp {
 
 /// What the kernel knows a file by; the key of the map `FILES`.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileKey {
     /// Inode number.
@@ -175,6 +183,10 @@ pub const VDSO: FileKey = FileKey {
 
 /// A file's table; the value of the map `FILES`.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileTable {
     /// Index in the map `TABLES`; 0: the file has no unwind information.
@@ -188,6 +200,10 @@ pub struct FileTable {
 /// A file that was seen mapped and has no entry in `FILES`; the value of the map
 /// `UNKNOWN_FILES`, from which user space learns what to prepare.
 #[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
     /// Where it is mapped, …

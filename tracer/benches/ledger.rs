@@ -142,7 +142,7 @@ impl Story {
             size: Bytes(self.resident),
             cause,
             address: Address(address),
-            took: Nanos(0),
+            took: Some(Nanos(0)),
             error_code: 6,
             syscall: 11,
         }

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tracer::events::{Body, Cause, Event, Lost, Member};
+use tracer::events::{Body, Cause, Event, LossCause, Lost, Member, Named as _};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
 use tracer::probes::load::{Loaded, Options, Preparation, stacks};
-use tracer::probes::losses::kind_name;
 use tracer::units::{Bytes, Pid, StackId};
 use tracer::unwind::load::{LoadError, MAX_BYTES};
 use tracer_ebpf::Kind;
@@ -106,8 +105,8 @@ impl Run {
         self.events.iter().filter(|event| wanted(event)).count() as u64
     }
 
-    fn lost(&self, cause: &str, kind: Kind) -> u64 {
-        let wanted = |lost: &&Lost| lost.cause == cause && lost.probe == kind_name(kind);
+    fn lost(&self, cause: LossCause, kind: Kind) -> u64 {
+        let wanted = |lost: &&Lost| lost.cause == cause && lost.probe == kind.name();
         self.lost.iter().filter(wanted).map(|lost| lost.count).sum()
     }
 }
@@ -196,8 +195,8 @@ fn a_full_ring_buffer_loses_nothing_uncounted() {
         let run = trace(&words, Bytes(4096), false);
         let allocs = run.count(|event| matches!(event.body, Body::Alloc { .. }));
         let frees = run.count(|event| matches!(event.body, Body::Free { .. }));
-        assert_eq!(allocs + run.lost("ring_full", Kind::Alloc), pairs);
-        assert_eq!(frees + run.lost("ring_full", Kind::Free), pairs);
+        assert_eq!(allocs + run.lost(LossCause::RING_FULL, Kind::Alloc), pairs);
+        assert_eq!(frees + run.lost(LossCause::RING_FULL, Kind::Free), pairs);
     }
 }
 

@@ -132,7 +132,7 @@ fn body(bytes: &[u8]) -> Body {
             address,
             error_code: word(14),
             syscall: word(10),
-            took: Nanos(0),
+            took: None,
         },
     }
 }

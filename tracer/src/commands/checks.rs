@@ -11,7 +11,7 @@ use self::unplaced::Calls;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use tracer::events::{Body, Event, Member};
+use tracer::events::{Body, Event, Member, Named as _};
 use tracer::probes::pagemap;
 use tracer::units::{Nanos, Pid, StackId, Tid};
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tracer::events::{Body, Captured, Event, Lost, Module};
+use tracer::events::{Body, Captured, Event, LossCause, Lost, Module};
 use tracer::ledger::Ledger;
 use tracer::probes::decode::Record;
 use tracer::probes::losses::Losses;
@@ -306,12 +306,12 @@ impl Work {
     fn all_losses(&self) -> Result<Vec<Lost>> {
         let mut losses = self.streams.losses.read()?;
         for (cause, probe, count) in [
-            ("malformed", "ring", self.streams.ring.malformed()),
-            ("ring_full", "module", self.streams.modules.lost()),
+            (LossCause::Malformed, "ring", self.streams.ring.malformed()),
+            (LossCause::RING_FULL, "module", self.streams.modules.lost()),
         ] {
             if count > 0 {
                 losses.push(Lost {
-                    cause: cause.into(),
+                    cause,
                     probe: probe.into(),
                     count,
                 });

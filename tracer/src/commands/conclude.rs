@@ -3,7 +3,7 @@
 use super::summary::Summary;
 use anyhow::{Context, Result};
 use std::path::Path;
-use tracer::events::{Captured, Lost, Module};
+use tracer::events::{Captured, LossCause, Lost, Module};
 use tracer::ledger::Ledger;
 use tracer::ledger::account::Account;
 use tracer::recording::{Recording, Symbol};
@@ -18,7 +18,7 @@ pub(crate) fn conclude(dir: &Path, out: &OutDir, summary: &mut Summary) -> Resul
     let (account, whole) = replay(&recording)?;
     if !whole {
         lost.push(Lost {
-            cause: "torn".into(),
+            cause: LossCause::Torn,
             probe: "recording".into(),
             count: 1,
         });

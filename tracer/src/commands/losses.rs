@@ -1,16 +1,16 @@
 //! What is said of losses at the end of a run, in one line.
 
-use tracer::events::Lost;
+use tracer::events::{Loss, LossCause, Lost};
 
 /// Why the kernel side had no room: what a larger ring buffer helps against.
-const FULL: &str = "ring_full";
+const FULL: LossCause = LossCause::RING_FULL;
 
 /// A call of the malloc family that was entered and not seen to return.
-const NO_RETURN: &str = "no_return";
+const NO_RETURN: LossCause = LossCause::Program(Loss::NoReturn);
 
 /// The line; nothing where nothing was lost.
 pub(crate) fn sentence(losses: &[Lost]) -> Option<String> {
-    let of = |cause: Option<&str>| {
+    let of = |cause: Option<LossCause>| {
         let counts = losses
             .iter()
             .filter(|l| cause.is_none_or(|cause| l.cause == cause));
@@ -52,9 +52,9 @@ fn plural(count: u64, one: &str, many: &str) -> String {
 mod tests {
     use super::*;
 
-    fn lost(cause: &str, count: u64) -> Lost {
+    fn lost(cause: LossCause, count: u64) -> Lost {
         Lost {
-            cause: cause.to_owned(),
+            cause,
             probe: "alloc".to_owned(),
             count,
         }
@@ -70,7 +70,8 @@ mod tests {
             "{left}"
         );
         assert!(!left.contains("ring-buffer"), "{left}");
-        let both = sentence(&[lost(FULL, 2), lost("unreadable", 1)]).expect("a line");
+        let both = sentence(&[lost(FULL, 2), lost(LossCause::Program(Loss::Unreadable), 1)])
+            .expect("a line");
         assert!(
             both.contains("2 events found no room (a larger --ring-buffer"),
             "{both}"

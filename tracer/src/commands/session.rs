@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use std::io;
 use std::thread::JoinHandle;
 use std::time::Instant;
-use tracer::events::{Lost, Module};
+use tracer::events::{LossCause, Lost, Module};
 use tracer::probes::attach::{self, Attached, Link, Mechanism, Scope};
 use tracer::probes::kernel::{Kernel, KernelError, RSS_STAT};
 use tracer::probes::load::{LoadError, Loaded, Options, Preparation, TargetState, stacks};
@@ -134,7 +134,7 @@ impl Session {
     /// How often the target ran without probes for a while.
     pub(crate) fn unprobed(&self) -> Option<Lost> {
         (self.gaps > 0).then(|| Lost {
-            cause: "unprobed".into(),
+            cause: LossCause::Unprobed,
             probe: "alloc".into(),
             count: self.gaps,
         })

@@ -33,7 +33,11 @@ impl Calls {
                 add(&mut stack.mapping_time, took);
             }
             // One fault may move two counters; the first has its time.
-            Body::Resident { cause, took, .. } if took.0 > 0 => {
+            Body::Resident {
+                cause,
+                took: Some(took),
+                ..
+            } => {
                 match cause {
                     Cause::UserFault => self.faults.user += 1,
                     _ => self.faults.kernel += 1,

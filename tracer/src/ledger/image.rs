@@ -17,7 +17,7 @@ use super::residency::{Backing, Departed, Pages};
 use super::space::Widest;
 use super::stacks::StackIndex;
 use super::totals::Sums;
-use crate::events::Member;
+use crate::events::{Member, Named as _};
 use crate::units::Tid;
 use coming::Coming;
 pub(super) use coming::populates_new;

@@ -186,7 +186,7 @@ impl Story {
                 size,
                 cause,
                 address,
-                took: Nanos(1),
+                took: Some(Nanos(1)),
                 error_code,
                 syscall,
             },

@@ -1,11 +1,12 @@
 //! From bytes of the ring buffer to events. Bytes that are no event of the ABI
 //! give `None`, whatever they are.
 
-use crate::events::{Body, Captured, Event};
+use crate::events::{Body, Captured, Event, KernelCounts, event_table};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use crate::unwind::StackCopy;
 use tracer_ebpf as abi;
 use tracer_ebpf::{Cause, Function, Header, Kind, MAX_FRAMES, Member, StackEnd, flags};
+use zerocopy::FromBytes;
 
 /// What one record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,29 +22,9 @@ pub enum Record {
     Stack(Captured, Option<Box<StackCopy>>),
 }
 
-/// Types of the ABI: integers only, for which any bytes are a value.
-///
-/// # Safety
-/// The type must be `repr(C)`, of integers, without padding.
-unsafe trait Plain: Copy {}
-
-macro_rules! plain {
-    ($($name:ident),*) => {$(
-        // SAFETY: as the ABI's documentation says, and its size asserts.
-        unsafe impl Plain for abi::$name {}
-    )*};
-}
-plain!(
-    Header, Alloc, Free, Realloc, Map, Range, Remap, Advise, Returned, Resident, Fork, End, Began,
-    Stack, StackCopy
-);
-
-fn read<T: Plain>(bytes: &[u8]) -> Option<T> {
-    if bytes.len() < size_of::<T>() {
-        return None;
-    }
-    // SAFETY: there are enough bytes, and any bytes are a value of a plain type.
-    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+/// The ABI's record of that type at the beginning of the bytes.
+fn read<T: FromBytes>(bytes: &[u8]) -> Option<T> {
+    T::read_from_prefix(bytes).ok().map(|(record, _)| record)
 }
 
 /// Decodes one record.
@@ -106,160 +87,60 @@ fn copy(bytes: &[u8]) -> Option<StackCopy> {
     })
 }
 
-fn body(kind: Kind, bytes: &[u8]) -> Option<Body> {
-    Some(match kind {
-        // User space's own.
-        Kind::CheckBegin | Kind::Present | Kind::CheckEnd | Kind::Usage => return None,
-        Kind::Stack => return None,
-        Kind::Alloc | Kind::Free | Kind::ReallocEnter | Kind::ReallocExit => heap(kind, bytes)?,
-        Kind::Map
-        | Kind::Unmap
-        | Kind::RemapEnter
-        | Kind::RemapExit
-        | Kind::Break
-        | Kind::Advise
-        | Kind::ShmAttach
-        | Kind::ShmDetach => mapping(kind, bytes)?,
-        Kind::Returned => {
-            let returned: abi::Returned = read(bytes)?;
-            Body::Returned {
-                syscall: u16::try_from(returned.syscall).ok()?,
-                errno: returned.errno,
-                took: Nanos(returned.took),
-            }
-        }
-        Kind::Resident => resident(bytes)?,
-        Kind::Written => {
-            let written: abi::Range = read(bytes)?;
-            Body::Written {
-                address: Address(written.address),
-            }
-        }
-        Kind::Began => {
-            let began: abi::Began = read(bytes)?;
-            Body::Began {
-                mapped: Bytes(began.mapped),
-                stack: Bytes(began.stack),
-            }
-        }
-        Kind::Fork => {
-            let fork: abi::Fork = read(bytes)?;
-            Body::Fork {
-                child: Pid(fork.child),
-                shares_memory: fork.shares_memory != 0,
-            }
-        }
-        Kind::Exec => {
-            let end: abi::End = read(bytes)?;
-            Body::Exec { counts: end.counts }
-        }
-        Kind::Exit => {
-            let end: abi::End = read(bytes)?;
-            Body::Exit {
-                status: end.status,
-                counts: end.counts,
-            }
-        }
-    })
+/// A field of an event, from that of a record; nothing where the number means nothing.
+trait FromRecord<T>: Sized {
+    fn from_record(value: T) -> Option<Self>;
 }
 
-fn heap(kind: Kind, bytes: &[u8]) -> Option<Body> {
-    Some(match kind {
-        Kind::Free => {
-            let free: abi::Free = read(bytes)?;
-            Body::Free {
-                address: Address(free.address),
+macro_rules! from_record {
+    ($($from:ty => $to:ty: $with:expr;)+) => {$(
+        impl FromRecord<$from> for $to {
+            fn from_record(value: $from) -> Option<Self> {
+                let with: fn($from) -> Option<$to> = $with;
+                with(value)
             }
         }
-        Kind::ReallocEnter => {
-            let realloc: abi::Realloc = read(bytes)?;
-            Body::ReallocEnter {
-                address: Address(realloc.address),
-                size: Bytes(realloc.size),
-            }
+    )+};
+}
+from_record! {
+    i32 => i32: Some;
+    u16 => u16: Some;
+    u32 => u32: Some;
+    u64 => u64: Some;
+    u64 => Address: |value| Some(Address(value));
+    u64 => Bytes: |value| Some(Bytes(value));
+    u64 => Nanos: |value| Some(Nanos(value));
+    u64 => Option<Nanos>: |value| Some((value > 0).then_some(Nanos(value)));
+    u32 => Pid: |value| Some(Pid(value));
+    u32 => u16: |value| value.try_into().ok();
+    u32 => bool: |value| Some(value != 0);
+    u32 => Function: Function::from_number;
+    u16 => Member: Member::from_number;
+    u16 => Cause: Cause::from_number;
+    KernelCounts => KernelCounts: Some;
+}
+
+/// Makes of the table of events what reads each from the record that carries it.
+macro_rules! body_from_record {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident $name:literal ($($record:ident)?) $({$(
+            $(#[$of:meta])*
+            $field:ident: $type:ty as ($($column:ident),+),
+        )*})?
+    )+) => {
+        fn body(kind: Kind, bytes: &[u8]) -> Option<Body> {
+            $(body_from_record!(@one kind bytes $kind ($($record)?) $({ $($field)* })?);)+
+            None
         }
-        _ => {
-            let alloc: abi::Alloc = read(bytes)?;
-            let function = Function::from_number(alloc.function)?;
-            let (address, size) = (Address(alloc.address), Bytes(alloc.size));
-            match kind {
-                Kind::Alloc => Body::Alloc {
-                    function,
-                    address,
-                    size,
-                },
-                _ => Body::ReallocExit {
-                    function,
-                    address,
-                    size,
-                },
-            }
+    };
+    // The tracer's own: no record carries it.
+    (@one $number:ident $bytes:ident $kind:ident () $($fields:tt)?) => {};
+    (@one $number:ident $bytes:ident $kind:ident ($record:ident) { $($field:ident)* }) => {
+        if $number == Kind::$kind {
+            let record: abi::$record = read($bytes)?;
+            return Some(Body::$kind { $($field: FromRecord::from_record(record.$field)?,)* });
         }
-    })
+    };
 }
-
-fn mapping(kind: Kind, bytes: &[u8]) -> Option<Body> {
-    match kind {
-        Kind::Map => read(bytes).map(map),
-        Kind::RemapEnter => read(bytes).map(remap),
-        Kind::Advise => read(bytes).map(advise),
-        _ => range(kind, read(bytes)?),
-    }
-}
-
-fn map(map: abi::Map) -> Body {
-    Body::Map {
-        address: Address(map.address),
-        length: Bytes(map.length),
-        offset: map.offset,
-        prot: map.prot,
-        flags: map.flags,
-        fd: map.fd,
-    }
-}
-
-fn remap(remap: abi::Remap) -> Body {
-    Body::RemapEnter {
-        address: Address(remap.address),
-        length: Bytes(remap.length),
-        new_length: Bytes(remap.new_length),
-        flags: remap.flags,
-    }
-}
-
-fn advise(advise: abi::Advise) -> Body {
-    Body::Advise {
-        address: Address(advise.address),
-        length: Bytes(advise.length),
-        advice: advise.advice,
-    }
-}
-
-fn range(kind: Kind, range: abi::Range) -> Option<Body> {
-    let (address, length) = (Address(range.address), Bytes(range.length));
-    Some(match kind {
-        Kind::Unmap => Body::Unmap { address, length },
-        Kind::RemapExit => Body::RemapExit { address, length },
-        Kind::Break => Body::Break { address },
-        Kind::ShmAttach => Body::ShmAttach {
-            address,
-            segment: range.length,
-            length: Bytes::ZERO,
-        },
-        Kind::ShmDetach => Body::ShmDetach { address },
-        _ => return None,
-    })
-}
-
-fn resident(bytes: &[u8]) -> Option<Body> {
-    let resident: abi::Resident = read(bytes)?;
-    Some(Body::Resident {
-        member: Member::from_number(resident.member)?,
-        size: Bytes(resident.size),
-        cause: Cause::from_number(resident.cause)?,
-        address: Address(resident.address),
-        took: Nanos(resident.took),
-        error_code: resident.error_code,
-        syscall: resident.syscall,
-    })
-}
+event_table!(body_from_record);

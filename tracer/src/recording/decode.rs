@@ -5,16 +5,18 @@
 //! check are columns that must have a value in rows of some kind.
 
 use super::Frame;
-use super::schema::{self, Stream, event};
+use super::cells::{Cell, Cells, Get, Meanings, array, missing, typed};
+use super::schema::{Stream, event, event_columns};
 use super::tables::{Place, Symbol};
-use crate::events::{Body, Captured, Command, Event, KernelCounts, Lost, Module};
+use crate::events::{
+    Body, Captured, Cause, Command, Event, Function, Kind, LossCause, Lost, Member, Module,
+    StackEnd, event_table,
+};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, DictionaryArray, ListArray, PrimitiveArray,
-    RecordBatch, StringArray, StructArray,
+    Array, ArrayRef, BooleanArray, ListArray, PrimitiveArray, RecordBatch, StringArray, StructArray,
 };
-use arrow::datatypes::{Int8Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
-use tracer_ebpf::Kind;
+use arrow::datatypes::{UInt32Type, UInt64Type};
 
 /// A row that can be read from its stream; the error says what is wrong with the batch.
 pub trait Decode: Sized {
@@ -25,14 +27,6 @@ pub trait Decode: Sized {
     fn decode(batch: &RecordBatch) -> Result<Vec<Self>, String>;
 }
 
-/// A column as the array that its type says.
-fn typed<'a, T: 'static>(column: &'a ArrayRef, what: &str) -> Result<&'a T, String> {
-    column
-        .as_any()
-        .downcast_ref()
-        .ok_or_else(|| format!("column {what} has another type"))
-}
-
 /// The column at a position, which must be there.
 fn column<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, String> {
     typed(
@@ -41,309 +35,91 @@ fn column<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, String> {
     )
 }
 
-/// A column of an event that may be null; one that is null in all rows is not even read.
-fn optional<T: 'static>(batch: &RecordBatch, at: usize) -> Result<(Option<&T>, String), String> {
-    let name = Stream::Events.fields()[at].name().clone();
-    let array = batch
-        .column_by_name(&name)
-        .map(|column| typed(column, &name));
-    Ok((array.transpose()?, name))
+/// A column of events that must be there, wherever it stands among those that were read.
+fn dense<'a, T: 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a T, String> {
+    array(batch, name)?.ok_or_else(|| missing(name))
 }
 
-/// A column that must be there, wherever it stands among those that were read.
-fn dense<T: 'static>(batch: &RecordBatch, at: usize) -> Result<&T, String> {
-    let (array, name) = optional(batch, at)?;
-    array.ok_or_else(|| missing(&name))
-}
-
-/// A column of numbers.
-struct Numbers<'a, T: ArrowPrimitiveType> {
-    array: Option<&'a PrimitiveArray<T>>,
-    name: String,
-}
-
-impl<'a, T: ArrowPrimitiveType> Numbers<'a, T> {
-    fn new(batch: &'a RecordBatch, at: usize) -> Result<Self, String> {
-        let (array, name) = optional(batch, at)?;
-        Ok(Self { array, name })
-    }
-
-    fn get(&self, row: usize) -> Result<T::Native, String> {
-        self.find(row).ok_or_else(|| missing(&self.name))
-    }
-
-    /// The value, where the row has one.
-    fn find(&self, row: usize) -> Option<T::Native> {
-        let array = self.array.filter(|array| array.is_valid(row));
-        array.map(|array| array.value(row))
-    }
-}
-
-#[cold]
-fn missing(name: &str) -> String {
-    format!("an event without {name}")
-}
-
-/// A column of names, by the dictionary that this batch has.
-struct Named<'a, T> {
-    keys: Option<&'a PrimitiveArray<Int8Type>>,
-    meanings: Vec<Option<T>>,
-    name: String,
-}
-
-impl<'a, T: Copy> Named<'a, T> {
-    /// The column of events at a position.
-    fn new(batch: &'a RecordBatch, at: usize, names: &[(&str, T)]) -> Result<Self, String> {
-        let (array, name) = optional(batch, at)?;
-        let none = Self {
-            keys: None,
-            meanings: Vec::new(),
-            name: name.clone(),
-        };
-        array.map_or(Ok(none), |array| Self::of(array, name, names))
-    }
-
-    fn of(
-        array: &'a DictionaryArray<Int8Type>,
-        name: String,
-        names: &[(&str, T)],
-    ) -> Result<Self, String> {
-        let values: &StringArray = typed(array.values(), "of a dictionary")?;
-        let meaning = |text: Option<&str>| {
-            names
-                .iter()
-                .find(|&&(name, _)| Some(name) == text)
-                .map(|&(_, t)| t)
-        };
-        Ok(Self {
-            keys: Some(array.keys()),
-            meanings: values.iter().map(meaning).collect(),
-            name,
-        })
-    }
-
-    fn get(&self, row: usize) -> Result<T, String> {
-        let key = self
-            .keys
-            .filter(|keys| keys.is_valid(row))
-            .map(|keys| keys.value(row));
-        let meaning = key.and_then(|key| {
-            self.meanings
-                .get(usize::try_from(key).ok()?)
-                .copied()
-                .flatten()
-        });
-        meaning.ok_or_else(|| format!("a row with no or an unknown {}", self.name))
-    }
-}
-
-/// The columns of a batch of events.
-struct Columns<'a> {
+/// The columns that every event has.
+struct Common<'a> {
     time: &'a PrimitiveArray<UInt64Type>,
     pid: &'a PrimitiveArray<UInt32Type>,
     tid: &'a PrimitiveArray<UInt32Type>,
-    kind: Named<'a, Kind>,
+    kind: Meanings<'a, Kind>,
     stack: &'a PrimitiveArray<UInt64Type>,
     in_allocator: &'a BooleanArray,
-    function: Named<'a, crate::events::Function>,
-    address: Numbers<'a, UInt64Type>,
-    size: Numbers<'a, UInt64Type>,
-    new_size: Numbers<'a, UInt64Type>,
-    offset: Numbers<'a, UInt64Type>,
-    prot: Numbers<'a, UInt32Type>,
-    flags: Numbers<'a, UInt64Type>,
-    fd: Numbers<'a, Int32Type>,
-    advice: Numbers<'a, UInt32Type>,
-    segment: Numbers<'a, UInt64Type>,
-    errno: Numbers<'a, Int32Type>,
-    member: Named<'a, crate::events::Member>,
-    cause: Named<'a, crate::events::Cause>,
-    error_code: Numbers<'a, UInt16Type>,
-    syscall: Numbers<'a, UInt16Type>,
-    child: Numbers<'a, UInt32Type>,
-    shares_memory: Option<&'a BooleanArray>,
-    status: Numbers<'a, UInt32Type>,
-    resident_peak: Numbers<'a, UInt64Type>,
-    virtual_peak: Numbers<'a, UInt64Type>,
-    stack_size: Numbers<'a, UInt64Type>,
-    took: Numbers<'a, UInt64Type>,
-    user: Numbers<'a, UInt64Type>,
-    system: Numbers<'a, UInt64Type>,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> Common<'a> {
     fn new(batch: &'a RecordBatch) -> Result<Self, String> {
         Ok(Self {
             time: dense(batch, event::TIME)?,
             pid: dense(batch, event::PID)?,
             tid: dense(batch, event::TID)?,
-            kind: Named::new(batch, event::KIND, &schema::KINDS)?,
+            kind: Meanings::new(batch, event::KIND)?,
             stack: dense(batch, event::STACK)?,
             in_allocator: dense(batch, event::IN_ALLOCATOR)?,
-            function: Named::new(batch, event::FUNCTION, &schema::FUNCTIONS)?,
-            address: Numbers::new(batch, event::ADDRESS)?,
-            size: Numbers::new(batch, event::SIZE)?,
-            new_size: Numbers::new(batch, event::NEW_SIZE)?,
-            offset: Numbers::new(batch, event::OFFSET)?,
-            prot: Numbers::new(batch, event::PROT)?,
-            flags: Numbers::new(batch, event::FLAGS)?,
-            fd: Numbers::new(batch, event::FD)?,
-            advice: Numbers::new(batch, event::ADVICE)?,
-            segment: Numbers::new(batch, event::SEGMENT)?,
-            errno: Numbers::new(batch, event::ERRNO)?,
-            member: Named::new(batch, event::MEMBER, &schema::MEMBERS)?,
-            cause: Named::new(batch, event::CAUSE, &schema::CAUSES)?,
-            error_code: Numbers::new(batch, event::ERROR_CODE)?,
-            syscall: Numbers::new(batch, event::SYSCALL)?,
-            child: Numbers::new(batch, event::CHILD)?,
-            shares_memory: optional(batch, event::SHARES_MEMORY)?.0,
-            status: Numbers::new(batch, event::STATUS)?,
-            resident_peak: Numbers::new(batch, event::RESIDENT_PEAK)?,
-            virtual_peak: Numbers::new(batch, event::VIRTUAL_PEAK)?,
-            stack_size: Numbers::new(batch, event::STACK_SIZE)?,
-            took: Numbers::new(batch, event::TOOK)?,
-            user: Numbers::new(batch, event::USER)?,
-            system: Numbers::new(batch, event::SYSTEM)?,
         })
     }
 
-    fn event(&self, row: usize) -> Result<Event, String> {
-        Ok(Event {
+    fn event(&self, row: usize, body: Body) -> Event {
+        Event {
             time: Nanos(self.time.value(row)),
             pid: Pid(self.pid.value(row)),
             tid: Tid(self.tid.value(row)),
             stack: StackId(self.stack.value(row)),
             in_allocator: self.in_allocator.value(row),
-            body: self.body(row)?,
-        })
-    }
-
-    fn body(&self, row: usize) -> Result<Body, String> {
-        let address = || self.address.get(row).map(Address);
-        let size = || self.size.get(row).map(Bytes);
-        Ok(match self.kind.get(row)? {
-            Kind::Alloc => Body::Alloc {
-                function: self.function.get(row)?,
-                address: address()?,
-                size: size()?,
-            },
-            Kind::Free => Body::Free {
-                address: address()?,
-            },
-            Kind::ReallocEnter => Body::ReallocEnter {
-                address: address()?,
-                size: size()?,
-            },
-            Kind::ReallocExit => Body::ReallocExit {
-                function: self.function.get(row)?,
-                address: address()?,
-                size: size()?,
-            },
-            Kind::Map => Body::Map {
-                address: address()?,
-                length: size()?,
-                offset: self.offset.get(row)?,
-                prot: self.prot.get(row)?,
-                flags: u32::try_from(self.flags.get(row)?)
-                    .map_err(|_| "flags of a mapping above 32 bits")?,
-                fd: self.fd.get(row)?,
-            },
-            Kind::Unmap => Body::Unmap {
-                address: address()?,
-                length: size()?,
-            },
-            Kind::RemapEnter => Body::RemapEnter {
-                address: address()?,
-                length: size()?,
-                new_length: Bytes(self.new_size.get(row)?),
-                flags: self.flags.get(row)?,
-            },
-            Kind::RemapExit => Body::RemapExit {
-                address: address()?,
-                length: size()?,
-            },
-            Kind::Break => Body::Break {
-                address: address()?,
-            },
-            Kind::Advise => Body::Advise {
-                address: address()?,
-                length: size()?,
-                advice: self.advice.get(row)?,
-            },
-            Kind::ShmAttach => Body::ShmAttach {
-                address: address()?,
-                segment: self.segment.get(row)?,
-                length: size()?,
-            },
-            Kind::ShmDetach => Body::ShmDetach {
-                address: address()?,
-            },
-            Kind::Returned => Body::Returned {
-                syscall: self.syscall.get(row)?,
-                errno: self.errno.get(row)?,
-                took: Nanos(self.took.get(row)?),
-            },
-            Kind::Resident => Body::Resident {
-                member: self.member.get(row)?,
-                size: size()?,
-                cause: self.cause.get(row)?,
-                address: address()?,
-                // Only faults have one.
-                took: Nanos(self.took.find(row).unwrap_or(0)),
-                error_code: self.error_code.get(row)?,
-                syscall: self.syscall.get(row)?,
-            },
-            Kind::Fork => Body::Fork {
-                child: Pid(self.child.get(row)?),
-                shares_memory: self
-                    .shares_memory
-                    .is_some_and(|array| array.is_valid(row) && array.value(row)),
-            },
-            Kind::Exec => Body::Exec {
-                counts: self.counts(row)?,
-            },
-            Kind::Exit => Body::Exit {
-                status: self.status.get(row)?,
-                counts: self.counts(row)?,
-            },
-            Kind::Began => Body::Began {
-                mapped: size()?,
-                stack: Bytes(self.stack_size.get(row)?),
-            },
-            Kind::CheckBegin => Body::CheckBegin,
-            Kind::Present => Body::Present {
-                address: address()?,
-                length: size()?,
-                member: self.member.get(row)?,
-            },
-            Kind::CheckEnd => Body::CheckEnd,
-            Kind::Written => Body::Written {
-                address: address()?,
-            },
-            Kind::Usage => Body::Usage {
-                user: Nanos(self.user.get(row)?),
-                system: Nanos(self.system.get(row)?),
-            },
-            Kind::Stack => return Err("a stack among the events".to_owned()),
-        })
-    }
-
-    fn counts(&self, row: usize) -> Result<KernelCounts, String> {
-        Ok(KernelCounts {
-            resident_peak: self.resident_peak.get(row)?,
-            virtual_peak: self.virtual_peak.get(row)?,
-            stack: self.stack_size.get(row)?,
-        })
+            body,
+        }
     }
 }
+
+/// Makes of the columns of events what reads them.
+macro_rules! columns {
+    ($($column:ident: $type:ty = $name:literal,)+) => {
+        /// Columns that only some kinds of events have.
+        struct Columns<'a> {
+            $($column: <$type as Cell>::Cells<'a>,)+
+        }
+
+        impl<'a> Columns<'a> {
+            fn new(batch: &'a RecordBatch) -> Result<Self, String> {
+                Ok(Self { $($column: Cells::new(batch, $name)?,)+ })
+            }
+        }
+    };
+}
+event_columns!(columns);
+
+/// Makes of the table of events what reads the fields of each from its columns.
+macro_rules! get_body {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident $name:literal ($($record:ident)?) $({$(
+            $(#[$of:meta])*
+            $field:ident: $type:ty as ($($column:ident),+),
+        )*})?
+    )+) => {
+        impl Columns<'_> {
+            fn body(&self, kind: Kind, row: usize) -> Result<Body, String> {
+                Ok(match kind {
+                    $(Kind::$kind => Body::$kind $({
+                        $($field: Get::get(row, ($(&self.$column,)+))?,)*
+                    })?,)+
+                })
+            }
+        }
+    };
+}
+event_table!(get_body);
 
 impl Decode for Event {
     const STREAM: Stream = Stream::Events;
 
     fn decode(batch: &RecordBatch) -> Result<Vec<Self>, String> {
-        let columns = Columns::new(batch)?;
+        let (common, columns) = (Common::new(batch)?, Columns::new(batch)?);
         (0..batch.num_rows())
-            .map(|row| columns.event(row))
+            .map(|row| Ok(common.event(row, columns.body(common.kind.get(row)?, row)?)))
             .collect()
     }
 }
@@ -355,7 +131,7 @@ impl Decode for Captured {
         let id: &PrimitiveArray<UInt64Type> = column(batch, 0)?;
         let pid: &PrimitiveArray<UInt32Type> = column(batch, 1)?;
         let time: &PrimitiveArray<UInt64Type> = column(batch, 2)?;
-        let end = Named::of(column(batch, 3)?, "end".to_owned(), &schema::STACK_ENDS)?;
+        let end = Meanings::<StackEnd>::of(Some(column(batch, 3)?), "end")?;
         let frames: &ListArray = column(batch, 4)?;
         let row = |row| {
             let addresses = frames.value(row);
@@ -487,11 +263,15 @@ impl Decode for Lost {
         let cause: &StringArray = column(batch, 0)?;
         let probe: &StringArray = column(batch, 1)?;
         let count: &PrimitiveArray<UInt64Type> = column(batch, 2)?;
-        let row = |row| Self {
-            cause: cause.value(row).to_owned(),
-            probe: probe.value(row).to_owned(),
-            count: count.value(row),
+        let row = |row| {
+            let name = cause.value(row);
+            let cause = LossCause::from_name(name);
+            Ok(Self {
+                cause: cause.ok_or_else(|| format!("a loss of the unknown cause {name:?}"))?,
+                probe: probe.value(row).to_owned(),
+                count: count.value(row),
+            })
         };
-        Ok((0..batch.num_rows()).map(row).collect())
+        (0..batch.num_rows()).map(row).collect()
     }
 }

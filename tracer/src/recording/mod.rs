@@ -22,6 +22,7 @@
 //! stream ends with Arrow's end-of-stream mark, losses included; one that is not
 //! is still readable up to its last whole batch.
 
+mod cells;
 mod decode;
 mod encode;
 mod error;

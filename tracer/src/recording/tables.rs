@@ -1,9 +1,9 @@
 //! The streams beside the events: stacks, modules, symbols, commands, losses.
 
 use super::Frame;
-use super::encode::{dictionary, named};
+use super::cells::Names;
 use super::schema::{self, Stream};
-use crate::events::{Captured, Command, Lost, Module};
+use crate::events::{Captured, Command, Lost, Module, Named as _, StackEnd};
 use crate::units::{Address, Pid};
 use arrow::array::{
     ArrayRef, BooleanArray, Int8Array, ListArray, RecordBatch, StringArray, StructArray,
@@ -92,7 +92,7 @@ impl Row for Captured {
     const STREAM: Stream = Stream::Stacks;
 
     fn columns(rows: &[Self]) -> Vec<ArrayRef> {
-        let ends = Int8Array::from_iter_values(rows.iter().map(|row| row.end as i8 - 1));
+        let ends = Int8Array::from_iter_values(rows.iter().map(|row| row.end.index() as i8));
         let frames = rows
             .iter()
             .flat_map(|row| row.frames.iter().map(|frame| frame.0));
@@ -101,7 +101,7 @@ impl Row for Captured {
             u64s(rows, |row| row.id.0),
             u32s(rows, |row| row.pid.0),
             u64s(rows, |row| row.time.0),
-            named(ends, &dictionary(&schema::STACK_ENDS)),
+            Names::<StackEnd>::default().of(ends),
             list(
                 Arc::new(schema::frame_address()),
                 rows.iter().map(|row| row.frames.len()),
@@ -204,7 +204,7 @@ impl Row for Lost {
 
     fn columns(rows: &[Self]) -> Vec<ArrayRef> {
         vec![
-            texts(rows, |row| &row.cause),
+            texts(rows, |row| row.cause.name()),
             texts(rows, |row| &row.probe),
             u64s(rows, |row| row.count),
         ]

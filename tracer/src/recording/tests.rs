@@ -3,7 +3,8 @@
 use super::output::Output;
 use super::*;
 use crate::events::{
-    Body, Captured, Cause, Degraded, Event, Function, KernelCounts, Lost, Member, Module, StackEnd,
+    Body, Captured, Cause, Degraded, Event, Function, KernelCounts, Kind, LossCause, Lost, Member,
+    Module, Named as _, StackEnd,
 };
 use crate::recording::Frame;
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
@@ -106,7 +107,7 @@ fn every_kind() -> Vec<Event> {
             size,
             cause: Cause::End,
             address,
-            took: Nanos(14),
+            took: Some(Nanos(14)),
             error_code: 10,
             syscall: u16::MAX,
         },
@@ -133,7 +134,7 @@ fn every_kind() -> Vec<Event> {
             system: Nanos(17),
         },
     ];
-    assert_eq!(bodies.len(), schema::KINDS.len());
+    assert_eq!(bodies.len(), Kind::ALL.len());
     (0..).zip(bodies).map(|(n, body)| event(n, body)).collect()
 }
 
@@ -193,7 +194,7 @@ fn symbols() -> Vec<Symbol> {
 
 fn lost() -> Lost {
     Lost {
-        cause: "ring_full".to_owned(),
+        cause: LossCause::RING_FULL,
         probe: "alloc".to_owned(),
         count: 3,
     }
@@ -323,7 +324,7 @@ fn a_full_disk_is_said_once_and_counted() {
     assert!(!recording.complete());
     assert_eq!(read(recording.events().unwrap()), [one]);
     let mine = Lost {
-        cause: "not_written".to_owned(),
+        cause: LossCause::NotWritten,
         probe: "recording".to_owned(),
         count: 3,
     };

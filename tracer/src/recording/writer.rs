@@ -5,7 +5,7 @@ use super::output::Output;
 use super::schema::Stream;
 use super::tables::{self, Row, Symbol};
 use super::{Error, Limits, Meta};
-use crate::events::{Captured, Command, Event, Lost, Module};
+use crate::events::{Captured, Command, Event, LossCause, Lost, Module};
 use crate::units::Nanos;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,9 +18,6 @@ pub const BATCH_TIME: Duration = Duration::from_secs(1);
 
 /// Rows of the other streams in a batch at most.
 const TABLE_ROWS: usize = 4096;
-
-/// Cause under which events count as lost that could not be written.
-const NOT_WRITTEN: &str = "not_written";
 
 /// Writes a recording.
 ///
@@ -217,7 +214,7 @@ impl Writer {
         let mut losses = losses.to_vec();
         if self.failed {
             losses.push(Lost {
-                cause: NOT_WRITTEN.to_owned(),
+                cause: LossCause::NotWritten,
                 probe: "recording".to_owned(),
                 count: self.not_written,
             });

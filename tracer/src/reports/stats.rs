@@ -203,11 +203,11 @@ fn document<'a>(input: &Input<'a>) -> Document<'a> {
     let locations = locations(input);
     let mut lost = BTreeMap::new();
     for entry in input.lost {
-        let sum: &mut u64 = lost.entry(entry.cause.as_str()).or_default();
+        let sum: &mut u64 = lost.entry(entry.cause.name()).or_default();
         *sum = sum.saturating_add(entry.count);
     }
     let by_probe = input.lost.iter().map(|lost| LostBy {
-        cause: &lost.cause,
+        cause: lost.cause.name(),
         probe: &lost.probe,
         count: lost.count,
     });

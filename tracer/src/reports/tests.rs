@@ -2,7 +2,7 @@
 //! `UPDATE_GOLDENS=1` writes them anew; a missing one is a failure.
 
 use super::*;
-use crate::events::KernelCounts;
+use crate::events::{KernelCounts, Loss, LossCause};
 use crate::ledger::account::{
     CallTotals, FaultTotals, Point, Probe, ProcessAccount, Reserver, Snapshot, Space, StackTotals,
     Usage,
@@ -404,16 +404,16 @@ fn hostile_names_and_losses() {
         signal: Some(9),
     };
     stored.incomplete = true;
-    let lost = |cause: &str, probe: &str, count| Lost {
-        cause: cause.to_owned(),
+    let lost = |cause, probe: &str, count| Lost {
+        cause,
         probe: probe.to_owned(),
         count,
     };
     stored.lost = vec![
-        lost("ring_full", "alloc", 1_234),
-        lost("ring_full", "free", 5),
-        lost("no_return", "alloc", 0),
-        lost(attack, attack, 1),
+        lost(LossCause::RING_FULL, "alloc", 1_234),
+        lost(LossCause::RING_FULL, "free", 5),
+        lost(LossCause::Program(Loss::NoReturn), "alloc", 0),
+        lost(LossCause::Torn, attack, 1),
     ];
     stored.account.oddities.unknown_frees = 3;
     compare_all("hostile", &stored);
@@ -446,7 +446,7 @@ fn every_field_of_the_statistics_is_documented() {
     }
     let mut stored = census();
     stored.lost = vec![Lost {
-        cause: "cause".to_owned(),
+        cause: LossCause::Torn,
         probe: "probe".to_owned(),
         count: 1,
     }];
@@ -459,6 +459,7 @@ fn every_field_of_the_statistics_is_documented() {
     let mut found = Vec::new();
     keys(&serde_json::from_slice(&out).expect("JSON"), &mut found);
     assert!(found.len() > 60, "{found:?}");
+    found.extend(LossCause::all().map(|cause| cause.name().to_owned()));
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/stats.md");
     let docs = std::fs::read_to_string(docs).expect("docs/stats.md");
     for key in found {

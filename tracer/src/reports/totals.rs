@@ -259,13 +259,10 @@ pub(super) fn warnings(input: &Input<'_>) -> Vec<Line> {
     let mut causes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for lost in input.lost.iter().filter(|lost| lost.count > 0) {
         let text = format!("{} {}", count(lost.count), printable(&lost.probe));
-        causes.entry(&lost.cause).or_default().push(text);
+        causes.entry(lost.cause.name()).or_default().push(text);
     }
     for (cause, counts) in causes {
-        lines.push((
-            "lost",
-            format!("{}: {}", printable(cause), counts.join(", ")),
-        ));
+        lines.push(("lost", format!("{cause}: {}", counts.join(", "))));
     }
     if lines.is_empty() {
         lines.push(("lost", "nothing".to_owned()));

@@ -15,20 +15,15 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tracer_ebpf::tables::{Chunk, FileKey, FileTable, MAX_RULES, MAX_TABLES, Rule, Sighting, VDSO};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// A value that the kernel copies as it is.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 struct Raw<T>(T);
 
-// SAFETY: these are plain integers without implicit padding; any bytes are a value.
-unsafe impl aya::Pod for Raw<Rule> {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Raw<FileKey> {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Raw<FileTable> {}
-// SAFETY: as above.
-unsafe impl aya::Pod for Raw<Sighting> {}
+// SAFETY: any bytes are a value of such a type, and it has no padding: zerocopy has checked both.
+unsafe impl<T: FromBytes + IntoBytes + Copy + 'static> aya::Pod for Raw<T> {}
 
 /// Bytes of a file whose table may take a while to make.
 const LARGE: u64 = 4 << 20;

@@ -122,7 +122,7 @@ fn body() -> impl Strategy<Value = Body> {
                 size,
                 cause: causes[pick % 5],
                 address,
-                took: Nanos(0),
+                took: None,
                 error_code: y,
                 syscall: [9, 28, y][pick % 3],
             },

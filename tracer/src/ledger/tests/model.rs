@@ -324,7 +324,7 @@ impl Pair {
             size,
             cause: causes[op.pick / 52 % 7],
             address: Address(page.0 + op.bytes % PAGE),
-            took: Nanos(0),
+            took: None,
             error_code: [6, 4, 7][op.pick % 3],
             syscall: 200,
         };
@@ -360,7 +360,7 @@ fn without_fault(op: Op, body: Body) -> Body {
         size,
         cause: Cause::Syscall,
         address,
-        took: Nanos(0),
+        took: None,
         error_code: 0,
         syscall,
     }

@@ -1,0 +1,144 @@
+//! What the probes saw, in the order in which the kernel side sent it.
+//!
+//! This is the one type that flows: `probes` decodes it from the ring buffer,
+//! `recording` stores it and reads it back, `ledger` replays it. Its kinds stand
+//! in one table; [`tracer_ebpf::Kind`] says when those that the ring buffer
+//! carries are sent. Only stacks go their own way ([`Captured`]). A few are not
+//! the probes': the tracer itself writes what it read of the process.
+
+mod losses;
+mod table;
+
+use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
+pub use losses::{LossCause, Lost};
+pub(crate) use table::event_table;
+pub use tracer_ebpf::{Cause, Function, KernelCounts, Loss, Member, Named, StackEnd};
+
+/// One event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub time: Nanos,
+    /// In which process.
+    pub pid: Pid,
+    /// By which thread.
+    pub tid: Tid,
+    /// By which stack.
+    pub stack: StackId,
+    /// Whether it happened inside a call of the malloc family.
+    pub in_allocator: bool,
+    /// What happened.
+    pub body: Body,
+}
+
+/// Makes [`Body`] and [`Kind`] of the table of events.
+macro_rules! define {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident $name:literal ($($record:ident)?) $({$(
+            $(#[$of:meta])*
+            $field:ident: $type:ty as ($($column:ident),+),
+        )*})?
+    )+) => {
+        /// What happened.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Body {
+            $($(#[$doc])* $kind $({ $($(#[$of])* $field: $type,)* })?,)+
+        }
+
+        /// What kind of event it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs, reason = "Body says what they are")]
+        pub enum Kind {
+            $($kind,)+
+        }
+
+        impl Named for Kind {
+            const ALL: &'static [Self] = &[$(Self::$kind),+];
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+event_table!(define);
+
+/// A stack as it was captured: addresses, no names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// The id that events name it by.
+    pub id: StackId,
+    /// Process in which it was first seen; its addresses mean this process's modules.
+    pub pid: Pid,
+    /// When it was first seen.
+    pub time: Nanos,
+    /// How the walk ended.
+    pub end: StackEnd,
+    /// Innermost first. The first is an instruction pointer (within the instruction that made a
+    /// system call, one byte before the pointer), the others return addresses.
+    pub frames: Vec<Address>,
+}
+
+/// A file (or a named area such as `[vdso]`) mapped executable into a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// In which process.
+    pub pid: Pid,
+    /// Since when.
+    pub time: Nanos,
+    /// Where.
+    pub address: Address,
+    /// How long.
+    pub length: Bytes,
+    /// Offset in the file.
+    pub offset: u64,
+    /// Path as the target sees it, or `[vdso]`, `//anon`, ….
+    pub path: String,
+    /// Device and inode, to tell whether the path still is that file; 0 for none.
+    pub device: u64,
+    /// See `device`.
+    pub inode: u64,
+    /// GNU build-id in hexadecimal; empty where the file has none.
+    pub build_id: String,
+}
+
+/// What a process executes, from one moment on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Which process.
+    pub pid: Pid,
+    /// Since when.
+    pub time: Nanos,
+    /// The program and its arguments, as the process was given them; the program's path
+    /// alone where it was over before they could be read.
+    pub words: Vec<String>,
+}
+
+/// Something that was less exact on the machine of the recording than it is elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub struct Degraded {
+    /// Its name, in snake case; `docs/machines.md` lists them.
+    pub name: String,
+    /// What is less exact, and by how much.
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_ring_buffer_carries_is_in_the_table_under_its_name() {
+        for &sent in tracer_ebpf::Kind::ALL {
+            let known = Kind::from_name(sent.name()).is_some();
+            assert_eq!(known, sent != tracer_ebpf::Kind::Stack, "{sent:?}");
+        }
+    }
+}
