@@ -3,25 +3,28 @@
 //! This is where events become transitions. What a system call or a resize took
 //! away is remembered until it is known whether it succeeded.
 
+mod check;
+pub(super) mod classify;
 mod coming;
+mod faults;
 mod moving;
+mod space;
 
 use super::account::Oddities;
 use super::callers::Callers;
-use super::check::Checks;
-use super::classify;
 use super::heap::{Block, Heap};
 use super::history::{Moment, Now};
 use super::mappings::{Inherited, Mappings, PAGE, Piece, Purpose, page_range};
 use super::residency::{Backing, Departed, Pages};
-use super::space::Widest;
 use super::stacks::StackIndex;
 use super::totals::Sums;
 use crate::events::{Member, Named as _};
 use crate::units::Tid;
+use check::Checks;
 use coming::Coming;
-pub(super) use coming::populates_new;
+pub(super) use faults::Change;
 use moving::Moving;
+use space::Widest;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
@@ -69,7 +72,7 @@ pub(super) struct Image {
     pub(super) pages: Pages,
     /// What the kernel counts, by `Member`, in bytes.
     pub(super) counts: [u64; Member::ALL.len()],
-    pub(super) threads: super::faults::Threads,
+    pub(super) threads: faults::Threads,
     pub(super) widest: Widest,
     pub(super) checks: Checks,
     pub(super) callers: Callers,
@@ -89,7 +92,7 @@ impl Image {
             mappings: Mappings::default(),
             pages: Pages::default(),
             counts: [0; Member::ALL.len()],
-            threads: super::faults::Threads::default(),
+            threads: faults::Threads::default(),
             widest: Widest::default(),
             checks: Checks::default(),
             callers: Callers::default(),

@@ -33,9 +33,6 @@
 pub mod account;
 mod callers;
 mod calls;
-mod check;
-mod classify;
-mod faults;
 mod hash;
 mod heap;
 mod history;
@@ -47,7 +44,6 @@ mod probe;
 mod process;
 mod reconcile;
 mod residency;
-mod space;
 mod stacks;
 mod timeline;
 mod totals;

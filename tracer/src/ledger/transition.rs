@@ -1,10 +1,9 @@
 //! Which change of an image an event is.
 
 use super::account::Oddities;
-use super::classify;
-use super::faults::Change;
 use super::history::Now;
 use super::image::{Actor, Effect, Image};
+use super::image::{Change, classify};
 use super::mappings::page_range;
 use crate::events::Body;
 

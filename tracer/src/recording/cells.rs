@@ -3,7 +3,6 @@
 //! A [`Cell`] is what a column holds; [`Put`] and [`Get`] carry a field of an event over into one
 //! column or several.
 
-use super::schema;
 use crate::events::{Cause, Function, KernelCounts, Member, Named};
 use crate::units::{Address, Bytes, Nanos, Pid};
 use arrow::array::{
@@ -205,6 +204,11 @@ impl Cell for bool {
     }
 }
 
+/// A column of few distinct names. The key is signed because pandas wants it so.
+pub(super) fn names() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8))
+}
+
 /// The dictionary of a column of names. All batches share it, so that it is written once.
 pub(super) struct Names<T>(ArrayRef, PhantomData<T>);
 
@@ -289,19 +293,19 @@ impl<'a, T: Named> Cells<'a, T> for Meanings<'a, T> {
     }
 }
 
-macro_rules! names {
+macro_rules! named_cells {
     ($($type:ty),+) => {$(
         impl Cell for $type {
             type Column = SparseNames<$type>;
             type Cells<'a> = Meanings<'a, $type>;
 
             fn data_type() -> DataType {
-                schema::names()
+                names()
             }
         }
     )+};
 }
-names!(Function, Member, Cause);
+named_cells!(Function, Member, Cause);
 
 /// A field that goes into columns.
 pub(super) trait Put<Columns> {

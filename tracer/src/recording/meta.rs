@@ -1,7 +1,7 @@
 //! What a recording says about itself, in the schema metadata of every stream.
 
 use super::Limits;
-use super::schema;
+use super::schema::{self, Stream};
 use crate::events::Degraded;
 use crate::units::{Nanos, Pid};
 use arrow::datatypes::Schema;
@@ -99,6 +99,11 @@ impl Meta {
         map.into_iter()
             .map(|(key, value)| (key.to_owned(), value))
             .collect()
+    }
+
+    /// Columns of a stream and what the recording says about itself.
+    pub(super) fn schema(&self, stream: Stream) -> Schema {
+        Schema::new_with_metadata(stream.fields(), self.to_metadata())
     }
 
     /// From schema metadata; the error names the entry that is missing or senseless.

@@ -31,7 +31,7 @@ impl Output {
         let encoder = IpcWriteOptions::default()
             .try_with_compression(Some(CompressionType::LZ4_FRAME))
             .and_then(|options| {
-                StreamWriter::try_new_with_options(Vec::new(), &stream.schema(meta), options)
+                StreamWriter::try_new_with_options(Vec::new(), &meta.schema(stream), options)
             })
             .map_err(io::Error::other)
             .map_err(Error::io(&path))?;

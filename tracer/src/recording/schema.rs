@@ -1,9 +1,8 @@
 //! The only place with the names and types of files, columns and metadata.
 
-use super::Meta;
-use super::cells::Cell;
+use super::cells::{Cell, names};
 use crate::events::{Cause, Function, Member};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields};
 use std::sync::Arc;
 
 /// Version of what stands in this file. Readers refuse another one.
@@ -85,11 +84,6 @@ impl Stream {
             Self::Losses => losses(),
         }
     }
-
-    /// Its columns and what the recording says about itself.
-    pub(super) fn schema(self, meta: &Meta) -> SchemaRef {
-        Arc::new(Schema::new_with_metadata(self.fields(), meta.to_metadata()))
-    }
 }
 
 fn required(name: &str, data_type: DataType) -> Field {
@@ -98,11 +92,6 @@ fn required(name: &str, data_type: DataType) -> Field {
 
 fn optional(name: &str, data_type: DataType) -> Field {
     Field::new(name, data_type, true)
-}
-
-/// A column of few distinct names. The key is signed because pandas wants it so.
-pub(super) fn names() -> DataType {
-    DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8))
 }
 
 /// Columns of `events` that every event has, in their order.

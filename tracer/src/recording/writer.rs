@@ -8,6 +8,7 @@ use super::{Error, Limits, Meta};
 use crate::events::{Captured, Command, Event, LossCause, Lost, Module};
 use crate::units::Nanos;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Events in a batch at most.
@@ -61,7 +62,7 @@ impl Writer {
         Ok(Self {
             dir: dir.to_owned(),
             meta: meta.clone(),
-            encoder: Encoder::new(Stream::Events.schema(meta)),
+            encoder: Encoder::new(Arc::new(meta.schema(Stream::Events))),
             events: Output::create(dir, Stream::Events, meta)?,
             stacks: Table::create(dir, meta)?,
             modules: Table::create(dir, meta)?,

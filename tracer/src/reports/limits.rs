@@ -1,8 +1,7 @@
 //! What the limits of memory did to the command: its cgroup beside the resident peak, and which
 //! processes the kernel killed for memory.
 
-use super::text::count;
-use super::totals::Line;
+use super::text::{Line, count};
 use super::{Exit, Input};
 use crate::ledger::account::ProcessAccount;
 use crate::recording::{Cgroup, Limits, Shortage};

@@ -2,8 +2,8 @@
 
 use super::Input;
 use super::locations::{Location, largest, locations, sum, touched};
-use super::text::{count, left, printable, right, width};
-use super::totals::{Line, ending, is_alarming, nameless, totals, warnings};
+use super::text::{Line, count, left, printable, right, width};
+use super::totals::{ending, is_alarming, nameless, totals, warnings};
 use crate::symbols::{Frame, short_name};
 use crate::units::Bytes;
 use std::io::IsTerminal;

@@ -2,6 +2,9 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+/// A label and what there is to say.
+pub(super) type Line = (&'static str, String);
+
 /// Words as a shell would be given them. Control characters are escaped.
 pub(super) fn command_line(words: &[String]) -> String {
     let words = words.iter().map(|word| quote(&printable(word)));

@@ -3,14 +3,11 @@
 
 use super::locations::{Location, largest};
 use super::stacks::{sentence, stack_ends};
-use super::text::{count, percent, printable, seconds};
+use super::text::{Line, count, percent, printable, seconds};
 use super::{Input, Run, kernel_time, limits};
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Bytes, Nanos};
 use std::collections::BTreeMap;
-
-/// A label and what there is to say.
-pub(super) type Line = (&'static str, String);
 
 /// What stands before a degradation.
 const LESS_EXACT: &str = "less exact";

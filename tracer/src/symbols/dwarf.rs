@@ -5,13 +5,17 @@
 //! information split into `.dwo` files is not read: such units give no frames
 //! and the symbol table answers instead.
 
+mod lines;
+mod names;
+mod scopes;
+mod units;
+
 use super::elf::Elf;
-use super::lines::{self, Lines, Program};
-use super::names;
-use super::scopes::{self, FileNumber, Scopes};
-use super::units::{Budget, Units};
 use gimli::{AttributeValue, EndianSlice, LittleEndian};
+use lines::{Lines, Program};
 use rustc_hash::FxHashMap;
+use scopes::{FileNumber, Scopes};
+use units::{Budget, Units};
 
 /// Bytes of a section.
 pub(crate) type Bytes<'d> = EndianSlice<'d, LittleEndian>;

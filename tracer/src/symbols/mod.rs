@@ -27,22 +27,18 @@ mod elf;
 mod fde;
 mod files;
 mod image;
-mod lines;
 mod modules;
-mod names;
 mod perf_map;
 mod places;
 mod plumbing;
 mod reason;
 mod resolve;
-mod scopes;
 mod short;
 mod source;
 mod symtab;
 mod table;
 #[cfg(test)]
 mod tests;
-mod units;
 
 pub use crate::recording::Frame;
 pub(crate) use demangle::escape;

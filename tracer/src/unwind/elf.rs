@@ -1,7 +1,7 @@
 //! The parts of an ELF file that unwinding needs.
 
 use super::Error;
-use super::derive::source::Source;
+use super::source::Source;
 use object::elf::{
     DF_1_PIE, DT_FLAGS_1, EM_X86_64, ET_EXEC, PF_X, PT_DYNAMIC, PT_GNU_EH_FRAME, PT_INTERP, PT_LOAD,
 };

@@ -22,6 +22,7 @@ pub mod known;
 pub mod load;
 pub mod pack;
 pub mod rule;
+mod source;
 pub mod table;
 pub mod walk;
 
@@ -30,9 +31,9 @@ mod tests;
 
 pub use cache::Cache;
 pub use coverage::Coverage;
-pub use derive::source::Source;
 pub use keeper::Keeper;
 pub use known::{FileId, Found, Known};
+pub use source::Source;
 pub use table::Table;
 pub use walk::{StackCopy, walk};
 

@@ -1,9 +1,11 @@
 //! Carries frames along every path.
 
-use super::infer::infer;
+mod infer;
+
 use super::state::{State, TOP};
 use super::sweep::{Code, Goes};
 use crate::unwind::table::UNSUPPORTED;
+use infer::infer;
 use tracer_ebpf::tables::Rule;
 
 /// Instructions that inferences may look at, for each that there is.

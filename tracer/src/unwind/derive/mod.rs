@@ -18,8 +18,6 @@
 
 mod continued;
 mod flow;
-mod infer;
-pub(super) mod source;
 mod state;
 mod sweep;
 #[cfg(test)]

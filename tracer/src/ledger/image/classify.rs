@@ -1,7 +1,7 @@
 //! What the numbers and flags of system calls say about a mapping.
 
-use super::image::{Actor, Image};
-use super::mappings::{Inherited, Purpose};
+use super::{Actor, Image};
+use crate::ledger::mappings::{Inherited, Purpose};
 use std::ops::Range;
 
 /// Set by the dynamic linker of glibc on every segment it maps; the kernel ignores it
@@ -31,7 +31,7 @@ fn heap_of_arena(image: &Image, range: &Range<u64>, prot: u32, flags: u32, who: 
 }
 
 /// What a new mapping is for; see the table in [`super`].
-pub(super) fn purpose(
+pub(in crate::ledger) fn purpose(
     image: &Image,
     range: &Range<u64>,
     prot: u32,
@@ -61,19 +61,19 @@ pub(super) fn purpose(
 }
 
 /// Whether a touch below a new mapping makes it longer.
-pub(super) fn grows_down(flags: u32) -> bool {
+pub(in crate::ledger) fn grows_down(flags: u32) -> bool {
     flags & libc::MAP_GROWSDOWN as u32 != 0
 }
 
 /// Whether a move leaves the old place mapped.
-pub(super) fn dont_unmap(flags: u64) -> bool {
+pub(in crate::ledger) fn dont_unmap(flags: u64) -> bool {
     flags & libc::MREMAP_DONTUNMAP as u64 != 0
 }
 
 /// What `madvise` does to pages at once, or to those of a child. `MADV_FREE`, `MADV_COLD` and `MADV_PAGEOUT`
 /// leave it to the kernel whether and when pages go: its counters tell how many, and
 /// nothing tells which.
-pub(super) enum Advice {
+pub(in crate::ledger) enum Advice {
     /// Pages go.
     Discards,
     /// Pages come.
@@ -85,7 +85,7 @@ pub(super) enum Advice {
 }
 
 /// The effect of an advice.
-pub(super) fn advice(advice: u32) -> Advice {
+pub(in crate::ledger) fn advice(advice: u32) -> Advice {
     match advice {
         DONTNEED_LOCKED => Advice::Discards,
         _ if POPULATE.contains(&advice) => Advice::Populates,
@@ -101,6 +101,6 @@ pub(super) fn advice(advice: u32) -> Advice {
 
 /// System calls that are told of before they take anything away (`munmap`, `madvise`,
 /// `shmdt`): their return says whether they did.
-pub(super) fn takes_away(syscall: u16) -> bool {
+pub(in crate::ledger) fn takes_away(syscall: u16) -> bool {
     matches!(syscall, 11 | 28 | 67)
 }

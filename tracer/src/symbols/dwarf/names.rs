@@ -1,8 +1,8 @@
 //! Names of functions in DWARF, which may stand in another entry, another unit
 //! or another file (DWZ).
 
-use super::dwarf::{Bytes, UnitRef};
 use super::units::{Budget, Units};
+use super::{Bytes, UnitRef};
 use gimli::{AttributeValue, UnitOffset};
 
 /// Longest chain of abstract origins and specifications that is followed.

@@ -1,7 +1,7 @@
 //! Functions of a DWARF unit and what was inlined into them.
 
-use super::dwarf::{Bytes, UnitRef, unsigned};
 use super::units::{Budget, KEPT};
+use super::{Bytes, UnitRef, unsigned};
 use gimli::{AttributeValue, DwAt};
 
 /// Deepest nesting of inlined functions that is kept.

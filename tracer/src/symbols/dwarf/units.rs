@@ -6,7 +6,7 @@
 //! and gimli's own `Unit::new`, which reads a unit's file table at once, is not
 //! used.
 
-use super::dwarf::{Bytes, UnitRef};
+use super::{Bytes, UnitRef};
 use gimli::{AttributeValue, DebugInfoOffset, Reader as _, UnitHeader, UnitOffset};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;

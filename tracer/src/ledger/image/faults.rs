@@ -24,13 +24,14 @@
 //! only as far as a fault can bring pages. A read of untouched anonymous memory
 //! maps the zero page and moves no counter: nothing becomes resident.
 
-use super::hash::Map;
-use super::history::Now;
-use super::image::{Actor, Image, populates_new};
-use super::mappings::{ADDRESSES, PAGE, Piece};
-use super::residency::{Backing, Page};
-use super::stacks::StackIndex;
+use super::coming::populates_new;
+use super::{Actor, Image};
 use crate::events::{Cause, Member};
+use crate::ledger::hash::Map;
+use crate::ledger::history::Now;
+use crate::ledger::mappings::{ADDRESSES, PAGE, Piece};
+use crate::ledger::residency::{Backing, Page};
+use crate::ledger::stacks::StackIndex;
 use crate::units::Tid;
 use std::ops::{Range, RangeInclusive};
 
@@ -52,18 +53,18 @@ const WRITE_TO_PRESENT: u16 = 3;
 
 /// A counter changed; the fields of `Body::Resident`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Change {
-    pub(super) member: Member,
-    pub(super) size: u64,
-    pub(super) cause: Cause,
-    pub(super) address: u64,
-    pub(super) error_code: u16,
-    pub(super) syscall: u16,
+pub(in crate::ledger) struct Change {
+    pub(in crate::ledger) member: Member,
+    pub(in crate::ledger) size: u64,
+    pub(in crate::ledger) cause: Cause,
+    pub(in crate::ledger) address: u64,
+    pub(in crate::ledger) error_code: u16,
+    pub(in crate::ledger) syscall: u16,
 }
 
 /// What threads are populating.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Threads {
+pub(in crate::ledger) struct Threads {
     /// Ranges that a call works through.
     filling: Map<Tid, Filling>,
 }
@@ -78,14 +79,14 @@ struct Filling {
 
 impl Threads {
     /// The thread's memory system call has returned.
-    pub(super) fn end_call(&mut self, thread: Tid) {
+    pub(in crate::ledger) fn end_call(&mut self, thread: Tid) {
         if !self.filling.is_empty() {
             self.filling.remove(&thread);
         }
     }
 
     /// Pages leave: what was filled may have a gap.
-    pub(super) fn pages_leave(&mut self) {
+    pub(in crate::ledger) fn pages_leave(&mut self) {
         for filling in self.filling.values_mut() {
             filling.next = filling.start;
         }
@@ -96,7 +97,7 @@ impl Image {
     /// `counts' = counts[member ↦ size]`, and `P' = P ∪` what that made resident. Returns how
     /// many pages. At the end of an image the counters run down while others may already
     /// belong to the next one: its end is an event of its own, these are not followed.
-    pub(super) fn resident(&mut self, now: &Now, who: Actor, change: Change) -> u64 {
+    pub(in crate::ledger) fn resident(&mut self, now: &Now, who: Actor, change: Change) -> u64 {
         if change.cause == Cause::End {
             return 0;
         }
@@ -194,7 +195,7 @@ impl Image {
     /// A forked child writes to a page that its parent gave it, and gets its own: it is the
     /// toucher's who wrote. `P' = P[slot ↦ page]`, and the page that was inherited ends. Returns
     /// how many pages that made.
-    pub(super) fn written(&mut self, now: &Now, who: Actor, address: u64) -> u64 {
+    pub(in crate::ledger) fn written(&mut self, now: &Now, who: Actor, address: u64) -> u64 {
         if !(1..ADDRESSES).contains(&address) {
             return 0;
         }
@@ -277,7 +278,7 @@ impl Image {
     }
 
     /// `madvise` will populate a range, or collapse it to huge pages.
-    pub(super) fn expect_filling(&mut self, thread: Tid, range: &Range<u64>) {
+    pub(in crate::ledger) fn expect_filling(&mut self, thread: Tid, range: &Range<u64>) {
         let (start, end) = (range.start, range.end);
         self.threads.filling.insert(
             thread,

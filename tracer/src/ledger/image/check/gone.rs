@@ -1,6 +1,6 @@
 //! Pages that the kernel counts no more and the ledger still has, until a check tells which.
 
-use super::super::history::Moment;
+use crate::ledger::history::Moment;
 use std::collections::VecDeque;
 
 /// Departures of one backing that are told apart; see `owed`.

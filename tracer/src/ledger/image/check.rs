@@ -22,12 +22,12 @@ mod owed;
 
 use self::gone::Gone;
 use self::owed::{Debts, Owed};
-use super::history::{Moment, Now};
-use super::image::Image;
-use super::mappings::{ADDRESSES, PAGE, page_range};
-use super::residency::{Backing, Page};
-use super::stacks::StackIndex;
+use super::Image;
 use crate::events::Member;
+use crate::ledger::history::{Moment, Now};
+use crate::ledger::mappings::{ADDRESSES, PAGE, page_range};
+use crate::ledger::residency::{Backing, Page};
+use crate::ledger::stacks::StackIndex;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -41,7 +41,7 @@ const UNKNOWN_EACH: u64 = 512;
 
 /// What checks know of an image.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Checks {
+pub(in crate::ledger) struct Checks {
     open: Option<Box<Check>>,
     owed: Debts,
     gone: [Gone; Backing::ALL.len()],
@@ -68,23 +68,23 @@ struct Found {
 
 impl Checks {
     /// A counter grew, at the birth of a page, by pages for which no place is known.
-    pub(super) fn owe(&mut self, page: Page, pages: u64) {
+    pub(in crate::ledger) fn owe(&mut self, page: Page, pages: u64) {
         self.owed.add(Owed::new(page, pages));
     }
 
     /// The ledger has so many pages of that backing more than the kernel counts.
-    pub(super) fn note(&mut self, backing: Backing, surplus: u64, now: &Now) {
+    pub(in crate::ledger) fn note(&mut self, backing: Backing, surplus: u64, now: &Now) {
         self.gone[backing as usize].set(surplus, now.moment);
     }
 
     /// When a page of that backing went which has come back: the first that did.
-    pub(super) fn came_back(&mut self, backing: Backing) -> Option<Moment> {
+    pub(in crate::ledger) fn came_back(&mut self, backing: Backing) -> Option<Moment> {
         let (at, _) = self.gone[backing as usize].take(1)?;
         Some(at)
     }
 
     /// Addresses from which something is being taken.
-    pub(super) fn taken(&mut self, range: &Range<u64>) {
+    pub(in crate::ledger) fn taken(&mut self, range: &Range<u64>) {
         if let Some(check) = &mut self.open {
             check.void |= check.taken.len() >= RUNS;
             if !check.void {
@@ -94,14 +94,14 @@ impl Checks {
     }
 
     /// Pages are on their way: a check can't tell where they are.
-    pub(super) fn moving(&mut self) {
+    pub(in crate::ledger) fn moving(&mut self) {
         if let Some(check) = &mut self.open {
             check.void = true;
         }
     }
 
     /// The next run of present pages.
-    pub(super) fn present(&mut self, address: u64, length: u64, member: Member) {
+    pub(in crate::ledger) fn present(&mut self, address: u64, length: u64, member: Member) {
         let Some(check) = &mut self.open else {
             return;
         };
@@ -145,7 +145,7 @@ impl Check {
 impl Image {
     /// Somebody begins to look which pages are present. Calls that are under way may be
     /// taking some.
-    pub(super) fn begin_check(&mut self, now: &Now) {
+    pub(in crate::ledger) fn begin_check(&mut self, now: &Now) {
         self.checks.open = Some(Box::new(Check {
             since: now.moment,
             void: self.is_moving(),
@@ -155,7 +155,7 @@ impl Image {
     }
 
     /// It has said all: see the module.
-    pub(super) fn end_check(&mut self, now: &Now) {
+    pub(in crate::ledger) fn end_check(&mut self, now: &Now) {
         let Some(check) = self.checks.open.take().filter(|check| !check.void) else {
             return;
         };
@@ -193,7 +193,7 @@ impl Image {
     }
 
     /// Of each backing: how many pages the ledger has that the kernel does not count.
-    pub(super) fn note_surplus(&mut self, now: &Now) {
+    pub(in crate::ledger) fn note_surplus(&mut self, now: &Now) {
         for backing in Backing::ALL {
             let counted = self.counts[backing.member() as usize] / PAGE;
             let surplus = self.pages.count(backing).saturating_sub(counted);

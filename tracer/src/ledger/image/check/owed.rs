@@ -1,8 +1,8 @@
 //! Growth for which no event tells a place, until a check finds one.
 
-use super::super::history::Moment;
-use super::super::residency::{Backing, Page};
-use super::super::stacks::StackIndex;
+use crate::ledger::history::Moment;
+use crate::ledger::residency::{Backing, Page};
+use crate::ledger::stacks::StackIndex;
 use std::collections::VecDeque;
 
 /// Growths of one backing that are told apart. Where there are more, neighbours become one:

@@ -1,8 +1,8 @@
 //! Line tables of DWARF: from an address to a file and a line.
 
-use super::dwarf::{Bytes, UnitRef};
 use super::scopes::FileNumber;
 use super::units::{Budget, KEPT};
+use super::{Bytes, UnitRef};
 use gimli::Reader as _;
 
 /// A line program that has not run.

@@ -3,9 +3,9 @@
 //! Where a function returns, its return address is on top of the stack. So what
 //! the way there does to the stack pointer says how far off it is at the start.
 
-use super::flow::Flow;
-use super::state::{Op, Origin, Place, Saved, State, TOP};
-use super::sweep::Goes;
+use super::Flow;
+use crate::unwind::derive::state::{Op, Origin, Place, Saved, State, TOP};
+use crate::unwind::derive::sweep::Goes;
 use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
 

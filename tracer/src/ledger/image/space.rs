@@ -8,15 +8,15 @@
 //! Both the kernel's and the ledger's are maxima over the life of an image. Of several
 //! images of a process the one with the highest VmPeak counts.
 
-use super::account::Space;
-use super::image::Image;
-use super::mappings::Purpose;
+use super::Image;
 use crate::events::KernelCounts;
+use crate::ledger::account::Space;
+use crate::ledger::mappings::Purpose;
 use crate::units::Bytes;
 
 /// The widest state so far of an image.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Widest {
+pub(in crate::ledger) struct Widest {
     /// What exec had mapped, and of it the stack.
     began: (u64, u64),
     /// Pieces in whole pages: all, and by purpose.
@@ -27,7 +27,7 @@ pub(super) struct Widest {
 
 impl Widest {
     /// The image is in place.
-    pub(super) fn begin(&mut self, mapped: Bytes, stack: Bytes) {
+    pub(in crate::ledger) fn begin(&mut self, mapped: Bytes, stack: Bytes) {
         self.began = (mapped.0, stack.0.min(mapped.0));
     }
 
@@ -53,7 +53,7 @@ impl Widest {
     }
 
     /// A forked child's: it begins with its parent's program.
-    pub(super) fn fork(&self) -> Self {
+    pub(in crate::ledger) fn fork(&self) -> Self {
         Self {
             began: self.began,
             ..Self::default()
@@ -63,7 +63,7 @@ impl Widest {
 
 impl Image {
     /// `widest' = max(widest, pieces)`
-    pub(super) fn widen(&mut self) {
+    pub(in crate::ledger) fn widen(&mut self) {
         let total = self.mappings.virtual_bytes();
         if total > self.widest.total {
             self.widest.total = total;
@@ -75,7 +75,7 @@ impl Image {
     /// The widest state beside what the kernel said at the end. No event says when the first
     /// stack grew: before, after or without the widest moment. Of the three the one that is
     /// nearest to VmPeak is taken.
-    pub(super) fn space(&self, counts: KernelCounts) -> Space {
+    pub(in crate::ledger) fn space(&self, counts: KernelCounts) -> Space {
         let (mapped, stack) = self.widest.began;
         let program = mapped - stack;
         let end = Widest {
