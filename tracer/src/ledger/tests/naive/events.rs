@@ -27,6 +27,10 @@ impl Image {
         in_allocator: bool,
         body: &Body,
     ) {
+        if let Body::Unmap { .. } | Body::ShmDetach { .. } | Body::Advise { .. } = body {
+            // A call that was never seen to return is over when the thread's next one begins.
+            self.advised.remove(&tid);
+        }
         match *body {
             Body::Alloc { address, size, .. } => self.handed_out(next, address, size, stack),
             Body::Free { address } => {
