@@ -15,21 +15,19 @@
 //! Process ids are those of the tracer's pid namespace.
 
 mod commands;
-mod identity;
 mod inheritance;
 mod maps;
 mod record;
 mod ring;
 
-pub use identity::file_of;
 pub use maps::mapped;
 
 use super::attach::perf_event_open;
+use super::objects::Identities;
 use crate::events::{Command, Module};
 use crate::units::{Nanos, Pid};
 use aya_obj::generated as abi;
 use commands::Commands;
-use identity::Identities;
 use inheritance::Processes;
 use record::{MODULE_RECORDS, Record};
 use ring::Ring;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::probes::objects::file_of;
 use crate::target::{Command, Environment, Launch, Status};
 use crate::units::{Address, Bytes};
 use std::collections::BTreeSet;

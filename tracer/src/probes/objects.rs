@@ -6,15 +6,17 @@
 //! `memalign`): there is one probe per file offset, or calls would count twice.
 
 mod elf;
+mod identity;
 mod loader;
 mod script;
 
-use super::modules;
 use super::placement::{self, Entry, Text};
 use super::table;
 use crate::events::Module;
 use crate::target::command::{Command, Environment};
 use elf::Elf;
+pub(in crate::probes) use identity::Identities;
+pub use identity::file_of;
 use rustc_hash::FxHashMap;
 use std::fmt;
 use std::io;
@@ -171,7 +173,7 @@ impl Finder {
     pub fn modules(&mut self, modules: &[Module], found: &mut Found) {
         for module in modules {
             if !self.seen.contains_key(&(module.device, module.inode))
-                && let Some(path) = modules::file_of(module)
+                && let Some(path) = file_of(module)
             {
                 self.file(&path, found);
             }

@@ -83,7 +83,7 @@ impl Cache {
         let name = self.folder.join(name(image));
         // What is made of instructions would need a digest of all the code.
         let mut table = self.read(&name).unwrap_or_else(|| {
-            let table = Table::of_cfi(image);
+            let table = super::cfi::table(image);
             // A cache that can't be written costs the next run some time.
             let _ = self.write(&name, &table);
             table
@@ -301,7 +301,7 @@ mod tests {
         let made = cache.table(&image);
         let path = cache.folder.join(name(&image));
         // What is made of instructions is not kept.
-        let kept = Table::of_cfi(&image).rows;
+        let kept = crate::unwind::cfi::table(&image).rows;
         assert_eq!(cache.read(&path).expect("kept").rows, kept);
         assert_eq!(cache.table(&image).rows, made.rows);
         // Damaged: made anew, and kept again.

@@ -2,9 +2,10 @@
 //! search.
 //!
 //! - [`elf`] finds the sections, reading nothing else of the file;
-//! - [`rule`] turns one row of CFI into a rule that fits twenty bytes;
-//! - [`table`] sorts and merges a file's rows;
+//! - [`rule`] turns one row of CFI into a rule that fits 24 bytes;
+//! - `cfi` sorts and merges a file's rows into a [`table`];
 //! - `derive` makes rules of instructions where a file has no CFI;
+//! - `build` makes a table of both;
 //! - [`pack`] lays them out as [`tracer_ebpf::tables`] says;
 //! - [`load`] gives them to the programs, and [`keeper`] follows the target;
 //! - [`cache`] keeps tables on disk for the next run;
@@ -13,7 +14,9 @@
 //! - [`coverage`] says what of a file they cover.
 
 mod batch;
+mod build;
 pub mod cache;
+mod cfi;
 pub mod coverage;
 mod derive;
 pub mod elf;

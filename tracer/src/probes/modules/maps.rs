@@ -1,7 +1,7 @@
 //! What a process has mapped executable, from /proc/PID/maps (proc_pid_maps(5)).
 
-use super::identity::Identities;
 use crate::events::Module;
+use crate::probes::objects::Identities;
 use crate::units::{Address, Bytes, Nanos, Pid};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use std::io;

@@ -271,13 +271,13 @@ fn small_gaps_count_only_beside_large_ones() {
 fn derived_rules_agree_with_those_of_the_compiler() {
     let data = std::fs::read("/proc/self/exe").expect("our own file");
     let image = || Image::parse(data.as_slice()).expect("an ELF file");
-    let known = Table::of_cfi(&image());
+    let known = crate::unwind::cfi::table(&image());
     let silent = Image {
         eh_frame: Section::default(),
         debug_frame: Section::default(),
         ..image()
     };
-    let mut derived = Table::of_cfi(&silent);
+    let mut derived = crate::unwind::cfi::table(&silent);
     fill_up_to(u64::MAX, &mut derived, &silent);
     let rows = known.rows.iter().chain(&derived.rows);
     let mut offsets: Vec<usize> = rows.map(|row| row.offset as usize).collect();

@@ -1,18 +1,18 @@
 //! Which file a module is: completes what the kernel's record leaves out.
 
+use super::{Identity, identity};
 use crate::events::Module;
-use crate::probes::objects::{self, Identity};
 use rustc_hash::FxHashMap;
 use std::path::PathBuf;
 
 /// Files that were looked at, by what the records said of them.
 #[derive(Debug, Default)]
-pub(super) struct Identities(FxHashMap<(String, Identity), Identity>);
+pub(in crate::probes) struct Identities(FxHashMap<(String, Identity), Identity>);
 
 impl Identities {
     /// Fills in device and inode where the record has the build-id, and the
     /// build-id where it has those, from the file, if that still is the same.
-    pub(super) fn complete(&mut self, module: &mut Module) {
+    pub(in crate::probes) fn complete(&mut self, module: &mut Module) {
         if !module.path.starts_with('/') || module.path.starts_with("//") {
             return;
         }
@@ -35,7 +35,7 @@ fn told(module: &Module) -> Identity {
 
 fn look(module: &Module) -> Identity {
     candidates(module)
-        .filter_map(|path| objects::identity(&path).ok())
+        .filter_map(|path| identity(&path).ok())
         .find(|found| is_same(found, module))
         .unwrap_or_else(|| told(module))
 }
@@ -45,8 +45,7 @@ fn look(module: &Module) -> Identity {
 /// there is no such file any more, or another one in its place.
 #[must_use]
 pub fn file_of(module: &Module) -> Option<PathBuf> {
-    candidates(module)
-        .find(|path| objects::identity(path).is_ok_and(|found| is_same(&found, module)))
+    candidates(module).find(|path| identity(path).is_ok_and(|found| is_same(&found, module)))
 }
 
 /// The mapping's own link; the path in the process's root; the path in ours
