@@ -49,8 +49,9 @@ pub struct Config {
     pub task_rss_stat: u32,
     /// `mm_struct.rss_stat.count`, likewise
     pub mm_rss_stat: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// The process that is stopped when another thread of its than the first has executed a
+    /// program, until user space has attached the probes anew; 0: none.
+    pub held: u32,
     /// `k_sigaction.sa.sa_handler`
     pub action_handler: u32,
     /// `task_struct.signal`

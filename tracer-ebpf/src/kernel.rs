@@ -30,7 +30,7 @@ static CONFIG: Config = Config {
     task_tgid: ABSENT,
     task_rss_stat: ABSENT,
     mm_rss_stat: ABSENT,
-    _pad: 0,
+    held: 0,
     action_handler: ABSENT,
     task_signal: ABSENT,
     task_group_leader: ABSENT,

@@ -11,9 +11,10 @@ use crate::state::{
     thread_key,
 };
 use crate::untold::settle;
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_send_signal};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use tracer_ebpf::{Began, End, Fork, Header, KernelCounts, Kind, Loss, target};
+use tracer_ebpf::{Began, End, Fork, Header, KernelCounts, Kind, Loss, flags, target};
 
 /// A thread or a process was made, and has not run yet.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
@@ -95,15 +96,36 @@ fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
             process.old_mm = 0;
         }
         let (mapped, stack) = mapped(current().follow(config!(task_mm)));
-        let header = ring::header(Kind::Began, pid, tid, 0, 0);
+        let flags = if hold(pid, ctx.arg(1)) {
+            flags::HELD
+        } else {
+            0
+        };
+        let header = ring::header(Kind::Began, pid, tid, flags, 0);
         let event = Began {
             header,
             mapped,
             stack,
         };
-        ring::send_rare(Kind::Began, &event);
+        if flags != 0 {
+            ring::send_now(Kind::Began, &event);
+        } else {
+            ring::send_rare(Kind::Began, &event);
+        }
     }
     0
+}
+
+/// Stops the process, before it has run an instruction of its new image, where the kernel's links
+/// of probes have lost it: they know it by its first thread, and that is another one now.
+#[inline(always)]
+fn hold(pid: u32, old_tid: u64) -> bool {
+    /// `SIGSTOP` (asm-generic/signal.h).
+    const STOP: u32 = 19;
+    // SAFETY: takes no argument and can't fail.
+    let group = unsafe { bpf_get_current_pid_tgid() } >> 32;
+    // SAFETY: takes a number.
+    pid == config!(held) && old_tid as u32 != group as u32 && unsafe { bpf_send_signal(STOP) } == 0
 }
 
 #[inline(always)]

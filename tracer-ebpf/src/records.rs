@@ -33,6 +33,8 @@ pub mod flags {
     pub const IN_ALLOCATOR: u16 = 1;
     /// The stack was wanted but could not be sent (counted as a loss).
     pub const STACK_LOST: u16 = 2;
+    /// The process is stopped, and wants to be continued (see [`Config::held`](crate::Config)).
+    pub const HELD: u16 = 4;
 }
 
 /// A block handed out.

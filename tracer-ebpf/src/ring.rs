@@ -82,6 +82,17 @@ pub(crate) fn send_rare<T>(kind: Kind, event: &T) -> bool {
     )
 }
 
+/// [`send_rare`] for what user space must act on at once.
+#[inline(always)]
+pub(crate) fn send_now<T>(kind: Kind, event: &T) -> bool {
+    output(
+        core::ptr::from_ref(event).cast(),
+        size_of::<T>() as u64,
+        u64::from(BPF_RB_FORCE_WAKEUP),
+        kind,
+    )
+}
+
 /// Sends `size` bytes of a record that begins with its header.
 #[inline(always)]
 pub(crate) fn output(record: *const u8, size: u64, flags: u64, kind: Kind) -> bool {

@@ -264,6 +264,7 @@ fn trace(words: &[OsString], method: u32) -> (String, Taken) {
         uprobes: None,
         copy_all: false,
         stacks: method,
+        held: None,
     };
     let Probed {
         mut ring,

@@ -37,6 +37,7 @@ fn trace(words: &[OsString], others: &[PathBuf]) -> Run {
         uprobes: None,
         copy_all: true,
         stacks: stacks::TABLES,
+        held: None,
     };
     let Probed {
         pid,

@@ -56,6 +56,7 @@ fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
         uprobes: None,
         copy_all: false,
         stacks: stacks::TABLES,
+        held: None,
     };
     let Probed {
         pid,
@@ -94,7 +95,9 @@ impl Run {
     fn take(&mut self, record: Record) {
         match record {
             Record::Stack(stack, _) => self.stacks.push(stack.id),
-            Record::Event { event, stack_lost } => {
+            Record::Event {
+                event, stack_lost, ..
+            } => {
                 assert!(!stack_lost || event.stack == StackId(0));
                 self.events.push(event);
             }
@@ -348,6 +351,7 @@ fn tables_take_no_more_than_they_may() {
         uprobes: None,
         copy_all: false,
         stacks: stacks::TABLES,
+        held: None,
     };
     let kernel = Kernel::probe().expect("needs root");
     let mut loaded = Loaded::load(Preparation::start(), &kernel, options).expect("loads");

@@ -7,10 +7,17 @@ use std::process::{Command, Stdio};
 
 /// The root of the work tree.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the work tree")
-        .to_owned()
+    // Asked for when it runs: a copy of the work tree, built files and all, is another one.
+    let of_cargo = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let found = of_cargo.and_then(|package| Some(package.parent()?.to_owned()));
+    found.unwrap_or_else(|| work_tree_above(&std::env::current_dir().unwrap_or_default()))
+}
+
+/// Where a program that cargo did not start finds the work tree: above where it stands.
+fn work_tree_above(here: &Path) -> PathBuf {
+    let mut above = here.ancestors();
+    let is_root = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
+    above.find(is_root).unwrap_or(here).to_owned()
 }
 
 /// A command that runs in the root of the work tree.

@@ -4,6 +4,8 @@ use super::checks::{self, Checks};
 use super::deferred::Deferred;
 use super::progress::{self, Progress};
 use anyhow::Result;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -49,7 +51,16 @@ pub(crate) struct Collector {
     stop: Arc<AtomicBool>,
     progress: Arc<Mutex<Progress>>,
     mapped: Receiver<Module>,
-    moved: Receiver<Pid>,
+    moved: Receiver<Moved>,
+    wake: Arc<EventFd>,
+}
+
+/// A process of which another thread than the first has replaced the image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved {
+    pub(crate) pid: Pid,
+    /// Whether it is stopped, and is to be continued.
+    pub(crate) held: bool,
 }
 
 impl Collector {
@@ -59,8 +70,13 @@ impl Collector {
         let progress = Arc::new(Mutex::new(Progress::default()));
         let (tell, mapped) = channel();
         let (tell_move, moved) = channel();
+        let wake = Arc::new(EventFd::from_flags(
+            EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+        )?);
         let work = Work {
             streams,
+            wake: wake.clone(),
+            executing: None,
             stop: stop.clone(),
             progress: progress.clone(),
             mapped: tell,
@@ -83,6 +99,7 @@ impl Collector {
             progress,
             mapped,
             moved,
+            wake,
         })
     }
 
@@ -100,8 +117,15 @@ impl Collector {
     }
 
     /// Processes that a thread other than the first has replaced the image of, since the last call.
-    pub(crate) fn moved(&self) -> impl Iterator<Item = Pid> + '_ {
+    pub(crate) fn moved(&self) -> impl Iterator<Item = Moved> + '_ {
+        // Nothing to read: then nobody has called.
+        let _ = self.wake.read();
         self.moved.try_iter()
+    }
+
+    /// Readable (`poll`, POLLIN) when there may be one.
+    pub(crate) fn calls(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
     }
 
     /// Takes what is left in the ring buffer and ends. Call it when no probe fires any more.
@@ -119,7 +143,10 @@ struct Work {
     stop: Arc<AtomicBool>,
     progress: Arc<Mutex<Progress>>,
     mapped: Sender<Module>,
-    moved: Sender<Pid>,
+    moved: Sender<Moved>,
+    wake: Arc<EventFd>,
+    /// A process of which another thread than the first executes a program just now.
+    executing: Option<Pid>,
     ledger: Option<Ledger>,
     checks: Checks,
     events: u64,
@@ -185,15 +212,26 @@ impl Work {
             ..
         } = &mut self.streams;
         let (events, stacks, ledger) = (&mut self.events, &mut self.stacks, &mut self.ledger);
-        let (checks, moved) = (&mut self.checks, &self.moved);
+        let (checks, executing) = (&mut self.checks, &mut self.executing);
+        let (moved, wake) = (&self.moved, &self.wake);
         ring.drain(BATCH, |record| {
             let written = match record {
-                Record::Event { mut event, .. } => {
+                Record::Event {
+                    mut event, held, ..
+                } => {
                     *events += 1;
                     super::segments::complete(&mut event);
                     if matches!(event.body, Body::Exec { .. }) && event.tid.0 != event.pid.0 {
+                        *executing = Some(event.pid);
+                    }
+                    if matches!(event.body, Body::Began { .. })
+                        && (held || executing.take() == Some(event.pid))
+                    {
+                        let pid = event.pid;
+                        *executing = None;
                         // Nobody listens any more once the target has ended.
-                        let _ = moved.send(event.pid);
+                        let _ = moved.send(Moved { pid, held });
+                        let _ = wake.write(1);
                     }
                     checks.note(&event);
                     for found in checks.found(Some(event.time)) {

@@ -20,7 +20,7 @@ use tracer::recording::{Cgroup, Limits, Meta, Writer};
 use tracer::reports::OutDir;
 use tracer::target::cgroup::{self, Watch};
 use tracer::target::{
-    Capabilities, Command, Ended, Environment, Launch, LaunchError, Signals, Target, User,
+    Capabilities, Command, Ended, Environment, Guard, Launch, LaunchError, Signals, Target, User,
 };
 use tracer::units::{Bytes, Nanos, Pid, StackId, Tid};
 use tracer::unwind::Cache;
@@ -62,6 +62,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let launch = Launch::as_user(&command, &environment, user.as_ref())
         .context("can't start the command")?;
     let (ring, pid) = (args.ring_buffer.map(Bytes), launch.pid());
+    let _guard = match args.trace {
+        Trace::Heap => Some(Guard::start(pid).context("can't start the guard")?),
+        Trace::Pages => None,
+    };
     // The kernel lets it wait for a grace period: the programs are verified meanwhile.
     let watcher = std::thread::spawn(move || Watcher::new(pid));
     let session = Session::start(
@@ -183,15 +187,21 @@ fn follow(
 ) -> Result<Ended> {
     let mut drawn = Instant::now();
     loop {
-        wait_for_either(target, signals);
+        wait_for_any(target, signals, collector);
         signals.relay(target).context("can't pass on a signal")?;
         for module in collector.mapped() {
             if let Err(error) = session.mapped(&module) {
                 warn(format_args!("{}: {error:#}", module.path));
             }
         }
-        for pid in collector.moved() {
-            session.moved(pid)?;
+        for moved in collector.moved() {
+            let attached = session.moved(moved);
+            if moved.held {
+                target
+                    .signal(libc::SIGCONT)
+                    .context("can't continue the command")?;
+            }
+            attached?;
         }
         if let Some(ended) = target.try_wait().context("can't wait for the command")? {
             return Ok(ended);
@@ -203,13 +213,14 @@ fn follow(
     }
 }
 
-fn wait_for_either(target: &Target, signals: &Signals) {
+fn wait_for_any(target: &Target, signals: &Signals, collector: &Collector) {
     let mut wanted = [
         PollFd::new(target.as_fd(), PollFlags::POLLIN),
         PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+        PollFd::new(collector.calls(), PollFlags::POLLIN),
     ];
     let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO);
-    // Interrupted or not: the caller looks at both.
+    // Interrupted or not: the caller looks at all.
     let _ = poll(&mut wanted, timeout);
 }
 

@@ -1,5 +1,6 @@
 //! Probes on a command that is about to run: loaded, attached, and extended to what it maps later.
 
+use super::collect::Moved;
 use super::warn;
 use crate::cli::Trace;
 use anyhow::{Context, Result};
@@ -66,6 +67,7 @@ impl Session {
             &kernel,
             uprobes,
             ring,
+            Some(target),
             |tables: &mut Tables| {
                 tables.keep_in(cache.clone());
                 tables.add_files(&found.files)
@@ -108,10 +110,11 @@ impl Session {
     }
 
     /// Another thread than the first has replaced the target's image. The kernel knows a process
-    /// by its first thread, which is another one now: the probes have lost it. What it allocates
-    /// until they stand anew is not seen, and that is announced.
-    pub(crate) fn moved(&mut self, pid: Pid) -> Result<()> {
-        if self.uprobes.is_none() || pid != self.target {
+    /// by its first thread, which is another one now: the probes have lost it. It is held until
+    /// they stand anew; where it could not be, what it allocates meanwhile is not seen, and that is
+    /// announced.
+    pub(crate) fn moved(&mut self, moved: Moved) -> Result<()> {
+        if self.uprobes.is_none() || moved.pid != self.target {
             return Ok(());
         }
         let began = Instant::now();
@@ -122,6 +125,9 @@ impl Session {
             ..Found::default()
         };
         self.attach(&found)?;
+        if moved.held {
+            return Ok(());
+        }
         self.gaps += 1;
         warn(format_args!(
             "another thread than the first executed a program: allocations of the {} ms until the \
@@ -258,6 +264,7 @@ fn load<T: Send>(
     kernel: &Kernel,
     uprobes: Option<Mechanism>,
     asked: Option<Bytes>,
+    held: Option<Pid>,
     fill: impl Fn(&mut Tables) -> T + Sync,
 ) -> Result<(Loaded, T, Bytes)> {
     let mut ring = asked.unwrap_or_else(|| machine::ring_that_fits(DEFAULT_RING));
@@ -268,6 +275,7 @@ fn load<T: Send>(
             uprobes,
             copy_all: false,
             stacks: stacks::TABLES,
+            held: uprobes.and(held),
         };
         let ready = preparation.take().unwrap_or_else(Preparation::start);
         let error = match Loaded::load_and(ready, kernel, options, &fill) {

@@ -17,6 +17,8 @@ pub enum Record {
         event: Event,
         /// Whether its stack was wanted and could not be had.
         stack_lost: bool,
+        /// Whether the process is stopped, and wants to be continued.
+        held: bool,
     },
     /// The frames of a stack, and its copy where they are not all.
     Stack(Captured, Option<Box<StackCopy>>),
@@ -44,7 +46,12 @@ pub fn decode(bytes: &[u8]) -> Option<Record> {
         body: body(kind, bytes)?,
     };
     let stack_lost = header.flags & flags::STACK_LOST != 0;
-    Some(Record::Event { event, stack_lost })
+    let held = header.flags & flags::HELD != 0;
+    Some(Record::Event {
+        event,
+        stack_lost,
+        held,
+    })
 }
 
 fn stack(bytes: &[u8], header: &Header) -> Option<Record> {

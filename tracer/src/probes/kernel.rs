@@ -138,7 +138,7 @@ impl Kernel {
             // From 6.2 on, no thread counts by itself.
             task_rss_stat: task("rss_stat.count").unwrap_or(ABSENT),
             mm_rss_stat: mm("rss_stat.count").unwrap_or(ABSENT),
-            _pad: 0,
+            held: 0,
             action_handler: offset("k_sigaction", "sa.sa_handler")?,
             task_signal: task("signal")?,
             task_group_leader: task("group_leader")?,

@@ -95,6 +95,9 @@ pub struct Options {
     pub copy_all: bool,
     /// How stacks are taken, one of [`stacks`]; for comparing what they cost.
     pub stacks: u32,
+    /// The process that is stopped when another thread of its than the first has executed a
+    /// program, until its probes are attached anew.
+    pub held: Option<Pid>,
 }
 
 /// The loaded programs. Dropping it detaches the tracepoints and unloads all.
@@ -398,6 +401,7 @@ fn configure(config: Config, options: &Options) -> Config {
         wake_every: if ring_bytes >= ROOMY { 32 } else { 1 },
         copy_all: u32::from(options.copy_all),
         stacks: options.stacks,
+        held: options.held.map_or(0, |pid| pid.0),
         ..config
     }
 }

@@ -195,7 +195,7 @@ impl Drop for Waiting {
     }
 }
 
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [0; 2];
     // SAFETY: the array has room for the two descriptors.
     match unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) } {

@@ -5,6 +5,7 @@ pub mod capabilities;
 pub mod cgroup;
 mod child;
 pub mod command;
+pub mod guard;
 mod inherited;
 pub mod launch;
 pub mod process;
@@ -14,6 +15,7 @@ pub mod user;
 
 pub use capabilities::Capabilities;
 pub use command::{Command, Environment};
+pub use guard::Guard;
 pub use launch::{Launch, LaunchError};
 pub use process::Target;
 pub use signals::Signals;

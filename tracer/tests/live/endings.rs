@@ -112,6 +112,49 @@ fn a_killed_tracer_leaves_no_probe_and_lets_the_target_live() {
 }
 
 #[test]
+fn an_exec_by_another_thread_hides_nothing() {
+    let images = program("images", &["-pthread"]);
+    let run = trace(&["-q"], &images, &["12"]);
+    assert_eq!(
+        (run.code(), run.stdout().as_str()),
+        (Some(0), "13 images\n"),
+        "{}",
+        run.stderr()
+    );
+    run.assert_nothing_lost();
+    let stats = run.stats();
+    let block = site(&stats, "block");
+    assert_eq!(
+        (number(&block["calls"]), number(&block["size"])),
+        (13, 13 * 1_000_003)
+    );
+}
+
+#[test]
+fn a_tracer_that_is_killed_while_the_target_is_held_does_not_leave_it_so() {
+    let (mut command, _dir) = tracer(&["-q"]);
+    command
+        .arg("--")
+        .arg(program("images", &["-pthread"]))
+        .arg("200");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("tracer starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let target = target_of(child.id());
+    let stat =
+        || std::fs::read_to_string(format!("/proc/{target}/stat")).expect("the target lives");
+    eventually("the target is held", || {
+        stat().contains(") T ").then_some(())
+    });
+    signal(child.id(), libc::SIGKILL);
+    let mut said = String::new();
+    stdout.read_line(&mut said).expect("the target speaks");
+    assert_eq!(said, "201 images\n");
+    child.wait().expect("tracer ends");
+    assert_nothing_left(child.id());
+}
+
+#[test]
 fn standard_streams_and_folder_and_environment_are_the_targets_own() {
     let (mut command, dir) = tracer(&["-q"]);
     command

@@ -29,13 +29,17 @@ fn a_tiny_ring_buffer_reports_its_losses_exactly() {
         .filter(|entry| entry["cause"] == "ring_full" && entry["probe"] == "alloc")
         .map(|entry| number(&entry["count"]))
         .sum();
-    assert!(
-        lost_allocs > 0,
-        "a ring of one page can't hold a storm: {}",
-        stats["lost"]
-    );
-    assert!(
-        run.stderr().contains("events found no room"),
+    // With one processor the reader, which goes before others, may keep up.
+    if std::thread::available_parallelism().is_ok_and(|count| count.get() > 1) {
+        assert!(
+            lost_allocs > 0,
+            "a ring of one page can't hold a storm: {}",
+            stats["lost"]
+        );
+    }
+    assert_eq!(
+        run.stderr().contains("found no room"),
+        lost(&stats) > 0,
         "the user is told: {}",
         run.stderr()
     );

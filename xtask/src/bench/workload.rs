@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         library: libtiledb::ensure()?,
         python: python::ensure()?,
         workload: libtiledb::target_directory()?.join("release/workload"),
-        scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/tests/python"),
+        scripts: crate::command::root().join("workload/tests/python"),
     };
     build(&["workload"])?;
     println!(
