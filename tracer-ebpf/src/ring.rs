@@ -116,8 +116,8 @@ pub(crate) fn output(record: *const u8, size: u64, flags: u64, kind: Kind) -> bo
 const LOOKS: u32 = 200_000;
 
 /// Whether less than half of the buffer waits to be read (its reader is woken at
-/// a quarter): the rest is for events. If not, and if the thread `may_wait`, holds
-/// it back for a while.
+/// a quarter): the rest is for events. A thread that `may_wait` is held back for a while, until it
+/// is less than an eighth: what the thread does next may have to be told where it can't wait.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn has_room(may_wait: bool) -> bool {
@@ -138,10 +138,10 @@ pub(crate) extern "C" fn has_room(may_wait: bool) -> bool {
 
 /// Looks once; 1 ends the wait.
 unsafe extern "C" fn look_for_room(_index: u32, room: *mut u64) -> i64 {
-    let room_now = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) / 2 < config!(wake_bytes);
+    let pending = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
     // SAFETY: `has_room` gave this context.
-    unsafe { *room = u64::from(room_now) };
-    i64::from(room_now)
+    unsafe { *room = u64::from(pending / 2 < config!(wake_bytes)) };
+    i64::from(pending * 2 < config!(wake_bytes))
 }
 
 /// Flags for the next record: a wake-up if asked to look and much is pending.

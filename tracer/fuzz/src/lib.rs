@@ -48,6 +48,7 @@ pub fn elf_eh_frame(data: &[u8]) {
                 offset: 0,
             }],
             eh_frame: section(kind == 2),
+            search: None,
             debug_frame: section(kind == 3),
             pieced: Vec::new(),
             text: 0x40_0000,

@@ -42,6 +42,14 @@ pub struct Cache {
     folder: PathBuf,
 }
 
+/// The table of an image, from the cache where there is one.
+pub(super) fn table_of(image: &Image<'_>, cache: Option<&Cache>) -> Table {
+    match cache {
+        Some(cache) => cache.table(image),
+        None => Table::build(image),
+    }
+}
+
 impl Cache {
     /// The folder that the environment variable `TRACER_CACHE` names, by default
     /// `/var/cache/tracer`; made if need be. None where it is empty, or where the

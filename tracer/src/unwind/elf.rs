@@ -61,6 +61,8 @@ pub struct Image<'a> {
     pub segments: Vec<Segment>,
     /// `.eh_frame`, empty if there is none.
     pub eh_frame: Section<'a>,
+    /// `.eh_frame_hdr`, as its segment says, if there is one: the search table of `.eh_frame`.
+    pub search: Option<Segment>,
     /// `.debug_frame`, likewise.
     pub debug_frame: Section<'a>,
     /// `.init` and `.fini`, as far as they are there: their code is put together
@@ -97,6 +99,7 @@ impl<'a> Image<'a> {
         let mut image = Self {
             segments: Vec::new(),
             eh_frame: Section::default(),
+            search: None,
             debug_frame: Section::default(),
             pieced: Vec::new(),
             text: 0,
@@ -123,7 +126,14 @@ impl<'a> Image<'a> {
                 PT_INTERP => image.is_program = true,
                 PT_DYNAMIC => image.is_program |= is_pie(segment, endian, data),
                 PT_GNU_EH_FRAME => {
-                    eh_frame_hdr = Some((segment.p_vaddr(endian), segment.p_offset(endian)));
+                    let (address, offset) = (segment.p_vaddr(endian), segment.p_offset(endian));
+                    let size = segment.p_filesz(endian);
+                    image.search = (size <= MAX_SECTION).then_some(Segment {
+                        address,
+                        size,
+                        offset,
+                    });
+                    eh_frame_hdr = Some((address, offset));
                 }
                 _ => {}
             }

@@ -36,6 +36,7 @@ impl Keeper {
                     prepared.extend(tables.add_wanted()?);
                     std::thread::sleep(PAUSE);
                 }
+                prepared.extend(tables.add_large()?);
                 tables.all_fit().map(|()| prepared)
             });
         let thread = Some(thread.map_err(LoadError::Thread)?);

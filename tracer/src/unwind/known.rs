@@ -2,6 +2,7 @@
 //! that only it can walk.
 
 use super::Table;
+use super::lookup::{Found, Lookup};
 use super::pack::{Packed, pack};
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
@@ -40,17 +41,6 @@ impl FileId {
     }
 }
 
-/// What is known of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// How to step from it.
-    Rule(Rule),
-    /// It is code without unwind information.
-    NoRule,
-    /// Its file's table is not made yet.
-    NotReady,
-}
-
 /// The tables of files, shared with the thread that makes them.
 #[derive(Clone, Debug, Default)]
 pub struct Known(Arc<Mutex<Tables>>);
@@ -59,6 +49,8 @@ pub struct Known(Arc<Mutex<Tables>>);
 struct Tables {
     files: FxHashMap<FileId, Option<Arc<Packed>>>,
     rules: Vec<Rule>,
+    /// What serves until a file's table is there.
+    lookups: FxHashMap<FileId, Arc<Lookup>>,
     /// Files that were asked for; none once their table is being made.
     wanted: FxHashMap<FileId, Option<File>>,
 }
@@ -69,7 +61,11 @@ impl Known {
     pub fn find(&self, file: FileId, offset: u64) -> Found {
         let tables = self.lock();
         let packed = match tables.files.get(&file) {
-            None => return Found::NotReady,
+            None => {
+                let lookup = tables.lookups.get(&file).cloned();
+                drop(tables);
+                return lookup.map_or(Found::NotReady, |lookup| lookup.find(offset));
+            }
             Some(None) => return Found::NoRule,
             Some(Some(packed)) => packed,
         };
@@ -126,7 +122,14 @@ impl Known {
 
     /// Keeps a file's table; `None`: it has none.
     pub(super) fn insert(&self, file: FileId, table: Option<Arc<Packed>>) {
-        self.lock().files.insert(file, table);
+        let mut tables = self.lock();
+        tables.files.insert(file, table);
+        tables.lookups.remove(&file);
+    }
+
+    /// What single rules of a file can be found by, until its table is kept.
+    pub(super) fn look_up_meanwhile(&self, file: FileId, lookup: &Arc<Lookup>) {
+        self.lock().lookups.insert(file, lookup.clone());
     }
 
     /// The table of a file that was kept before.

@@ -2,7 +2,9 @@
 //! those of the files that they report as they meet them.
 
 use super::batch;
+use super::cache::table_of;
 use super::elf::Image;
+use super::large::{Job, Large};
 use super::pack::{Packed, pack};
 use super::{Cache, Error, FileId, Known, Table};
 use aya::Ebpf;
@@ -77,6 +79,7 @@ pub struct Tables {
     known: Known,
     cache: Option<Cache>,
     /// Made, and not yet published; the last has the number before `next`.
+    large: Large,
     made: Vec<MapData>,
     /// Files whose tables were made, or that have none; not yet published.
     told: Vec<(FileKey, FileTable)>,
@@ -114,6 +117,7 @@ impl Tables {
             entries: FxHashMap::default(),
             known: Known::default(),
             cache: None,
+            large: Large::default(),
             made: Vec::new(),
             told: Vec::new(),
             // Table 0 and rule 0 stand for none.
@@ -178,13 +182,11 @@ impl Tables {
     /// If the kernel refuses a table.
     pub fn add_unknown(&mut self) -> Result<Vec<Prepared>, LoadError> {
         let mut met: Vec<_> = self.unknown.iter().filter_map(Result::ok).collect();
-        // Small files need not wait for large ones.
+        met.retain(|(Raw(key), _)| !self.large.has(key));
         met.sort_unstable_by_key(|(Raw(key), _)| key.size);
         let mut prepared = Vec::with_capacity(met.len());
-        for &(Raw(key), Raw(seen)) in &met {
-            if key.size > LARGE {
-                self.publish()?;
-            }
+        let mut handled = Vec::with_capacity(met.len());
+        for (Raw(key), Raw(seen)) in met {
             let (path, result) = if key == VDSO {
                 ("[vdso]".into(), vdso())
             } else {
@@ -192,23 +194,75 @@ impl Tables {
                     "/proc/{}/map_files/{:x}-{:x}",
                     seen.pid, seen.start, seen.end
                 ));
-                let result = build(&path, self.cache.as_ref());
+                let Some(result) = self.build_here_or_apart(key, &path) else {
+                    continue;
+                };
                 (path, result)
             };
+            handled.push(key);
             // A process that ended took the path with it: another may show the file.
             let gone = matches!(&result, Err(Error::Io(_)));
             if !gone {
                 prepared.push(self.add(&path, Some(key), result)?);
             }
         }
+        for done in self.large.take() {
+            handled.push(done.key);
+            prepared.push(self.add(&done.path, Some(done.key), done.built)?);
+        }
+        self.publish_met(&handled)?;
+        Ok(prepared)
+    }
+
+    /// Waits for the tables of large files.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses one.
+    pub fn add_large(&mut self) -> Result<Vec<Prepared>, LoadError> {
+        let mut prepared = Vec::new();
+        while let Some(done) = self.large.wait() {
+            prepared.push(self.add(&done.path, Some(done.key), done.built)?);
+            self.publish_met(&[done.key])?;
+        }
+        Ok(prepared)
+    }
+
+    /// The table of a file that the programs met; nothing where another thread makes it, because
+    /// the file is large.
+    fn build_here_or_apart(
+        &mut self,
+        key: FileKey,
+        path: &Path,
+    ) -> Option<Result<(FileKey, Table), Error>> {
+        let (own, file) = match open(path) {
+            Ok(opened) => opened,
+            Err(error) => return Some(Err(error)),
+        };
+        if key.size <= LARGE {
+            return Some(built(own, file, self.cache.as_ref()));
+        }
+        let path = std::fs::read_link(path).unwrap_or_else(|_| path.to_path_buf());
+        let job = Job {
+            key,
+            own,
+            path,
+            file,
+        };
+        let refused = self.large.push(job, self.cache.as_ref(), &self.known)?;
+        Some(built(own, refused.file, self.cache.as_ref()))
+    }
+
+    /// Lets the programs have what was made of the files that they met.
+    fn publish_met(&mut self, met: &[FileKey]) -> Result<(), LoadError> {
         self.publish()?;
-        for (key, _) in met {
-            match self.unknown.remove(&key) {
+        for &key in met {
+            match self.unknown.remove(&Raw(key)) {
                 Ok(()) | Err(MapError::KeyNotFound) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(prepared)
+        Ok(())
     }
 
     /// Prepares the files that were asked for ([`Known::want`]).
@@ -359,9 +413,20 @@ fn key(found: &Metadata) -> FileKey {
     }
 }
 
-/// A file's table. Looks before it leaps: opening a pipe or a device can have
-/// effects or never return.
+/// A file's table.
 fn build(path: &Path, cache: Option<&Cache>) -> Result<(FileKey, Table), Error> {
+    let (own, file) = open(path)?;
+    built(own, file, cache)
+}
+
+fn built(own: FileKey, file: File, cache: Option<&Cache>) -> Result<(FileKey, Table), Error> {
+    let data = object::ReadCache::new(file);
+    Ok((own, table_of(&Image::parse(&data)?, cache)))
+}
+
+/// Opens a file. Looks before it leaps: opening a pipe or a device can have effects or never
+/// return.
+fn open(path: &Path) -> Result<(FileKey, File), Error> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
     }
@@ -373,11 +438,7 @@ fn build(path: &Path, cache: Option<&Cache>) -> Result<(FileKey, Table), Error> 
     if !found.is_file() {
         return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
     }
-    let Some(cache) = cache else {
-        return Ok((key(&found), Table::of_file(file)?));
-    };
-    let data = object::ReadCache::new(file);
-    Ok((key(&found), cache.table(&Image::parse(&data)?)))
+    Ok((key(&found), file))
 }
 
 /// The table of the vDSO, which is the same for all processes: read from our own.

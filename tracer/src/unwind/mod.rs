@@ -11,6 +11,8 @@
 //! - [`cache`] keeps tables on disk for the next run;
 //! - [`known`] keeps them in memory, and [`mod@walk`] walks by them what came before
 //!   the programs had them;
+//! - `large` makes tables of large files apart from the others, and `lookup` finds single rules
+//!   of them meanwhile;
 //! - [`coverage`] says what of a file they cover.
 
 mod batch;
@@ -22,7 +24,9 @@ mod derive;
 pub mod elf;
 pub mod keeper;
 pub mod known;
+mod large;
 pub mod load;
+mod lookup;
 pub mod pack;
 pub mod rule;
 mod source;
@@ -35,7 +39,8 @@ mod tests;
 pub use cache::Cache;
 pub use coverage::Coverage;
 pub use keeper::Keeper;
-pub use known::{FileId, Found, Known};
+pub use known::{FileId, Known};
+pub use lookup::Found;
 pub use source::Source;
 pub use table::Table;
 pub use walk::{StackCopy, walk};

@@ -27,6 +27,7 @@ fn image(eh_frame: &[u8]) -> Image<'_> {
             address: FRAMES,
             data: Cow::Borrowed(eh_frame),
         },
+        search: None,
         debug_frame: Section::default(),
         pieced: Vec::new(),
         text: CODE,

@@ -2,7 +2,7 @@
 //! itself (`tracer-ebpf/src/unwind/step.rs`): for stacks that came before the
 //! table of a file on their way was ready.
 
-use super::known::Found;
+use super::lookup::Found;
 use tracer_ebpf::tables::{Rule, bp, cfa, ra};
 use tracer_ebpf::{COPY_PAGE, MAX_FRAMES, StackEnd};
 

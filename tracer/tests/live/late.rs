@@ -1,6 +1,6 @@
 //! A library that Python loads late: known amounts at known functions.
 
-use crate::harness::{number, program, site, trace};
+use crate::harness::{Trace, number, program, site, trace, tracer};
 use std::path::Path;
 
 const COUNT: u64 = 1000;
@@ -41,5 +41,36 @@ fn what_a_late_library_of_python_does_is_seen_at_its_functions() {
             let left = COUNT / 2 * SIZE;
             assert_eq!(number(&blocks["reserved_at_peak_bytes"]), left);
         }
+    }
+}
+
+#[test]
+fn stacks_through_a_huge_library_are_complete_before_its_table_is_there() {
+    const BLOCKS: u64 = 3000;
+    let library = program("huge", &["-shared", "-fPIC"]);
+    let through = program("through", &["-ldl"]);
+    let cache = tempfile::tempdir().expect("a folder");
+    // With nothing in the cache, and then with the table.
+    for _ in 0..2 {
+        let (mut command, dir) = tracer(&["-q"]);
+        command.env("TRACER_CACHE", cache.path());
+        command
+            .arg("--")
+            .arg(&through)
+            .arg(&library)
+            .arg(BLOCKS.to_string());
+        let output = command.output().expect("tracer starts");
+        let run = Trace { dir, output };
+        assert_eq!(run.code(), Some(0), "{}", run.stderr());
+        run.assert_nothing_lost();
+        let stats = run.stats();
+        let block = site(&stats, "one_block");
+        assert_eq!(
+            (number(&block["calls"]), number(&block["size"])),
+            (BLOCKS, BLOCKS * 100_000)
+        );
+        let stacks = &stats["stacks"];
+        let (complete, cut) = (number(&stacks["complete"]), number(&stacks["incomplete"]));
+        assert!(complete > BLOCKS && cut * 100 <= complete, "{stacks}");
     }
 }

@@ -15,6 +15,7 @@ fn image(code: &[u8], size: usize) -> Image<'_> {
             offset: 0,
         }],
         eh_frame: Section::default(),
+        search: None,
         debug_frame: Section::default(),
         pieced: Vec::new(),
         text: CODE,
