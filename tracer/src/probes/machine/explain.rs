@@ -15,6 +15,11 @@ use std::io;
 pub fn loading(error: &LoadError, ring: Bytes, facts: &Facts) -> Lack {
     match error {
         LoadError::Kernel(error) => kernel(error, facts),
+        // What the verifier says of a locked down kernel (bpf_base_func_proto: the function is
+        // not there).
+        LoadError::Refused { log, .. } if log.contains("bpf_probe_read_kernel#") => {
+            Lack::no_kernel_reads(facts)
+        }
         LoadError::Refused { name, error, log } => Lack::program_refused(name, error, log, facts),
         LoadError::Attach { name, .. } => match os_error(error) {
             Some(error) if *name == "rss_stat" => {

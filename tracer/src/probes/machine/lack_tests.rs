@@ -190,6 +190,22 @@ fn hidden_types_are_not_missing_types() {
 }
 
 #[test]
+fn a_program_that_lockdown_refuses_is_told_as_that() {
+    for log in [
+        "unknown func bpf_probe_read_kernel#113",
+        "program of this type cannot use helper bpf_probe_read_kernel#113",
+    ] {
+        let error = crate::probes::load::LoadError::Refused {
+            name: "free_enter",
+            error: eperm(),
+            log: log.to_owned(),
+        };
+        let lack = crate::probes::machine::loading(&error, crate::units::Bytes::ZERO, &root());
+        assert_eq!(lack, Lack::no_kernel_reads(&root()));
+    }
+}
+
+#[test]
 fn lockdown_is_told_as_such_without_securityfs_too() {
     let words = ["locked down for confidentiality", "lockdown=integrity"];
     for lockdown in [Lockdown::Unknown, Lockdown::Confidentiality] {
