@@ -4,7 +4,7 @@ use super::places::{Places, Spot};
 use super::plumbing::{self, Class};
 use super::resolve::module_name;
 use super::{Frame, Reason, reason};
-use crate::events::{Captured, Module};
+use crate::events::{Captured, Module, StackEnd};
 use crate::recording::Symbol;
 use crate::units::{Address, Nanos, Pid, StackId};
 use rustc_hash::FxHashMap;
@@ -70,7 +70,9 @@ impl SymbolTable {
         let outermost = |numbers: &[u32]| numbers.last().and_then(|&number| name(number));
         let real = numbers.len() - tail;
         let at_bottom = outermost(&numbers[..real]).is_some_and(reason::is_bottom);
-        if at_bottom {
+        // Nor is what a frame pointer led to where there is no code: the stack is cut before it.
+        let astray = stack.end == StackEnd::NoTable && real > 0;
+        if at_bottom || astray {
             numbers.truncate(real);
         }
         let at_entry = outermost(&numbers).is_some_and(reason::is_entry);
@@ -289,6 +291,9 @@ mod tests {
                 }
             }
         }
+        // Where a walk went astray it ends before that.
+        let astray = names(StackEnd::NoTable, &[0x1010, 0x9999]);
+        assert_eq!(astray, names(StackEnd::NoTable, &[0x1010]));
         // Elsewhere what is not known is a frame all the same.
         let names = names(StackEnd::Complete, &[0x1010, 0x9999]);
         assert_eq!(names, ["malloc", "[not a known module: 0x9999]"]);

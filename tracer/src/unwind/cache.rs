@@ -20,7 +20,7 @@ use std::time::SystemTime;
 use tracer_ebpf::tables::{MAX_RULES, Rule};
 
 /// Changes whenever the same file would give another table, or another format.
-pub const MAGIC: [u8; 8] = *b"trcunw04";
+pub const MAGIC: [u8; 8] = *b"trcunw05";
 
 /// Where tables are kept when `TRACER_CACHE` says nothing.
 const DEFAULT: &str = "/var/cache/tracer";

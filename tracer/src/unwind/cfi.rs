@@ -18,6 +18,19 @@ const MAX_WORK: usize = 256 << 20;
 /// Bytes after an entry point that no FDE covers which still count as it.
 const ENTRY_BYTES: u64 = 64;
 
+/// Nobody called what has this rule.
+const END: Rule = Rule {
+    cfa: cfa::SP,
+    ra: ra::END,
+    bp: tracer_ebpf::tables::bp::SAME,
+    signal: 0,
+    cfa_offset: 0,
+    cfa_add: 0,
+    ra_offset: 0,
+    bp_offset: 0,
+    bx_offset: 0,
+};
+
 /// A function: its file offsets and where its rows begin in the unsorted list.
 struct Function {
     start: u32,
@@ -149,6 +162,48 @@ impl<'a> Builder<'a> {
             end,
             rows: first..self.rows.len(),
         });
+        if self.begins_contexts(start, end) {
+            self.add_planted(start);
+        }
+    }
+
+    /// Whether it is glibc's `__start_context`, whose address makecontext(3) plants as the return
+    /// address of the function that it is given. Most libraries have no symbol for it.
+    fn begins_contexts(&self, start: u32, end: u32) -> bool {
+        /// `mov %rbx,%rsp; mov (%rsp),%rdi; test %rdi,%rdi; je`
+        const CODE: [u8; 11] = [
+            0x48, 0x89, 0xdc, 0x48, 0x8b, 0x3c, 0x24, 0x48, 0x85, 0xff, 0x74,
+        ];
+        // Of other lengths there is none: with and without `endbr64`.
+        let skipped = match end - start {
+            26 => 0,
+            30 => 4,
+            _ => return false,
+        };
+        let code = self
+            .image
+            .source
+            .bytes((start + skipped).into(), CODE.len() as u64);
+        code.is_some_and(|code| code == CODE)
+    }
+
+    /// Nobody called what returns to the first byte of a function, and a walk looks one byte before
+    /// a return address: there the stack ends.
+    fn add_planted(&mut self, start: u32) {
+        let Some(before) = start.checked_sub(1) else {
+            return;
+        };
+        let first = self.rows.len();
+        let rule = self.number(END);
+        self.rows.push(Row {
+            offset: before,
+            rule,
+        });
+        self.functions.push(Function {
+            start: before,
+            end: start,
+            rows: first..self.rows.len(),
+        });
     }
 
     /// A function's file offsets, if it lies in one executable segment.
@@ -229,11 +284,7 @@ impl<'a> Builder<'a> {
         if self.image.entry == 0 {
             return;
         }
-        let end = Rule {
-            cfa: cfa::SP,
-            ra: ra::END,
-            ..Rule::default()
-        };
+        let end = END;
         let begins_there = |f: &&Function| u64::from(f.start) == start;
         if let Some(function) = self.functions.iter().find(begins_there) {
             let rows = function.rows.clone();

@@ -1,6 +1,6 @@
 //! Stacks that come before their tables.
 
-use crate::harness::{program, trace};
+use crate::harness::{number, program, site, trace};
 use serde_json::Value;
 use std::path::Path;
 
@@ -28,4 +28,22 @@ fn programs_that_are_gone_at_once_have_whole_stacks() {
     // Its exit, too: the system call is the last instruction of its function.
     let own = |cut: &&Value| cut["end"] == "no_table" || cut["module"] == "gone";
     assert_eq!(cut.iter().filter(own).count(), 0, "{}", stats["stacks"]);
+}
+
+#[test]
+fn coroutines_of_makecontext_are_whole() {
+    let run = trace(&["-q"], &program("contexts", &[]), &["200"]);
+    run.assert_nothing_lost();
+    let stats = run.stats();
+    let block = site(&stats, "one_block");
+    assert_eq!(
+        (number(&block["calls"]), number(&block["size"])),
+        (200, 200_000)
+    );
+    assert_eq!(
+        number(&stats["stacks"]["incomplete"]),
+        0,
+        "{}",
+        stats["stacks"]
+    );
 }
