@@ -126,6 +126,12 @@ fn by_alternate_name(root: &Path, elf: &Elf, path: &str, (name, id): (&str, &str
     found.find(|found| found.build_id().as_deref() == Some(id))
 }
 
+/// A file that the compiler split off, where it was when the program was built. Its id decides whether
+/// it is the one; what is no `.dwo` file by name is not even looked at.
+pub(crate) fn split(path: &str) -> Option<Elf> {
+    path.ends_with(".dwo").then(|| open(Path::new(path)))?
+}
+
 fn open(path: &Path) -> Option<Elf> {
     let file = regular(path.to_str()?).ok()?;
     let length = file.metadata().ok()?.len();

@@ -1,13 +1,14 @@
 //! DWARF: from an address to functions, inlined ones included, files and lines.
 //!
 //! Units are found by their ranges and read when an address first falls into
-//! one. See the DWARF 5 standard, sections 3.1, 3.3.8 and 6.2. Debug
-//! information split into `.dwo` files is not read: such units give no frames
-//! and the symbol table answers instead.
+//! one. See the DWARF 5 standard, sections 3.1, 3.3.8 and 6.2. Where the `.dwo`
+//! file of a unit is not there, the symbol table answers, and no line is given:
+//! it may be of a function that was inlined.
 
 mod lines;
 mod names;
 mod scopes;
+mod split;
 mod units;
 
 use super::elf::Elf;
@@ -15,6 +16,7 @@ use gimli::{AttributeValue, EndianSlice, LittleEndian};
 use lines::{Lines, Program};
 use rustc_hash::FxHashMap;
 use scopes::{FileNumber, Scopes};
+use std::collections::BTreeMap;
 use units::{Budget, Units};
 
 /// Bytes of a section.
@@ -27,13 +29,21 @@ pub(crate) type UnitRef<'u, 'd> = gimli::UnitRef<'u, Bytes<'d>>;
 pub(crate) struct Sections {
     main: gimli::DwarfSections<Vec<u8>>,
     supplementary: Option<gimli::DwarfSections<Vec<u8>>>,
+    split: split::Split,
 }
 
 impl Sections {
     /// Reads them; nothing where the file has none.
-    pub(crate) fn read(elf: &Elf, supplementary: Option<&Elf>) -> Option<Self> {
+    /// `open` opens files that were split off.
+    pub(crate) fn read(
+        elf: &Elf,
+        supplementary: Option<&Elf>,
+        open: impl Fn(&str) -> Option<Elf>,
+    ) -> Option<Self> {
+        let main = load(elf)?;
         Some(Self {
-            main: load(elf)?,
+            split: split::read(&main, open),
+            main,
             supplementary: supplementary.and_then(load),
         })
     }
@@ -81,6 +91,8 @@ pub(crate) struct DebugFrame {
 pub(crate) struct Lookup<'d> {
     units: Units<'d>,
     supplementary: Option<Units<'d>>,
+    /// By the id that a skeleton has.
+    split: BTreeMap<u64, Units<'d>>,
     ranges: Vec<UnitRange>,
     details: Vec<Option<Details<'d>>>,
     names: FxHashMap<(usize, u32), Option<Vec<u8>>>,
@@ -89,6 +101,8 @@ pub(crate) struct Lookup<'d> {
 /// What is read of a unit once an address falls into it.
 #[derive(Debug)]
 struct Details<'d> {
+    /// The id of the unit that was split off, whether its file is there or not.
+    split: Option<u64>,
     scopes: Scopes,
     lines: Lines,
     program: Option<Program<'d>>,
@@ -112,12 +126,14 @@ impl<'d> Lookup<'d> {
         let supplementary = sections.supplementary.as_ref();
         // Strings of either file may stand in the supplementary one, and entries too.
         let main = sections.main.borrow_with_sup(supplementary, slice);
+        let split = split::units(&sections.split, &main, &budget);
         let units = Units::new(main, budget.clone());
         let supplementary = supplementary.map(|s| Units::new(s.borrow(slice), budget));
         let mut lookup = Self {
             details: (0..units.len()).map(|_| None).collect(),
             units,
             supplementary,
+            split,
             ranges: Vec::new(),
             names: FxHashMap::default(),
         };
@@ -174,8 +190,13 @@ impl<'d> Lookup<'d> {
         let details = self.details[number].get_or_insert_with(|| {
             let program = self.units.line_program(&unit);
             let lines = program.as_ref().map(|program| Lines::read(program, budget));
+            let split = split::id(&unit);
+            let units = split.and_then(|id| self.split.get(&id));
+            let split_unit = units.and_then(|units| units.split_unit(split::relocated(&unit)));
+            let scopes = split_unit.as_ref().unwrap_or(&unit);
             Details {
-                scopes: Scopes::read(&unit, budget),
+                split,
+                scopes: Scopes::read(scopes, budget),
                 lines: lines.unwrap_or_default(),
                 program,
                 paths: FxHashMap::default(),
@@ -188,17 +209,18 @@ impl<'d> Lookup<'d> {
             let read = |&file: &FileNumber| lines::path(&unit, program?, file, budget);
             path.or_insert_with_key(read).clone()
         };
+        let split = details.split.and_then(|id| self.split.get(&id));
         let mut frames = Vec::new();
         for scope in details.scopes.find(address) {
             let path = path(file);
             let key = (number, scope.entry);
             let name = self.names.entry(key).or_insert_with(|| {
-                names::name(
-                    &self.units,
-                    self.supplementary.as_ref(),
-                    number,
-                    scope.entry as usize,
-                )
+                let (units, number) = match split {
+                    Some(split) => (split, 0),
+                    None => (&self.units, number),
+                };
+                let entry = scope.entry as usize;
+                names::name(units, self.supplementary.as_ref(), number, entry)
             });
             frames.push(DebugFrame {
                 function: name.clone(),
@@ -208,7 +230,8 @@ impl<'d> Lookup<'d> {
             (file, line) = (scope.call_file, scope.call_line);
         }
         // A function that has lines but no entry (assembly, derived code).
-        if frames.is_empty() && file.is_some() {
+        let unknown = details.split.is_some() && split.is_none();
+        if frames.is_empty() && file.is_some() && !unknown {
             frames.push(DebugFrame {
                 function: None,
                 file: path(file),

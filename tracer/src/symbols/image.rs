@@ -37,7 +37,7 @@ impl Debug {
         let file = file.or_else(|| debug_files::mini(elf));
         let read = |elf: &Elf| {
             let supplementary = debug_files::supplementary(elf, path, debuginfod);
-            Sections::read(elf, supplementary.as_ref())
+            Sections::read(elf, supplementary.as_ref(), debug_files::split)
         };
         let sections = file.iter().chain([elf]).find_map(read);
         Self { file, sections }

@@ -47,3 +47,20 @@ fn coroutines_of_makecontext_are_whole() {
         stats["stacks"]
     );
 }
+
+#[test]
+fn inlined_functions_are_known_whose_debug_information_was_split_off() {
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        let inlined = program("inlined", &["-gsplit-dwarf", version]);
+        let run = trace(&["-q"], &inlined, &["50"]);
+        run.assert_nothing_lost();
+        let stats = run.stats();
+        let inner = site(&stats, "inner");
+        let location = inner["location"].as_str().expect("a location");
+        assert!(location.ends_with("inlined.c:5"), "{version}: {location}");
+        assert_eq!(
+            (number(&inner["calls"]), number(&inner["size"])),
+            (50, 50_000)
+        );
+    }
+}

@@ -50,8 +50,19 @@ pub(crate) struct Units<'d> {
     dwarf: gimli::Dwarf<Bytes<'d>>,
     headers: Vec<UnitHeader<Bytes<'d>>>,
     units: Vec<OnceCell<Option<gimli::Unit<Bytes<'d>>>>>,
+    /// What units of a split file take from their skeleton.
+    relocated: OnceCell<Relocated>,
     /// Shared by the files of one lookup.
     pub budget: Budget,
+}
+
+/// What the linker has placed, which stands in the skeleton of a split unit alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relocated {
+    pub(super) low_pc: u64,
+    pub(super) addresses: gimli::DebugAddrBase,
+    /// Before version 5 alone.
+    pub(super) ranges: gimli::DebugRngListsBase,
 }
 
 impl<'d> Units<'d> {
@@ -60,11 +71,14 @@ impl<'d> Units<'d> {
         let mut found = Vec::new();
         let mut headers = dwarf.units();
         while let Ok(Some(header)) = headers.next() {
-            use gimli::UnitType::{Compilation, Partial, Skeleton};
+            use gimli::UnitType::{Compilation, Partial, Skeleton, SplitCompilation};
             if budget.spend(1).is_none() {
                 break;
             }
-            if matches!(header.type_(), Compilation | Partial | Skeleton(_)) {
+            if matches!(
+                header.type_(),
+                Compilation | Partial | Skeleton(_) | SplitCompilation(_)
+            ) {
                 found.push(header);
             }
         }
@@ -72,8 +86,18 @@ impl<'d> Units<'d> {
             units: found.iter().map(|_| OnceCell::new()).collect(),
             headers: found,
             dwarf,
+            relocated: OnceCell::new(),
             budget,
         }
+    }
+
+    /// The unit of a split file, given its skeleton's part.
+    pub(super) fn split_unit(&self, relocated: Relocated) -> Option<UnitRef<'_, 'd>> {
+        self.relocated.get_or_init(|| relocated);
+        if self.units.is_empty() {
+            return None;
+        }
+        self.get(0)
     }
 
     /// How many.
@@ -108,7 +132,7 @@ impl<'d> Units<'d> {
 
     /// What of a unit's root entry its other entries depend on.
     fn read(&self, number: usize) -> Option<gimli::Unit<Bytes<'d>>> {
-        let header = self.headers[number];
+        let header = *self.headers.get(number)?;
         let abbreviations = self.abbreviations(&header)?;
         let (encoding, file) = (header.encoding(), self.dwarf.file_type);
         let mut unit = gimli::Unit {
@@ -145,6 +169,13 @@ impl<'d> Units<'d> {
         unit.comp_dir = directory.and_then(text);
         let address = |value| self.dwarf.attr_address(&unit, value).ok().flatten();
         unit.low_pc = low.and_then(address).unwrap_or(0);
+        if let Some(relocated) = self.relocated.get() {
+            unit.low_pc = relocated.low_pc;
+            unit.addr_base = relocated.addresses;
+            if header.version() < 5 {
+                unit.rnglists_base = relocated.ranges;
+            }
+        }
         Some(unit)
     }
 
