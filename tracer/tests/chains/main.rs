@@ -38,7 +38,7 @@ const THREAD: &str = "@";
 
 /// The chains of `chains.c`: number, name, frames from the leaf's caller outwards. `name*n`: n
 /// frames of that name; `name~`: an inlined function, which only debug information shows;
-/// `?`: a frame in code that no file backs, but a perf map names; `!`: the reason why there are no more.
+/// `?`: a frame in code that no file backs, but a perf map names.
 const CHAINS: [(u64, &str, &str, &str); 17] = [
     (1, "deep", "deep*101", ROUND),
     (2, "alloca", "variable", ROUND),
@@ -58,7 +58,7 @@ const CHAINS: [(u64, &str, &str, &str); 17] = [
     ),
     (12, "JIT", "? jitted", ROUND),
     (13, "clone", "cloned", THREAD),
-    (14, "coroutine", "coroutine @ !", ""),
+    (14, "coroutine", "coroutine", THREAD),
     (15, "constructor", "constructed @ _start", ""),
     (16, "_init", "initial _init @ _start", ""),
     (17, "atexit", "at_exit @ _start", ""),
@@ -97,7 +97,6 @@ fn matches(expected: &[&str], names: &[String], own: &dyn Fn(&str) -> bool) -> b
                 .rev()
                 .any(|count| matches(rest, &names[count..], own))
         }
-        "!" => names.len() == 1 && names[0].starts_with('['),
         "?" => {
             names
                 .first()

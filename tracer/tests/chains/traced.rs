@@ -258,11 +258,13 @@ impl Traced {
         let own = before.filter(|event| event.tid == call.tid);
         // The allocator may map the block, and unmap the one that was copied.
         let inside = |event: &&Event| {
-            use Body::{Map, Resident, Returned, Unmap};
-            matches!(
-                event.body,
-                Resident { .. } | Map { .. } | Unmap { .. } | Returned { .. }
-            )
+            use Body::{CheckBegin, CheckEnd, Map, Present, Resident, Returned, Unmap};
+            match event.body {
+                Resident { .. } | Map { .. } | Unmap { .. } | Returned { .. } => true,
+                // The tracer's own may come in between.
+                CheckBegin | Present { .. } | CheckEnd => true,
+                _ => false,
+            }
         };
         own.take_while(inside)
             .filter(|event| match event.body {
