@@ -266,6 +266,11 @@ impl Terminal {
         let (tracer, master) = match result {
             nix::pty::ForkptyResult::Child => {
                 drop(read);
+                for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTERM] {
+                    // What ignores them for us (nohup, a shell's `&`) has them ignored by the script.
+                    // SAFETY: no handler of ours.
+                    unsafe { libc::signal(signal, libc::SIG_DFL) };
+                }
                 let code = trace(&["sh", "-c", script], File::from(write));
                 // SAFETY: as in `tracer`.
                 unsafe { libc::_exit(code.into()) }
