@@ -300,7 +300,13 @@ fn a_recording_of_a_killed_tracer_is_reported_with_names() {
         (fs::metadata(&events).ok()?.len() > 16 << 10).then_some(())
     });
     let target = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()));
-    let target: i32 = target.expect("children").trim().parse().expect("one");
+    // The first; the guard is the second.
+    let target = target
+        .expect("children")
+        .split_whitespace()
+        .next()
+        .map(str::parse);
+    let target: i32 = target.expect("one").expect("a process id");
     child.kill().expect("ours");
     child.wait().expect("it ends");
     // SAFETY: kill takes any numbers.
