@@ -52,7 +52,7 @@ pub(super) fn read(
 }
 
 fn named(main: &gimli::DwarfSections<Vec<u8>>) -> Vec<Named> {
-    let units = Units::new(main.borrow(slice), Budget::new());
+    let units = Units::new(main.borrow(|section| slice(section)), Budget::new());
     let all = (0..units.len()).filter_map(|number| units.glance(number, skeleton));
     all.take(MAX_FILES).collect()
 }
@@ -139,19 +139,19 @@ fn load(elf: &Elf) -> Option<gimli::DwarfSections<Vec<u8>>> {
 
 fn size(sections: &gimli::DwarfSections<Vec<u8>>) -> usize {
     let of = |reader: Bytes<'_>| reader.len();
-    let all = sections.borrow(slice);
+    let all = sections.borrow(|section| slice(section));
     of(*gimli::Section::reader(&all.debug_info))
         .saturating_add(of(*gimli::Section::reader(&all.debug_str)))
         .saturating_add(of(*gimli::Section::reader(&all.debug_abbrev)))
 }
 
-fn slice(section: &Vec<u8>) -> Bytes<'_> {
+fn slice(section: &[u8]) -> Bytes<'_> {
     EndianSlice::new(section, LittleEndian)
 }
 
 /// The id that a split file says it has.
 fn id_of(sections: &gimli::DwarfSections<Vec<u8>>) -> Option<u64> {
-    let mut dwarf = sections.borrow(slice);
+    let mut dwarf = sections.borrow(|section| slice(section));
     dwarf.file_type = gimli::DwarfFileType::Dwo;
     let units = Units::new(dwarf, Budget::new());
     units.glance(0, |unit| Root::read(unit)?.id)
@@ -164,7 +164,7 @@ pub(super) fn units<'d>(
     budget: &Budget,
 ) -> BTreeMap<u64, Units<'d>> {
     let units = |sections: &'d gimli::DwarfSections<Vec<u8>>| {
-        let mut dwarf = sections.borrow(slice);
+        let mut dwarf = sections.borrow(|section| slice(section));
         dwarf.make_dwo(main);
         Units::new(dwarf, budget.clone())
     };
