@@ -1,5 +1,4 @@
-//! The BPF programs against programs that do a known number of things. Needs
-//! root; without it the tests say so and pass nothing off as done.
+//! The BPF programs against programs that do a known number of things. Needs root.
 
 #[path = "support/probed.rs"]
 mod probed;
@@ -24,14 +23,6 @@ struct Run {
     events: Vec<Event>,
     stacks: Vec<StackId>,
     lost: Vec<Lost>,
-}
-
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: needs root");
-    }
-    root
 }
 
 /// Compiles a program of `tests/programs`.
@@ -115,10 +106,8 @@ impl Run {
 const ROOMY: Bytes = Bytes(16 << 20);
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn every_call_of_the_family_is_seen_once() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("calls.c", directory.path());
     let run = trace(&[program.into()], ROOMY, true);
@@ -162,10 +151,8 @@ fn every_call_of_the_family_is_seen_once() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn stacks_come_before_the_events_that_name_them() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("calls.c", directory.path());
     let run = trace(&[program.into()], ROOMY, true);
@@ -185,10 +172,8 @@ fn stacks_come_before_the_events_that_name_them() {
 /// Every event is either received or counted as lost: 4 KiB of ring buffer, not
 /// read until the program has ended.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_full_ring_buffer_loses_nothing_uncounted() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("pairs.c", directory.path());
     for pairs in [0, 1, 20_000] {
@@ -202,10 +187,8 @@ fn a_full_ring_buffer_loses_nothing_uncounted() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn processes_images_and_ends_are_told_apart() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("processes.c", directory.path());
     let run = trace(&[program.into()], ROOMY, true);
@@ -252,10 +235,8 @@ fn processes_images_and_ends_are_told_apart() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn touched_pages_are_counted_where_they_are_touched() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("processes.c", directory.path());
     let run = trace(&[program.into()], ROOMY, true);
@@ -335,10 +316,8 @@ fn write_hollow(path: &Path) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn tables_take_no_more_than_they_may() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().expect("a folder");
     let paths: Vec<PathBuf> = (0..10)
         .map(|number| directory.path().join(format!("hollow-{number}")))

@@ -5,12 +5,22 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The root of the work tree.
+/// The root of the work tree that this command was called in: not that of the tree that it was
+/// built in, of which this one may be a copy.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the work tree")
-        .to_owned()
+    // Cargo sets it for what it runs; who starts us otherwise does so somewhere in the tree.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let starts = package.into_iter().chain(std::env::current_dir());
+    starts
+        .filter_map(|start| above(&start))
+        .next()
+        .expect("cargo xtask is called in the work tree")
+}
+
+/// The innermost folder above `start` that has this package.
+fn above(start: &Path) -> Option<PathBuf> {
+    let is_root = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
+    start.ancestors().find(is_root).map(Path::to_owned)
 }
 
 /// A command that runs in the root of the work tree.
@@ -63,4 +73,20 @@ pub(crate) fn line(command: &Command) -> String {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{above, root};
+
+    #[test]
+    fn the_root_is_that_of_the_folder_one_is_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("tree/xtask/src");
+        std::fs::create_dir_all(&deep).unwrap();
+        assert_eq!(above(&deep), None);
+        std::fs::write(folder.path().join("tree/xtask/Cargo.toml"), "").unwrap();
+        assert_eq!(above(&deep), Some(folder.path().join("tree")));
+        assert!(root().join("xtask/src/command.rs").is_file());
+    }
 }

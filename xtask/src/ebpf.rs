@@ -6,6 +6,7 @@ mod digest;
 mod record;
 mod toolchain;
 
+use crate::command::root;
 use anyhow::{Context, Result, bail};
 use record::Record;
 use std::ffi::OsString;
@@ -188,12 +189,6 @@ fn live_tests(copy: &Path, root: &Path) -> Result<()> {
         .arg("--target-dir")
         .arg(root.join("target/ebpf-check"));
     execute(&mut cargo)
-}
-
-/// The root of the work tree.
-fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_owned()
 }
 
 /// Runs a command to its end; anything but success is an error that names it.

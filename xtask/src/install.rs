@@ -1,6 +1,6 @@
 //! `cargo xtask install`: puts the commands where a shell, and sudo, find them.
 
-use crate::command::{build, root};
+use crate::command::build;
 use crate::{census, libtiledb};
 use anyhow::{Context, Result};
 use std::fs;
@@ -15,7 +15,7 @@ pub(crate) fn install(prefix: &Path) -> Result<()> {
     let census = census::ensure_default()?;
 
     for program in ["tracer", "workload"] {
-        let built = root().join("target/release").join(program);
+        let built = libtiledb::release(program)?;
         copy_file(&built, &prefix.join("bin").join(program))?;
     }
     // The wheel's library finds its siblings beside it, by RPATH.

@@ -146,6 +146,11 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
         .context("cargo xtask must run from cargo's target directory")
 }
 
+/// Where cargo puts a program of the workspace that it builds for release.
+pub(crate) fn release(program: &str) -> Result<PathBuf> {
+    Ok(target_directory()?.join("release").join(program))
+}
+
 fn download(wheel: &Wheel, into: &Path) -> Result<()> {
     let Wheel {
         version,

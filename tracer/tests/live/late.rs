@@ -17,6 +17,7 @@ assert library.late_pages(length) == 0
 ";
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_a_late_library_of_python_does_is_seen_at_its_functions() {
     let library = program("late", &["-shared", "-fPIC"]);
     let numbers = [COUNT, SIZE, LENGTH].map(|number| number.to_string());

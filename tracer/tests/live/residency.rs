@@ -273,18 +273,21 @@ fn both_modes(name: &str, args: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_is_swapped_out_is_not_resident() {
     let _swap = Swap::of_mib(64);
     in_both_modes("swapped_out");
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_is_swapped_out_after_the_peak_was_in_it() {
     let _swap = Swap::of_mib(65);
     both_modes("unseen", &["left_after_the_peak"]);
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn all_that_swaps_within_a_limit_has_its_owner() {
     let _swap = Swap::of_mib(160);
     let group = Group::of_mib(48);
@@ -293,6 +296,7 @@ fn all_that_swaps_within_a_limit_has_its_owner() {
 
 /// Linux has them from 6.8 on.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn huge_pages_of_a_medium_size_are_their_touchers() {
     const SIZE: &str = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
     if std::path::Path::new(SIZE).exists() {
@@ -302,6 +306,7 @@ fn huge_pages_of_a_medium_size_are_their_touchers() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn khugepaged_leaves_no_page_without_an_owner() {
     const SLEEP: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs";
     const PAGES: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan";
@@ -310,6 +315,7 @@ fn khugepaged_leaves_no_page_without_an_owner() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn huge_pages_of_hugetlbfs_are_told_of_apart() {
     std::env::set_current_dir(build_dir()).unwrap();
     const POOL: &str = "/proc/sys/vm/nr_hugepages";
@@ -357,11 +363,13 @@ fn huge_pages_of_hugetlbfs_are_told_of_apart() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn with_the_malloc_family() {
     every_case("heap");
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn without_it() {
     every_case("pages");
 }

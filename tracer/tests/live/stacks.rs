@@ -13,6 +13,7 @@ sleep 6
 again";
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn programs_that_are_gone_at_once_have_whole_stacks() {
     let dir = tempfile::tempdir().expect("a folder");
     // A file that no trace has met.

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use workload::census::FULL_CELLS;
 
-use crate::command::build;
+use crate::command::{build, root};
 use crate::{census, libtiledb, python};
 
 /// How much to measure.
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         library: libtiledb::ensure()?,
         python: python::ensure()?,
         workload: libtiledb::target_directory()?.join("release/workload"),
-        scripts: Path::new(env!("CARGO_MANIFEST_DIR")).join("../workload/tests/python"),
+        scripts: root().join("workload/tests/python"),
     };
     build(&["workload"])?;
     println!(
