@@ -127,7 +127,6 @@ fn a_static_program_without_symbols_runs_and_is_told() {
 }
 
 #[test]
-#[ignore = "needs root: cargo xtask test"]
 fn usage_errors() {
     for args in [
         &["--trace", "everything", "--", "true"][..],
@@ -145,7 +144,6 @@ fn usage_errors() {
 }
 
 #[test]
-#[ignore = "needs root: cargo xtask test"]
 fn unknown_options_are_told_as_such_with_the_nearest() {
     let tracer = || Command::new(env!("CARGO_BIN_EXE_tracer"));
     refused(
@@ -176,7 +174,6 @@ fn a_folder_with_files_of_others_is_refused_and_left_alone() {
 }
 
 #[test]
-#[ignore = "needs root: cargo xtask test"]
 fn recordings_that_are_none() {
     let tracer = || Command::new(env!("CARGO_BIN_EXE_tracer"));
     refused(
