@@ -27,7 +27,7 @@ fn mappings<S: AsRef<OsStr>>(
         .arg(program)
         .args(arguments)
         .output()
-        .expect("strace starts; on Debian: apt-get install strace");
+        .expect("strace starts");
     assert!(
         output.status.success(),
         "{}",

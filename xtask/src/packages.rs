@@ -11,8 +11,10 @@ use std::path::PathBuf;
 /// Commands of ours that need something of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum For {
-    /// `cargo xtask demo`
+    /// `cargo xtask demo`, and whatever else fetches libtiledb.
     Demo,
+    /// `cargo xtask python`
+    Python,
     /// `cargo xtask test`
     Test,
     /// `cargo xtask vm`
@@ -56,7 +58,7 @@ const fn need(
     }
 }
 
-use For::{Demo, Test, Vm};
+use For::{Demo, Python, Test, Vm};
 use Proof::{Answers, Library, Modules, Program};
 
 /// The distributions of [`Need::packages`], each with its line but for the packages.
@@ -66,7 +68,7 @@ const DISTRIBUTIONS: [(&str, &str); 3] = [
     ("Arch", "pacman -S"),
 ];
 
-/// All that the commands need beside Rust. That `cc` links is known: it has linked us.
+/// All that the commands need beside Rust.
 static NEEDS: [Need; 21] = [
     need(
         "cc",
@@ -96,19 +98,19 @@ static NEEDS: [Need; 21] = [
     need(
         "python3",
         Program,
-        &[Demo, Test, Vm],
+        &[Demo, Python, Test, Vm],
         ["python3", "python3", "python"],
     ),
     need(
         "pip of python3",
         Modules("pip"),
-        &[Demo, Test, Vm],
+        &[Demo, Python, Test],
         ["python3-pip", "python3-pip", "python-pip"],
     ),
     need(
         "venv of python3",
         Modules("venv, ensurepip"),
-        &[Test],
+        &[Python, Test],
         ["python3-venv", "python3", "python"],
     ),
     need("curl", Program, &[Test], ["curl"; 3]),
@@ -262,61 +264,4 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(needs: &[&Need]) -> Vec<&'static str> {
-        needs.iter().map(|need| need.name).collect()
-    }
-
-    #[test]
-    fn each_command_has_its_needs() {
-        let all = |command| names(&lacking(&[command], |_| false));
-        assert_eq!(all(Demo), ["cc", "python3", "pip of python3"]);
-        for tool in ["musl-gcc", "strace", "bpftool", "venv of python3"] {
-            assert!(all(Test).contains(&tool), "{tool}");
-        }
-        assert!(all(Vm).contains(&"busybox") && !all(Test).contains(&"busybox"));
-        let both = names(&lacking(&[Demo, Vm], |_| false));
-        assert_eq!(both.iter().filter(|name| **name == "cc").count(), 1);
-        assert!(lacking(&[Demo, Test, Vm], |_| true).is_empty());
-    }
-
-    #[test]
-    fn every_need_names_a_package_of_each_distribution() {
-        for need in &NEEDS {
-            for packages in need.packages {
-                let whole = packages.split(' ').all(|package| !package.is_empty());
-                assert!(whole, "{}: {packages:?}", need.name);
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_missing_is_named_at_once_with_a_line_for_each_distribution() {
-        let missing = lacking(&[Test], |need| {
-            !["cc", "c++", "libc.a", "musl-gcc", "bpftool"].contains(&need.name)
-        });
-        assert_eq!(
-            message(&missing),
-            "not found: cc, c++, libc.a, musl-gcc, bpftool. To install what is missing:\n  \
-             Debian, Ubuntu  sudo apt-get install gcc libc6-dev g++ musl-tools bpftool\n  \
-             Fedora          sudo dnf install gcc gcc-c++ glibc-static musl-gcc musl-libc-static \
-             bpftool\n  \
-             Arch            sudo pacman -S gcc glibc musl bpf\n\
-             (Ubuntu before 25.04 has bpftool in linux-tools-generic.)"
-        );
-    }
-
-    #[test]
-    fn what_is_there_is_seen_and_what_is_not_is_missed() {
-        const NONE: [&str; 3] = ["none"; 3];
-        let is_met = |name, proof| need(name, proof, &[], NONE).is_met();
-        assert!(is_met("sh", Program) && !is_met("no-such-program", Program));
-        let (yes, no): (&[_], &[_]) = (&["-c", "exit 0"], &["-c", "exit 3"]);
-        assert!(is_met("sh", Answers(yes)) && !is_met("sh", Answers(no)));
-        assert!(!is_met("no-such-program", Answers(yes)));
-        assert!(is_met("libc.so.6", Library) && !is_met("libnone.a", Library));
-        assert!(!is_met("a module", Modules("no_such_module")));
-    }
-}
+mod tests;
