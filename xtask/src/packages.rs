@@ -192,7 +192,13 @@ pub(crate) fn install(root: Root, packages: &[&str]) -> Result<()> {
         eprintln!("{error:#}");
     }
     run(apt()
-        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args([
+            "install",
+            "-y",
+            "-qq",
+            "-oDpkg::Use-Pty=0",
+            "--no-install-recommends",
+        ])
         .args(packages))
 }
 
