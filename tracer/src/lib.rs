@@ -15,3 +15,6 @@ pub mod symbols;
 pub mod target;
 pub mod units;
 pub mod unwind;
+
+/// Has cargo build a copied tree's own crate: `.cargo/config.toml` says why.
+const _: Option<&str> = option_env!("TRACER_TREE");

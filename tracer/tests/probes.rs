@@ -1,5 +1,4 @@
-//! The BPF programs against programs that do a known number of things. Needs
-//! root; without it the tests say so and pass nothing off as done.
+//! The BPF programs against programs that do a known number of things. Needs root.
 
 #[path = "support/probed.rs"]
 mod probed;
@@ -23,14 +22,6 @@ struct Run {
     events: Vec<Event>,
     stacks: Vec<StackId>,
     lost: Vec<Lost>,
-}
-
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: needs root");
-    }
-    root
 }
 
 /// Compiles a program of `tests/programs`.
@@ -117,10 +108,8 @@ impl Run {
 const ROOMY: Bytes = Bytes(16 << 20);
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn every_call_of_the_family_is_seen_once() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("calls.c", directory.path());
     let run = trace(&[program.into()], ROOMY, true);
@@ -164,10 +153,8 @@ fn every_call_of_the_family_is_seen_once() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn stacks_come_before_the_events_that_name_them() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("calls.c", directory.path());
     let run = trace(&[program.into()], ROOMY, true);
@@ -187,10 +174,8 @@ fn stacks_come_before_the_events_that_name_them() {
 /// Every event is either received or counted as lost: 4 KiB of ring buffer, not
 /// read until the program has ended.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_full_ring_buffer_loses_nothing_uncounted() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("pairs.c", directory.path());
     for pairs in [0, 1, 20_000] {
@@ -204,10 +189,8 @@ fn a_full_ring_buffer_loses_nothing_uncounted() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn processes_images_and_ends_are_told_apart() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("processes.c", directory.path());
     let run = trace(&[program.into()], ROOMY, true);
@@ -254,10 +237,8 @@ fn processes_images_and_ends_are_told_apart() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn touched_pages_are_counted_where_they_are_touched() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let program = compile("processes.c", directory.path());
     let run = trace(&[program.into()], ROOMY, true);
@@ -337,10 +318,8 @@ fn write_hollow(path: &Path) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn tables_take_no_more_than_they_may() {
-    if !is_root() {
-        return;
-    }
     let directory = tempfile::tempdir().expect("a folder");
     let paths: Vec<PathBuf> = (0..10)
         .map(|number| directory.path().join(format!("hollow-{number}")))

@@ -101,6 +101,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs libtiledb and TileDB-SOMA: cargo xtask test"]
 fn s3_gives_what_the_disk_gives_or_an_error_and_no_file() {
     let (directory, path) = census_of(20_000, Shape::Scattered);
     let mut server = Server::start(&path);

@@ -3,10 +3,10 @@
 mod soma;
 mod workload;
 
-use std::process::Command;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use clap::Subcommand;
+
+use crate::command::{cargo, run as run_to_end};
 
 /// What to measure.
 #[derive(Subcommand)]
@@ -54,11 +54,9 @@ pub(crate) fn run(what: &What) -> Result<()> {
 }
 
 fn bench(name: &str, arguments: &[std::ffi::OsString]) -> Result<()> {
-    let status = Command::new(env!("CARGO"))
-        .args(["bench", "--package", "tracer", "--bench", name, "--"])
-        .args(arguments)
-        .status()
-        .context("cargo does not start")?;
-    ensure!(status.success(), "the benchmark ended with {status}");
-    Ok(())
+    run_to_end(
+        cargo()
+            .args(["bench", "--package", "tracer", "--bench", name, "--"])
+            .args(arguments),
+    )
 }

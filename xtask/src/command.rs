@@ -5,19 +5,22 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The root of the work tree.
+/// The root of the work tree that this command was called in: not that of the tree that it was
+/// built in, of which this one may be a copy.
 pub(crate) fn root() -> PathBuf {
-    // Asked for when it runs: a copy of the work tree, built files and all, is another one.
-    let of_cargo = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let found = of_cargo.and_then(|package| Some(package.parent()?.to_owned()));
-    found.unwrap_or_else(|| work_tree_above(&std::env::current_dir().unwrap_or_default()))
+    // Cargo sets it for what it runs; who starts us otherwise does so somewhere in the tree.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let starts = package.into_iter().chain(std::env::current_dir());
+    starts
+        .filter_map(|start| above(&start))
+        .next()
+        .expect("cargo xtask is called in the work tree")
 }
 
-/// Where a program that cargo did not start finds the work tree: above where it stands.
-fn work_tree_above(here: &Path) -> PathBuf {
-    let mut above = here.ancestors();
+/// The innermost folder above `start` that has this package.
+fn above(start: &Path) -> Option<PathBuf> {
     let is_root = |folder: &&Path| folder.join("xtask/Cargo.toml").is_file();
-    above.find(is_root).unwrap_or(here).to_owned()
+    start.ancestors().find(is_root).map(Path::to_owned)
 }
 
 /// A command that runs in the root of the work tree.
@@ -70,4 +73,20 @@ pub(crate) fn line(command: &Command) -> String {
         .map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{above, root};
+
+    #[test]
+    fn the_root_is_that_of_the_folder_one_is_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("tree/xtask/src");
+        std::fs::create_dir_all(&deep).unwrap();
+        assert_eq!(above(&deep), None);
+        std::fs::write(folder.path().join("tree/xtask/Cargo.toml"), "").unwrap();
+        assert_eq!(above(&deep), Some(folder.path().join("tree")));
+        assert!(root().join("xtask/src/command.rs").is_file());
+    }
 }

@@ -3,8 +3,8 @@
 use crate::command::{build, root, run};
 use crate::portable::make_portable;
 use crate::root::Root;
-use crate::{census, libtiledb};
-use anyhow::Result;
+use crate::{census, libtiledb, packages};
+use anyhow::{Context, Result};
 
 /// The three runs of the original investigation: where the results go, and what is traced.
 const RUNS: [(&str, &[&str]); 3] = [
@@ -19,11 +19,13 @@ const RUNS: [(&str, &[&str]); 3] = [
 /// Builds, fetches what is missing, runs the three traces and names the pictures.
 pub(crate) fn demo() -> Result<()> {
     let become_root = Root::find()?;
+    packages::ensure(&[packages::For::Demo])?;
     build(&["tracer", "workload"])?;
     libtiledb::ensure()?;
     census::ensure_default()?;
 
-    let bin = root().join("target/release");
+    let tracer = libtiledb::release("tracer")?;
+    let bin = tracer.parent().context("a program lies in a folder")?;
     let path = std::env::var("PATH").unwrap_or_default();
     let path = format!("{}:{path}", bin.display());
     for (out, command) in RUNS {

@@ -1,6 +1,7 @@
 //! `cargo xtask install`: puts the commands where a shell, and sudo, find them.
 
-use crate::command::{build, root};
+use crate::command::build;
+use crate::packages::{self, For};
 use crate::{census, libtiledb};
 use anyhow::{Context, Result};
 use std::fs;
@@ -10,12 +11,13 @@ use std::process::Command;
 /// Installs `tracer` and `workload` in `prefix/bin`, libtiledb in `prefix/lib/tracer` and the
 /// small synthetic Census in `prefix/share/tracer`.
 pub(crate) fn install(prefix: &Path) -> Result<()> {
+    packages::ensure(&[For::Demo])?;
     build(&["tracer", "workload"])?;
     let libtiledb = libtiledb::ensure()?;
     let census = census::ensure_default()?;
 
     for program in ["tracer", "workload"] {
-        let built = root().join("target/release").join(program);
+        let built = libtiledb::release(program)?;
         copy_file(&built, &prefix.join("bin").join(program))?;
     }
     // The wheel's library finds its siblings beside it, by RPATH.

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::packages::{self, For};
+
 /// A wheel that carries libtiledb (MIT licence). Of the wheels of a release the one for CPython
 /// 3.11 is taken, whatever Python runs here: only the shared library inside is used.
 struct Wheel {
@@ -72,6 +74,7 @@ pub(crate) struct Args {
 
 /// Fetches, and prints where libtiledb is.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    packages::ensure(&[For::Demo])?;
     println!("{}", ensure()?.display());
     if args.all {
         for path in ensure_older()? {
@@ -146,6 +149,11 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
         .context("cargo xtask must run from cargo's target directory")
 }
 
+/// Where cargo puts a program of the workspace that it builds for release.
+pub(crate) fn release(program: &str) -> Result<PathBuf> {
+    Ok(target_directory()?.join("release").join(program))
+}
+
 fn download(wheel: &Wheel, into: &Path) -> Result<()> {
     let Wheel {
         version,
@@ -191,8 +199,8 @@ fn download(wheel: &Wheel, into: &Path) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "pip could not fetch tiledb {version} (without pip: apt-get install python3-pip; without \
-         a network: set TILEDB_LIB to a libtiledb of your own):\n{}",
+        "pip could not fetch tiledb {version} (without a network: \
+         set TILEDB_LIB to a libtiledb of your own):\n{}",
         said.trim()
     );
     Ok(())

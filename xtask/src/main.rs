@@ -9,6 +9,7 @@ mod ebpf;
 mod fuzz;
 mod install;
 mod libtiledb;
+mod packages;
 mod portable;
 mod python;
 mod root;

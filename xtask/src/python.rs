@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::libtiledb::target_directory;
+use crate::packages::{self, For};
 
 /// What is installed.
 const REQUIREMENTS: &str = include_str!("../../workload/tests/python/requirements.txt");
@@ -15,6 +16,7 @@ const MEMRAY: &str = include_str!("../python/memray.txt");
 
 /// Prints where the interpreter is, installed if need be.
 pub(crate) fn run() -> Result<()> {
+    packages::ensure(&[For::Python])?;
     println!("{}", ensure()?.display());
     Ok(())
 }
@@ -58,8 +60,7 @@ fn install(directory: &Path, requirements: &str, say: impl FnOnce()) -> Result<P
         return Ok(interpreter);
     }
     say();
-    call("python3", &["-m", "venv"], directory)
-        .context("no virtual environment (on Debian: apt-get install python3-venv)")?;
+    call("python3", &["-m", "venv"], directory).context("no virtual environment")?;
     let wanted = directory.join("wanted.txt");
     fs::write(&wanted, requirements)?;
     let pip = [

@@ -17,11 +17,8 @@ pub(crate) enum Root {
 impl Root {
     /// Finds out; the error is the one line a user needs.
     pub(crate) fn find() -> Result<Self> {
-        if std::fs::metadata("/proc/self")?.uid() == 0 {
-            return Ok(Self::Already);
-        }
-        if succeeds(command("sudo").args(["-n", "true"])) {
-            return Ok(Self::Sudo);
+        if let Some(root) = Self::silent() {
+            return Ok(root);
         }
         // A terminal lets sudo ask; without one it would only fail later.
         if std::io::IsTerminal::is_terminal(&std::io::stdin())
@@ -30,6 +27,14 @@ impl Root {
             return Ok(Self::Sudo);
         }
         bail!("tracing needs root: run this as root, or as a user that may use sudo");
+    }
+
+    /// The way that asks for no password, if there is one.
+    pub(crate) fn silent() -> Option<Self> {
+        if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+            return Some(Self::Already);
+        }
+        succeeds(command("sudo").args(["-n", "true"])).then_some(Self::Sudo)
     }
 
     /// `program`, to be run as root with `variables` in its environment.

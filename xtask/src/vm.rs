@@ -8,11 +8,11 @@ mod kernels;
 mod matrix;
 mod table;
 mod tests;
-mod tools;
 
 use crate::command::{command, root};
-use crate::libtiledb::target_directory;
-use anyhow::{Context, Result, bail};
+use crate::libtiledb::{release, target_directory};
+use crate::packages;
+use anyhow::{Context, Result, bail, ensure};
 use disk::Tree;
 use guest::{End, Guest, Machine};
 use kernels::Kernel;
@@ -80,7 +80,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         return Ok(());
     }
-    tools::ensure()?;
+    ensure!(
+        packages::find("apt-get").is_some(),
+        "the kernels come from Debian's packages, through apt-get, which is not here"
+    );
+    packages::ensure(&[packages::For::Vm])?;
     let directory = target_directory()?.join("vm");
     fs::create_dir_all(&directory)?;
     let kernels = kernel_names(args)
@@ -127,7 +131,7 @@ fn run_cases(args: &Args, kernels: &[Kernel], directory: &Path) -> Result<()> {
     // Its own for each run: another may be under way.
     let place = tempfile::tempdir_in(directory)?;
     let disk = place.path().join("disk");
-    let mut tree = tree(place.path(), &root().join("target/release/tracer"))?;
+    let mut tree = tree(place.path(), &release("tracer")?)?;
     let runs = args.runs.unwrap_or(if args.all { 3 } else { 1 });
     tests::bring(&mut tree, &tests, runs)?;
     tree.into_disk(&disk)?;
@@ -181,7 +185,7 @@ fn run_one(args: &Args, kernels: &[Kernel], line: &str, directory: &Path) -> Res
         Some(file) => fs::canonicalize(file).with_context(|| file.display().to_string())?,
         None => {
             crate::command::build(&["tracer"])?;
-            root().join("target/release/tracer")
+            release("tracer")?
         }
     };
     let place = tempfile::tempdir_in(directory)?;

@@ -141,6 +141,7 @@ fn count(mechanism: Mechanism, at: At) -> (Object, Counter) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn placed_probes_count_what_entry_probes_count() {
     for mechanism in [Mechanism::UprobeMulti, Mechanism::PerfEvent] {
         for at in [At::Entry, At::Return] {
@@ -156,6 +157,7 @@ fn placed_probes_count_what_entry_probes_count() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn every_call_is_counted() {
     let (object, counter) = count(Mechanism::of_this_kernel().expect(ROOT), At::Entry);
     let calls = |function: Function| counter.get(function as u64);
@@ -176,6 +178,7 @@ fn every_call_is_counted() {
 /// Probes found late, in a file that has a path only in its process's own mount
 /// namespace.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_file_in_another_mount_namespace_is_probed() {
     use crate::probes::modules::mapped;
     use crate::probes::objects::{Finder, Found};
@@ -210,6 +213,7 @@ fn a_file_in_another_mount_namespace_is_probed() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn other_processes_are_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let program = caller(directory.path());
@@ -230,6 +234,7 @@ fn other_processes_are_left_alone() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn the_whole_table_is_attached() {
     let mechanism = Mechanism::of_this_kernel().expect(ROOT);
     let counter = Counter::new(mechanism);
@@ -255,6 +260,7 @@ fn the_whole_table_is_attached() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn one_instruction_that_cannot_be_probed_costs_one_function() {
     let mechanism = Mechanism::of_this_kernel().expect(ROOT);
     let counter = Counter::new(mechanism);
@@ -285,6 +291,7 @@ fn one_instruction_that_cannot_be_probed_costs_one_function() {
 /// The kernel's filter asks the thread that led the process for its address
 /// space, and an exec by another thread replaces that thread.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn an_exec_by_another_thread_needs_new_probes() {
     let directory = tempfile::tempdir().unwrap();
     let source = r#"

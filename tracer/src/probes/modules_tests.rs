@@ -43,6 +43,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn exec_itself_and_the_dynamic_linker_are_seen() {
     let before = Nanos::now();
     let (modules, pid) = watch(&["/bin/true"]);
@@ -72,6 +73,7 @@ fn exec_itself_and_the_dynamic_linker_are_seen() {
 
 /// The records must say what the kernel says of a live process.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn records_agree_with_proc_maps() {
     let command = Command::new(&["sh".into(), "-c".into(), "echo; read x".into()]).unwrap();
     let mut child = std::process::Command::new(&command.program)
@@ -98,6 +100,7 @@ fn records_agree_with_proc_maps() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn processes_that_live_a_moment_are_seen_whole() {
     let script = "for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true; done; (:); exit 0";
     let (modules, pid) = watch(&["sh", "-c", script]);
@@ -116,6 +119,7 @@ fn processes_that_live_a_moment_are_seen_whole() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn libraries_loaded_later_are_seen() {
     let script = "import ctypes; ctypes.CDLL('libresolv.so.2')";
     let (modules, pid) = watch(&["python3", "-c", script]);
@@ -123,6 +127,7 @@ fn libraries_loaded_later_are_seen() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_replaced_file_is_not_taken_for_the_old_one() {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("program");
@@ -146,6 +151,7 @@ fn a_replaced_file_is_not_taken_for_the_old_one() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn threads_of_a_running_process_are_watched() {
     let script = "
 import ctypes, threading, sys
@@ -171,6 +177,7 @@ thread.join()";
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_does_not_fit_is_counted() {
     // Each mapping is made executable by itself and leaves a record: more than fit.
     let script = "

@@ -195,6 +195,7 @@ fn check_c(build: &Build<'_>, with_plugin: bool) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn chains_without_frame_pointers() {
     let build = Build {
         compiler: "cc",
@@ -206,6 +207,7 @@ fn chains_without_frame_pointers() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn chains_of_a_stripped_program_at_a_fixed_address() {
     let build = Build {
         compiler: "cc",
@@ -217,6 +219,7 @@ fn chains_of_a_stripped_program_at_a_fixed_address() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn chains_of_a_static_program() {
     let build = Build {
         compiler: "cc",
@@ -250,17 +253,20 @@ fn check_musl(strip: bool, probes: &[usize]) {
 const MUSL_PROBES: [usize; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11];
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn chains_of_a_static_musl_program() {
     check_musl(false, &MUSL_PROBES);
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn chains_of_a_stripped_static_musl_program() {
     // Without symbols there is no allocator to probe.
     check_musl(true, &MUSL_PROBES[2..]);
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn chains_of_code_with_frame_pointers_alone() {
     let build = Build {
         compiler: "cc",
@@ -277,6 +283,7 @@ fn chains_of_code_with_frame_pointers_alone() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn chains_while_an_exception_is_in_flight() {
     let dir = tempfile::tempdir().expect("a folder");
     let build = Build {

@@ -19,6 +19,7 @@ fn truth(stdout: &str) -> Vec<(String, u64, u64)> {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn every_function_of_the_family_is_counted_exactly() {
     let baseline = trace(&[], &program("empty", &[]), &[]);
     let run = trace(&[], &program("family", &[]), &[]);
@@ -54,6 +55,7 @@ fn every_function_of_the_family_is_counted_exactly() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn two_threads_and_two_million_pairs_lose_nothing() {
     let run = trace(&["-q"], &program("storm", &[]), &["2", "1000000"]);
     run.assert_nothing_lost();
@@ -62,6 +64,7 @@ fn two_threads_and_two_million_pairs_lose_nothing() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_static_program_with_symbols_is_counted_too() {
     let run = trace(&[], &program("family", &["-static"]), &[]);
     run.assert_nothing_lost();

@@ -87,6 +87,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_command_that_its_cgroup_kills_is_told_so() {
     let cgroup = Cgroup::new("kill");
     cgroup.limit(32 * MIB);
@@ -118,6 +119,7 @@ fn a_command_that_its_cgroup_kills_is_told_so() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_child_that_the_cgroup_kills_is_told_of() {
     let cgroup = Cgroup::new("child");
     cgroup.limit(32 * MIB);
@@ -151,6 +153,7 @@ fn a_child_that_the_cgroup_kills_is_told_of() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_limit_of_an_ancestor_counts_and_its_peak_is_told() {
     let outer = Cgroup::new("outer");
     outer.limit(64 * MIB);
@@ -186,6 +189,7 @@ fn a_limit_of_an_ancestor_counts_and_its_peak_is_told() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_kill_by_somebody_is_no_lack_of_memory_and_no_limit_makes_no_line() {
     let cgroup = Cgroup::new("none");
     let run = cgroup.trace(&[], &program("hog", &[]), &["16"]);
@@ -209,6 +213,7 @@ fn a_kill_by_somebody_is_no_lack_of_memory_and_no_limit_makes_no_line() {
 /// All that a container's root file system has to have, C library and all, is in an overlay that
 /// only the target sees.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn an_allocator_in_the_root_file_system_of_a_container_is_probed() {
     let image = tempfile::tempdir().expect("a folder");
     copy_libc(image.path());

@@ -75,6 +75,7 @@ fn lines(run: &Trace) -> usize {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_stripped_program_has_names_and_lines_from_a_server() {
     let dir = tempfile::tempdir_in(build_dir()).expect("a folder");
     let cache = dir.path().join("cache");

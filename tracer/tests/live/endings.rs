@@ -11,6 +11,7 @@ fn assert_thousand(run: &Trace) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn the_exit_status_is_the_commands_own() {
     let ends = program("ends", &[]);
     for (how, code) in [
@@ -60,6 +61,7 @@ fn signal(pid: u32, signal: i32) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_signal_to_the_tracer_reaches_the_target_and_the_report_is_written() {
     for (how, number, code) in [
         ("wait", libc::SIGINT, 128 + libc::SIGINT),
@@ -84,6 +86,7 @@ fn a_signal_to_the_tracer_reaches_the_target_and_the_report_is_written() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_killed_target_is_reported() {
     let (child, dir, _stdout) = start("wait");
     let tracer = child.id();
@@ -95,6 +98,7 @@ fn a_killed_target_is_reported() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_killed_tracer_leaves_no_probe_and_lets_the_target_live() {
     let (mut child, _dir, _stdout) = start("catch");
     let (tracer, target) = (child.id(), target_of(child.id()));
@@ -112,6 +116,7 @@ fn a_killed_tracer_leaves_no_probe_and_lets_the_target_live() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn an_exec_by_another_thread_hides_nothing() {
     let images = program("images", &["-pthread"]);
     let run = trace(&["-q"], &images, &["12"]);
@@ -131,6 +136,7 @@ fn an_exec_by_another_thread_hides_nothing() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_tracer_that_is_killed_while_the_target_is_held_does_not_leave_it_so() {
     let (mut command, _dir) = tracer(&["-q"]);
     command
@@ -155,6 +161,7 @@ fn a_tracer_that_is_killed_while_the_target_is_held_does_not_leave_it_so() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn standard_streams_and_folder_and_environment_are_the_targets_own() {
     let (mut command, dir) = tracer(&["-q"]);
     command
@@ -183,6 +190,7 @@ fn standard_streams_and_folder_and_environment_are_the_targets_own() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn files_of_a_sudo_run_belong_to_the_user() {
     use std::os::unix::fs::MetadataExt;
     let (mut command, dir) = tracer(&["-q"]);
@@ -218,6 +226,7 @@ fn files_of_a_sudo_run_belong_to_the_user() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_command_that_ends_at_once_is_quick_and_whole() {
     let run = trace(&[], &which("true"), &[]);
     assert_eq!(run.code(), Some(0));

@@ -144,6 +144,7 @@ fn check_mapping(run: &Trace) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_library_that_is_deleted_while_it_is_mapped() {
     let dir = folder();
     let library = dir.path().join("library.so");
@@ -153,6 +154,7 @@ fn a_library_that_is_deleted_while_it_is_mapped() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_library_that_is_replaced_while_it_is_mapped() {
     let dir = folder();
     let (library, other) = (dir.path().join("library.so"), dir.path().join("other.so"));
@@ -198,6 +200,7 @@ impl Elsewhere {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_program_and_a_library_in_an_overlay_of_its_own() {
     let elsewhere = Elsewhere::new();
     let [program, library] = elsewhere.words();
@@ -234,6 +237,7 @@ pub(crate) fn copy_libc(root: &Path) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_program_in_a_root_folder_of_its_own() {
     let elsewhere = Elsewhere::new();
     copy_libc(elsewhere.root.path());
@@ -244,6 +248,7 @@ fn a_program_in_a_root_folder_of_its_own() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_program_in_mounts_of_its_own() {
     let elsewhere = Elsewhere::new();
     let [program, library] = elsewhere.words();
@@ -262,6 +267,7 @@ fn named(stats: &Value) -> Vec<(String, Value)> {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_recording_that_moved_away_from_its_program_gives_the_same_names() {
     let dir = folder();
     let program = dir.path().join("moved");

@@ -17,6 +17,7 @@ assert library.late_pages(length) == 0
 ";
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_a_late_library_of_python_does_is_seen_at_its_functions() {
     let library = program("late", &["-shared", "-fPIC"]);
     let numbers = [COUNT, SIZE, LENGTH].map(|number| number.to_string());
@@ -45,6 +46,7 @@ fn what_a_late_library_of_python_does_is_seen_at_its_functions() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn stacks_through_a_huge_library_are_complete_before_its_table_is_there() {
     const BLOCKS: u64 = 3000;
     let library = program("huge", &["-shared", "-fPIC"]);

@@ -15,6 +15,7 @@ fn recorded_allocs(run: &Trace) -> u64 {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_tiny_ring_buffer_reports_its_losses_exactly() {
     const PAIRS: u64 = 300_000;
     let storm = program("storm", &[]);

@@ -109,6 +109,7 @@ fn assert_refused(place: &Place, output: &Output, words: &[&str], never: &[&str]
 const TRUE: [&str; 5] = ["-q", "-o", "out", "--", "true"];
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn this_machine_is_proved_by_a_trace_and_nothing_stays() {
     let place = Place::new();
     let began = Instant::now();
@@ -136,6 +137,7 @@ fn this_machine_is_proved_by_a_trace_and_nothing_stays() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn nobody_is_told_how_to_become_somebody() {
     let place = Place::new();
     let nobody = as_nobody("");
@@ -152,6 +154,7 @@ fn nobody_is_told_how_to_become_somebody() {
 
 /// The remedy works. What it can't open is named, in the doctor's words and in the results.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn three_capabilities_trace_the_heap_and_name_what_they_lack() {
     let place = Place::new();
     let three = as_nobody(THREE);
@@ -203,6 +206,7 @@ fn three_capabilities_trace_the_heap_and_name_what_they_lack() {
 
 /// A tracefs that is mounted will do where CAP_SYS_ADMIN is wanting.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn root_without_sys_admin_uses_the_tracefs_that_is_mounted() {
     let place = Place::new();
     let less = "setpriv --bounding-set -sys_admin $T doctor --json";
@@ -217,6 +221,7 @@ fn root_without_sys_admin_uses_the_tracefs_that_is_mounted() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_masked_sys_is_seen_through_or_told_as_a_sandbox() {
     let place = Place::new();
     let masked = "mount -t tmpfs none /sys/kernel";
@@ -236,6 +241,7 @@ fn a_masked_sys_is_seen_through_or_told_as_a_sandbox() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn another_namespaces_proc_is_refused_with_the_remedy() {
     let place = Place::new();
     let output = place.shell(&["--pid", "--fork"], "exec $T -q -o out -- true");
@@ -251,6 +257,7 @@ fn another_namespaces_proc_is_refused_with_the_remedy() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn capabilities_of_a_user_namespace_are_none_of_the_kernels() {
     let place = Place::new();
     let output = place.shell(&["--map-root-user"], "exec $T -q -o out -- true");
@@ -305,6 +312,7 @@ impl Drop for Group {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn little_memory_makes_the_ring_smaller_by_name() {
     for limit in ["128M", "64M"] {
         a_smaller_ring_under(limit);
@@ -327,6 +335,7 @@ fn a_smaller_ring_under(limit: &str) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_ring_that_was_asked_for_is_not_made_smaller_in_silence() {
     let place = Place::new();
     let group = Group::new("96M");
@@ -341,6 +350,7 @@ fn a_ring_that_was_asked_for_is_not_made_smaller_in_silence() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_group_that_is_too_small_is_refused_before_the_kernel_kills() {
     let place = Place::new();
     let group = Group::new("32M");

@@ -22,6 +22,7 @@ fn reserve(options: &[&str]) -> (Trace, Value) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn reserved_and_resident_are_told_apart_by_site() {
     let (_run, stats) = reserve(&[]);
     let mapped = site(&stats, "map_256_touch_32");
@@ -40,6 +41,7 @@ fn reserved_and_resident_are_told_apart_by_site() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn the_peaks_agree_with_the_kernel() {
     let (_run, stats) = reserve(&[]);
     assert_eq!(stats["peak_mem"], stats["reserved"]["peak_bytes"]);
@@ -53,6 +55,7 @@ fn the_peaks_agree_with_the_kernel() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn without_malloc_probes_a_large_block_is_its_mapping() {
     let (_run, stats) = reserve(&["--trace", "pages"]);
     // malloc adds its header and rounds up to pages.

@@ -19,6 +19,7 @@ fn has_summary(text: &str) -> bool {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn standard_output_is_the_commands_own() {
     let run = trace(&[], Path::new("printf"), &["a\\0b\\nc"]);
     assert_eq!(run.code(), Some(0), "{}", run.stderr());
@@ -27,6 +28,7 @@ fn standard_output_is_the_commands_own() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn the_summary_goes_where_it_is_asked_for() {
     let quiet = trace(&["-q"], Path::new("printf"), &["out"]);
     assert_eq!(
@@ -58,6 +60,7 @@ fn the_summary_goes_where_it_is_asked_for() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_summary_that_can_not_be_written_is_told_before_anything_runs() {
     let dir = tempfile::tempdir().expect("a folder");
     let witness = dir.path().join("witness");
@@ -77,6 +80,7 @@ fn a_summary_that_can_not_be_written_is_told_before_anything_runs() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_summary_file_of_a_sudo_run_belongs_to_the_user() {
     let dir = tempfile::tempdir().expect("a folder");
     std::os::unix::fs::chown(dir.path(), Some(12345), Some(54321)).expect("root may");
@@ -133,6 +137,7 @@ fn summary_elsewhere(dir: &Path) -> Command {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn the_live_line_is_on_a_terminal_that_the_command_does_not_write_to() {
     let dir = tempfile::tempdir().expect("a folder");
     let terminal = Terminal::new();
@@ -147,6 +152,7 @@ fn the_live_line_is_on_a_terminal_that_the_command_does_not_write_to() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn no_line_is_drawn_over_what_the_command_writes() {
     let dir = tempfile::tempdir().expect("a folder");
     let terminal = Terminal::new();
@@ -159,6 +165,7 @@ fn no_line_is_drawn_over_what_the_command_writes() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn no_line_is_drawn_while_a_program_has_the_terminal_for_single_keys() {
     let dir = tempfile::tempdir().expect("a folder");
     let terminal = Terminal::new();
@@ -199,6 +206,7 @@ fn signal(child: &Child, signal: i32) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn the_second_signal_stops_the_writing_of_reports() {
     for number in [libc::SIGTERM, libc::SIGINT] {
         let dir = tempfile::tempdir().expect("a folder");
@@ -244,6 +252,7 @@ fn the_second_signal_stops_the_writing_of_reports() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn an_earlier_run_is_kept_and_nothing_of_it_is_taken_for_the_next() {
     let (mut command, dir) = tracer(&["-q"]);
     command.arg("--").arg(program("ends", &[]));
@@ -279,6 +288,7 @@ fn an_earlier_run_is_kept_and_nothing_of_it_is_taken_for_the_next() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_recording_of_a_killed_tracer_is_reported_with_names() {
     let (mut command, dir) = tracer(&["-q"]);
     command.arg("--").arg(program("ends", &[])).arg("catch");

@@ -23,6 +23,7 @@ fn run(options: &[&str], words: &[&str]) -> Trace {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_command_of_another_user_sees_what_runuser_would_give_it() {
     // As they stand in the environment of tests, USER and LOGNAME may be missing.
     let words = ["env", "USER=x", "HOME=/x"];
@@ -44,6 +45,7 @@ fn a_command_of_another_user_sees_what_runuser_would_give_it() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_number_without_a_name_is_a_user_with_its_group() {
     let run = run(&["-u", "4321:8765"], &["sh", "-c", SEES]);
     assert_eq!(run.code(), Some(0), "{}", run.stderr());
@@ -56,6 +58,7 @@ fn a_number_without_a_name_is_a_user_with_its_group() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn without_a_user_the_command_has_what_it_would_have_had() {
     let alone = Command::new("sh").args(["-c", SEES]).output();
     let run = run(&["-q"], &["sh", "-c", SEES]);
@@ -63,6 +66,7 @@ fn without_a_user_the_command_has_what_it_would_have_had() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn the_exit_status_of_another_users_command_is_passed_on_and_files_are_ours() {
     let run = run(&["-u", "nobody"], &["sh", "-c", "exit 7"]);
     assert_eq!(run.code(), Some(7), "{}", run.stderr());
@@ -78,6 +82,7 @@ fn the_exit_status_of_another_users_command_is_passed_on_and_files_are_ours() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn users_that_do_not_exist_are_refused_before_anything_starts() {
     let dir = tempfile::tempdir().expect("a folder");
     let witness = dir.path().join("witness");
@@ -99,6 +104,7 @@ fn users_that_do_not_exist_are_refused_before_anything_starts() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_program_that_the_user_may_not_execute_is_126() {
     let dir = tempfile::tempdir().expect("a folder");
     let copy = dir.path().join("true");
@@ -208,6 +214,7 @@ fn nobodys_files() -> (tempfile::TempDir, [String; 2]) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_the_tracer_kept_is_enough_for_what_comes_late_and_no_more() {
     let (_files, names) = nobodys_files();
     let mut late = Late::start(
@@ -242,6 +249,7 @@ fn what_the_tracer_kept_is_enough_for_what_comes_late_and_no_more() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_signal_reaches_a_command_of_another_user() {
     let (_files, names) = nobodys_files();
     let mut late = Late::start(
@@ -260,6 +268,7 @@ fn a_signal_reaches_a_command_of_another_user() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_set_user_id_program_still_gets_its_rights() {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).expect("open");

@@ -280,18 +280,21 @@ fn both_modes(name: &str, args: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_is_swapped_out_is_not_resident() {
     let _swap = Swap::of_mib(64);
     in_both_modes("swapped_out");
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn what_is_swapped_out_after_the_peak_was_in_it() {
     let _swap = Swap::of_mib(65);
     both_modes("unseen", &["left_after_the_peak"]);
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn all_that_swaps_within_a_limit_has_its_owner() {
     let _swap = Swap::of_mib(160);
     let group = Group::of_mib(48);
@@ -300,15 +303,24 @@ fn all_that_swaps_within_a_limit_has_its_owner() {
 
 /// Linux has them from 6.8 on.
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn huge_pages_of_a_medium_size_are_their_touchers() {
     const SIZE: &str = "/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled";
     if std::path::Path::new(SIZE).exists() {
         let _on = Setting::of_words(SIZE, "madvise");
         both_modes("unseen", &["medium_pages"]);
+    } else {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let numbers: Vec<u32> = release.split('.').map_while(|n| n.parse().ok()).collect();
+        assert!(
+            numbers.as_slice() < [6, 8].as_slice(),
+            "{SIZE} is missing on {release}"
+        );
     }
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn khugepaged_leaves_no_page_without_an_owner() {
     const SLEEP: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs";
     const PAGES: &str = "/sys/kernel/mm/transparent_hugepage/khugepaged/pages_to_scan";
@@ -317,6 +329,7 @@ fn khugepaged_leaves_no_page_without_an_owner() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn huge_pages_of_hugetlbfs_are_told_of_apart() {
     std::env::set_current_dir(build_dir()).unwrap();
     const POOL: &str = "/proc/sys/vm/nr_hugepages";
@@ -364,11 +377,13 @@ fn huge_pages_of_hugetlbfs_are_told_of_apart() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn with_the_malloc_family() {
     every_case("heap");
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn without_it() {
     every_case("pages");
 }

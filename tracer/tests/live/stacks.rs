@@ -13,6 +13,7 @@ sleep 6
 again";
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn programs_that_are_gone_at_once_have_whole_stacks() {
     let dir = tempfile::tempdir().expect("a folder");
     // A file that no trace has met.
@@ -31,6 +32,7 @@ fn programs_that_are_gone_at_once_have_whole_stacks() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn coroutines_of_makecontext_are_whole() {
     let run = trace(&["-q"], &program("contexts", &[]), &["200"]);
     run.assert_nothing_lost();
@@ -49,6 +51,7 @@ fn coroutines_of_makecontext_are_whole() {
 }
 
 #[test]
+#[ignore = "needs root: cargo xtask test"]
 fn inlined_functions_are_known_whose_debug_information_was_split_off() {
     for version in ["-gdwarf-4", "-gdwarf-5"] {
         let inlined = program("inlined", &["-gsplit-dwarf", version]);

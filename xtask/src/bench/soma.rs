@@ -16,7 +16,7 @@ use super::workload::{BUDGET, Figures, STEPS, TISSUES, answer, medians};
 use crate::census::ShapeArg;
 use crate::command::{build, line, root};
 use crate::root::Root;
-use crate::{census, python};
+use crate::{census, libtiledb, python};
 
 /// How much to measure.
 #[derive(clap::Args)]
@@ -168,7 +168,7 @@ impl Bench {
 
     /// Traces Python with these arguments; what was said, and stats.json.
     fn traced(&self, arguments: &[&str]) -> Result<(String, Value)> {
-        let tracer = root().join("target/release/tracer").display().to_string();
+        let tracer = libtiledb::release("tracer")?.display().to_string();
         let mut command = self.become_root.command(&tracer, &[]);
         command.arg("-o").arg(self.out_dir()).arg("--");
         command.arg(&self.python).args(arguments);

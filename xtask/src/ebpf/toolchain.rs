@@ -3,6 +3,8 @@
 //! with the component rust-src, which builds `core` itself.
 
 use super::{TARGET, execute};
+use crate::packages;
+use crate::root::Root;
 use anyhow::{Context, Result, bail};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -177,18 +179,10 @@ fn install_packages() -> Result<()> {
             .args(["show", "--no-all-versions"])
             .args(PACKAGES),
     );
-    let is_root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if known.is_err() || !is_root {
-        bail!("{help}");
-    }
-    eprintln!("nothing here compiles Rust to BPF: installing {packages}");
-    execute(
-        Command::new("apt-get")
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(PACKAGES)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
-    .context(help)
+    let root = Root::silent().filter(|_| known.is_ok());
+    let Some(root) = root else { bail!("{help}") };
+    eprintln!("nothing here compiles Rust to BPF");
+    packages::install(root, &PACKAGES).context(help)
 }
 
 /// bpf-linker of the right version, in `target/`, built there if need be.

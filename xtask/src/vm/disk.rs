@@ -1,7 +1,7 @@
 //! The guest's disk: the files of this machine that the tests need, at the same paths.
 
-use super::tools;
 use crate::command::{command, run};
+use crate::packages;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::fs;
@@ -60,7 +60,7 @@ impl Tree {
         for library in OPENED {
             tree.add(&Path::new(LIBRARIES).join(library))?;
         }
-        tree.add(&tools::find("busybox").context("no busybox")?)?;
+        tree.add(&packages::find("busybox").context("no busybox")?)?;
         tree.settings()?;
         Ok(tree)
     }

@@ -258,7 +258,7 @@ fn write_initramfs(kernel: &Kernel, place: &Path, to: &Path) -> Result<()> {
     for folder in ["bin", "modules"] {
         fs::create_dir_all(root.join(folder))?;
     }
-    let busybox = super::tools::find("busybox").context("no busybox")?;
+    let busybox = crate::packages::find("busybox").context("no busybox")?;
     fs::copy(busybox, root.join("bin/busybox"))?;
     let init = root.join("init");
     fs::write(&init, include_str!("init.sh"))?;

@@ -3,6 +3,7 @@
 use super::compiler;
 use super::disk::Tree;
 use crate::command::{cargo, line, root};
+use crate::libtiledb::target_directory;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -59,19 +60,22 @@ pub(crate) fn bring(tree: &mut Tree, tests: &[(&str, PathBuf)], runs: u32) -> Re
         tree.add(file)?;
         let file = file.display();
         // One at a time: what a test waits for shall not wait for others.
-        settings += &format!("{}='{file} --test-threads=1'\n", name.to_uppercase());
+        settings += &format!(
+            "{}='{file} --include-ignored --test-threads=1'\n",
+            name.to_uppercase()
+        );
         settings += &format!("export {}\n", name.to_uppercase());
     }
     for folder in ["tests/programs", "tests/chains"] {
         tree.add_tree(&crate_folder.join(folder))?;
     }
     for program in PROGRAMS {
-        if let Some(file) = super::tools::find(program) {
+        if let Some(file) = crate::packages::find(program) {
             tree.add(&file)?;
         }
     }
     // Where cargo has tests write: `CARGO_TARGET_TMPDIR`.
-    let build_dir = root().join("target/tmp");
+    let build_dir = target_directory()?.join("tmp");
     std::fs::create_dir_all(tree.at(&build_dir.to_string_lossy()))?;
     tree.write("/vm/settings", &settings, 0o644)?;
     tree.write("/vm/verified.py", include_str!("verified.py"), 0o644)?;
