@@ -19,17 +19,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracer::events::{Body, Event};
 use tracer::probes::decode::Record;
-use tracer::probes::load::{Loaded, Options, stacks};
+use tracer::probes::load::{Loaded, Stacks};
+use tracer::trace::Options;
 use tracer::units::{Bytes, StackId};
 use tracer::unwind::elf::Image;
 use tracer::unwind::{Cache, Table};
 
-const VARIANTS: [(&str, Option<u32>); 5] = [
+const VARIANTS: [(&str, Option<Stacks>); 5] = [
     ("untraced", None),
-    ("no stacks", Some(stacks::NONE)),
-    ("bpf_get_stackid", Some(stacks::KERNEL)),
-    ("unwind tables", Some(stacks::TABLES_OF_CALLS)),
-    ("unwind tables, of every event", Some(stacks::TABLES)),
+    ("no stacks", Some(Stacks::None)),
+    ("bpf_get_stackid", Some(Stacks::Kernel)),
+    ("unwind tables", Some(Stacks::TablesOfCalls)),
+    ("unwind tables, of every event", Some(Stacks::Tables)),
 ];
 
 /// The floor: the same programs, taking no stack.
@@ -246,7 +247,7 @@ fn output(words: &[OsString]) -> String {
 }
 
 /// Runs a command under the probes, and returns what it printed and the stacks of its calls.
-fn trace(words: &[OsString], method: u32) -> (String, Taken) {
+fn trace(words: &[OsString], method: Stacks) -> (String, Taken) {
     let told = tempfile::NamedTempFile::new().expect("a file");
     let redirect = r#"out=$1; shift; exec "$@" > "$out""#;
     let shell: Vec<OsString> = ["sh", "-c", redirect, "sh"]
@@ -260,19 +261,16 @@ fn trace(words: &[OsString], method: u32) -> (String, Taken) {
         .into_iter()
         .collect();
     let options = Options {
-        ring: Bytes(128 << 20),
-        uprobes: None,
-        copy_all: false,
+        ring: Some(Bytes(128 << 20)),
         stacks: method,
-        held: None,
+        ..probed::options()
     };
     let Probed {
         mut ring,
-        mut loaded,
+        mut session,
         launch,
-        probes,
         ..
-    } = Probed::new(&shell, words, &others, options);
+    } = Probed::new(&shell, words, &others, &options);
     let mut target = launch.release().expect("the program runs");
     let mut taken = Taken::default();
     let mut ended = false;
@@ -286,13 +284,13 @@ fn trace(words: &[OsString], method: u32) -> (String, Taken) {
         });
         ring.wait(Duration::from_millis(2)).expect("poll");
     }
-    if method == stacks::KERNEL {
-        taken.ask_kernel(&loaded);
+    if method == Stacks::Kernel {
+        taken.ask_kernel(session.loaded());
     }
-    let losses = loaded.losses().expect("counters");
+    let losses = session.loaded().losses().expect("counters");
     let lost = losses.read().expect("counters");
     taken.lost = lost.iter().map(|lost| lost.count).sum();
-    probed::detach(probes);
+    probed::detach(session);
     let told = std::fs::read_to_string(told.path()).expect("its output");
     (told, taken)
 }

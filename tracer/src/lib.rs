@@ -13,6 +13,7 @@ pub mod recording;
 pub mod reports;
 pub mod symbols;
 pub mod target;
+pub mod trace;
 pub mod units;
 pub mod unwind;
 

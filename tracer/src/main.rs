@@ -2,6 +2,8 @@
 
 mod cli;
 mod commands;
+mod results;
+mod terminal;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -12,7 +14,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // --help and --version arrive here too, and are no failure.
             let code = if error.use_stderr() {
-                commands::FAILED
+                terminal::FAILED
             } else {
                 0
             };

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracer::events::{Body, Captured, Module, StackEnd};
 use tracer::probes::decode::Record;
-use tracer::probes::load::{Options, stacks};
 use tracer::probes::modules::Watcher;
 use tracer::symbols::AddressSpaces;
+use tracer::trace::Options;
 use tracer::units::{Address, Bytes};
 use tracer::unwind::{FileId, Found, Known, StackCopy, walk};
 
@@ -33,20 +33,17 @@ struct Run {
 /// Traces a command with a copy of every new stack, tables of `others` made beforehand.
 fn trace(words: &[OsString], others: &[PathBuf]) -> Run {
     let options = Options {
-        ring: Bytes(512 << 20),
-        uprobes: None,
+        ring: Some(Bytes(512 << 20)),
         copy_all: true,
-        stacks: stacks::TABLES,
-        held: None,
+        ..probed::options()
     };
     let Probed {
         pid,
-        loaded: _loaded,
         mut ring,
-        known,
         launch,
-        probes,
-    } = Probed::new(words, words, others, options);
+        session,
+    } = Probed::new(words, words, others, &options);
+    let known = session.known();
     let mut watcher = Watcher::new(pid).expect("perf events");
     launch.release().expect("the program runs");
     let mut stacks = Vec::new();
@@ -73,7 +70,7 @@ fn trace(words: &[OsString], others: &[PathBuf]) -> Run {
         "without a Census there is nothing to compare"
     );
     modules.extend(watcher.drain());
-    probed::detach(probes);
+    probed::detach(session);
     Run {
         stacks,
         modules,

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tracer::events::{Body, Cause, Event, LossCause, Lost, Member, Named as _};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
-use tracer::probes::load::{Loaded, Options, Preparation, stacks};
+use tracer::probes::load::{Loaded, Options, Preparation, Stacks};
+use tracer::trace;
 use tracer::units::{Bytes, Pid, StackId};
 use tracer::unwind::load::{LoadError, MAX_BYTES};
 use tracer_ebpf::Kind;
@@ -42,22 +43,17 @@ fn compile(name: &str, directory: &Path) -> PathBuf {
 /// Traces a command to its end. `reads` says whether the ring buffer is read
 /// meanwhile, or only afterwards.
 fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
-    let options = Options {
-        ring,
-        uprobes: None,
-        copy_all: false,
-        stacks: stacks::TABLES,
-        held: None,
+    let options = trace::Options {
+        ring: Some(ring),
+        ..probed::options()
     };
     let Probed {
         pid,
-        mut loaded,
         mut ring,
         launch,
-        probes,
-        ..
-    } = Probed::new(words, words, &[], options);
-    let losses = loaded.losses().unwrap();
+        mut session,
+    } = Probed::new(words, words, &[], &options);
+    let losses = session.loaded().losses().unwrap();
     let mut target = launch.release().unwrap();
     let mut run = Run {
         pid,
@@ -77,7 +73,7 @@ fn trace(words: &[OsString], ring: Bytes, reads: bool) -> Run {
         ring.wait(Duration::from_millis(5)).unwrap();
     }
     assert_eq!(ring.malformed(), 0);
-    probed::detach(probes);
+    probed::detach(session);
     run.lost = losses.read().unwrap();
     run
 }
@@ -329,7 +325,7 @@ fn tables_take_no_more_than_they_may() {
         ring: Bytes(1 << 20),
         uprobes: None,
         copy_all: false,
-        stacks: stacks::TABLES,
+        stacks: Stacks::Tables,
         held: None,
     };
     let kernel = Kernel::probe().expect("needs root");

@@ -3,8 +3,7 @@
 mod print;
 mod proof;
 
-use super::session::Session;
-use crate::cli::{DoctorArgs, Trace};
+use crate::cli::DoctorArgs;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::path::Path;
@@ -13,6 +12,7 @@ use tracer::probes::kernel::Kernel;
 use tracer::probes::machine::{
     self, Answer, Capability, Degradation, Facts, Lack, Name, Verdict, verdict,
 };
+use tracer::trace::Session;
 use tracer::units::Bytes;
 use tracer::unwind::Table;
 
@@ -111,7 +111,7 @@ fn btf(facts: &Facts) -> Capability {
 
 /// Loads, attaches, traces a child, and compares.
 fn trace(ring: Option<Bytes>, facts: &Facts) -> Result<Vec<Capability>> {
-    let started = proof::start(ring, Trace::Heap);
+    let started = proof::start(ring);
     let proof = match started {
         Ok(proof) => proof,
         Err(error) => {

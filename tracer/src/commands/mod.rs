@@ -1,30 +1,14 @@
-//! What the tracer does, a file a command. Only here do the stages meet.
+//! What the tracer does, a file a command.
 
-mod checks;
-mod collect;
-mod conclude;
-mod copies;
-mod deferred;
 mod doctor;
-mod label;
-mod losses;
-mod out_dir;
-mod outlived;
-mod progress;
 mod report;
 mod run;
-mod segments;
-mod session;
-mod stop;
-mod summary;
 
 use crate::cli::{Cli, Job};
+use crate::terminal::{FAILED, say};
 use std::process::ExitCode;
 use tracer::probes::machine::{self, Facts, Lack};
 use tracer::target::Capabilities;
-
-/// Exit status when the tracer itself failed.
-pub(crate) const FAILED: u8 = 125;
 
 /// Does what the command line says. Failures are told on stderr here and nowhere else.
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {
@@ -81,22 +65,4 @@ pub(crate) fn for_tracing() -> Capabilities {
         true => Capabilities::TRACING | Capabilities::SYS_ADMIN,
         false => Capabilities::TRACING,
     }
-}
-
-/// Gives up every capability but these, for this thread and those that it starts from now on.
-pub(crate) fn give_up(kept: Capabilities) {
-    if let Err(error) = tracer::target::capabilities::keep_only(kept) {
-        warn(format_args!("can't give up privileges: {error}"));
-    }
-}
-
-/// Tells the user something that does not stop the work.
-pub(crate) fn warn(message: impl std::fmt::Display) {
-    say(format_args!("tracer: warning: {message}"));
-}
-
-/// A line on stderr. Where its terminal has hung up, nobody is left to be told.
-pub(crate) fn say(line: std::fmt::Arguments<'_>) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

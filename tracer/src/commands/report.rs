@@ -1,31 +1,33 @@
 //! Every report again, from a recording: offline, without root.
 
-use super::summary::Summary;
-use super::{conclude, out_dir};
 use crate::cli::ReportArgs;
+use crate::results;
+use crate::terminal::Summary;
 use anyhow::Result;
 use std::path::Path;
 
 /// Writes the reports of a recording.
 pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
-    let recording = out_dir::recording_at(&args.recording);
+    let recording = results::recording_at(&args.recording);
     let beside = recording
         .parent()
         .filter(|dir| !dir.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let out = args.out_dir.as_deref().unwrap_or(beside);
+    // Read first: where there is none, no folder is made and nothing is moved.
+    let concluded = results::load(&recording)?;
     let within = out.join("recording");
     match within.exists() && !same(&recording, &within) {
         // Another run is there: its reports stay with their recording.
-        true => out_dir::retire(out)?,
-        false => out_dir::refuse_foreign(out)?,
+        true => results::retire(out)?,
+        false => results::refuse_foreign(out)?,
     }
-    let out = out_dir::prepare(out)?;
+    let out = results::prepare(out)?;
     let mut summary = match args.quiet {
         true => Summary::None,
         false => Summary::Stdout,
     };
-    conclude::conclude(&recording, &out, &mut summary)?;
+    results::write(&out, &concluded, &mut summary)?;
     Ok(0)
 }
 

@@ -19,13 +19,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tracer_ebpf::tables::KernelOffsets;
-use tracer_ebpf::{Config, target};
+use tracer_ebpf::{Config, stacks, target};
 
 mod programs;
 
 use programs::Uprobes;
-
-pub use tracer_ebpf::stacks;
 
 /// The compiled programs, as `cargo xtask ebpf` left them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../tracer-ebpf/tracer.bpf.o");
@@ -93,11 +91,36 @@ pub struct Options {
     /// Sends a copy of the stack with every stack, for checking one unwinder
     /// against another.
     pub copy_all: bool,
-    /// How stacks are taken, one of [`stacks`]; for comparing what they cost.
-    pub stacks: u32,
+    /// How stacks are taken; for comparing what they cost.
+    pub stacks: Stacks,
     /// The process that is stopped when another thread of its than the first has executed a
     /// program, until its probes are attached anew.
     pub held: Option<Pid>,
+}
+
+/// How stacks are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stacks {
+    /// By unwind tables.
+    Tables,
+    /// Those of the malloc family by unwind tables, no others.
+    TablesOfCalls,
+    /// Those of the malloc family by the kernel's `bpf_get_stackid`, no others.
+    Kernel,
+    /// None.
+    None,
+}
+
+impl Stacks {
+    /// How the programs are told.
+    fn number(self) -> u32 {
+        match self {
+            Self::Tables => stacks::TABLES,
+            Self::TablesOfCalls => stacks::TABLES_OF_CALLS,
+            Self::Kernel => stacks::KERNEL,
+            Self::None => stacks::NONE,
+        }
+    }
 }
 
 /// The loaded programs. Dropping it detaches the tracepoints and unloads all.
@@ -306,7 +329,7 @@ impl Loaded {
         self.tables.take()
     }
 
-    /// The frames of a stack that the kernel itself took ([`stacks::KERNEL`]).
+    /// The frames of a stack that the kernel itself took ([`Stacks::Kernel`]).
     #[must_use]
     pub fn stack_by_kernel(&self, id: StackId) -> Option<Vec<Address>> {
         let map = StackTraceMap::try_from(self.ebpf.map("KERNEL_STACKS")?).ok()?;
@@ -340,7 +363,7 @@ fn make_maps(
 ) -> Result<Ebpf, LoadError> {
     let kernel_stacks = match options.stacks {
         // It keeps one stack of each hash, and refuses others.
-        stacks::KERNEL => 1 << 18,
+        Stacks::Kernel => 1 << 18,
         _ => 1,
     };
     let offsets = kernel.unwind_offsets()?;
@@ -400,7 +423,7 @@ fn configure(config: Config, options: &Options) -> Config {
         wake_bytes: u64::from(ring_bytes / 4),
         wake_every: if ring_bytes >= ROOMY { 32 } else { 1 },
         copy_all: u32::from(options.copy_all),
-        stacks: options.stacks,
+        stacks: options.stacks.number(),
         held: options.held.map_or(0, |pid| pid.0),
         ..config
     }

@@ -188,6 +188,12 @@ impl Writer {
         result
     }
 
+    /// Where the recording is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Notes under which limits of memory the command ran, for the end of the recording.
     pub fn note_limits(&mut self, limits: Limits) {
         self.meta.limits = Some(limits);

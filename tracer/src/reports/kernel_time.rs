@@ -1,7 +1,7 @@
 //! Where the kernel's time went: memory system calls and page faults beside what the
 //! command used in all.
 
-use super::Input;
+use super::Concluded;
 use super::locations::Location;
 use super::text::{count, seconds};
 use crate::ledger::account::Account;
@@ -43,8 +43,8 @@ struct Place {
 }
 
 /// Everything about it as data.
-pub(super) fn kernel_time(input: &Input<'_>, locations: &[Location]) -> KernelTime {
-    let account = input.account;
+pub(super) fn kernel_time(input: &Concluded, locations: &[Location]) -> KernelTime {
+    let account = &input.account;
     let (mapping_calls, mapping_ns) = mapping(account);
     let calls = by_time(account).into_iter().map(|(number, totals)| Call {
         syscall: name(number),

@@ -2,7 +2,7 @@
 //! processes the kernel killed for memory.
 
 use super::text::{Line, count};
-use super::{Exit, Input};
+use super::{Concluded, Exit};
 use crate::ledger::account::ProcessAccount;
 use crate::recording::{Cgroup, Limits, Shortage};
 use crate::units::Bytes;
@@ -22,7 +22,7 @@ pub(super) struct CgroupStats<'a> {
 }
 
 /// The command's memory cgroup, as data.
-pub(super) fn cgroup<'a>(input: &Input<'a>) -> Option<CgroupStats<'a>> {
+pub(super) fn cgroup<'a>(input: &'a Concluded) -> Option<CgroupStats<'a>> {
     let cgroup = input.run.limits.as_ref()?.cgroup.as_ref()?;
     Some(CgroupStats {
         version: cgroup.version,
@@ -37,7 +37,7 @@ pub(super) fn cgroup<'a>(input: &Input<'a>) -> Option<CgroupStats<'a>> {
 }
 
 /// Why a process that ended so was killed, where the kernel killed it for memory.
-pub(super) fn shortage(input: &Input<'_>, exit: Exit) -> Option<Shortage> {
+pub(super) fn shortage(input: &Concluded, exit: Exit) -> Option<Shortage> {
     match exit.signal {
         Some(libc::SIGKILL) => input.run.limits.as_ref()?.shortage(),
         _ => None,
@@ -45,7 +45,7 @@ pub(super) fn shortage(input: &Input<'_>, exit: Exit) -> Option<Shortage> {
 }
 
 /// The same in a word, for `stats.json`.
-pub(super) fn killed_for_memory(input: &Input<'_>, exit: Exit) -> Option<&'static str> {
+pub(super) fn killed_for_memory(input: &Concluded, exit: Exit) -> Option<&'static str> {
     shortage(input, exit).map(|shortage| match shortage {
         Shortage::Cgroup => "cgroup",
         Shortage::Machine => "machine",
@@ -53,11 +53,11 @@ pub(super) fn killed_for_memory(input: &Input<'_>, exit: Exit) -> Option<&'stati
 }
 
 /// How it ended, in words: `killed for memory by its cgroup (limit 100 MiB)`.
-pub(super) fn killed(input: &Input<'_>, exit: Exit) -> Option<String> {
+pub(super) fn killed(input: &Concluded, exit: Exit) -> Option<String> {
     shortage(input, exit).map(|shortage| by_whom(input, shortage))
 }
 
-fn by_whom(input: &Input<'_>, shortage: Shortage) -> String {
+fn by_whom(input: &Concluded, shortage: Shortage) -> String {
     let limits = input.run.limits.as_ref();
     let limit = limits.and_then(|limits| limits.cgroup.as_ref()?.limit);
     match (shortage, limit) {
@@ -70,7 +70,7 @@ fn by_whom(input: &Input<'_>, shortage: Shortage) -> String {
 }
 
 /// Lines of the summary. A command without a limit has none.
-pub(super) fn lines(input: &Input<'_>) -> Vec<Line> {
+pub(super) fn lines(input: &Concluded) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(cgroup) = input.run.limits.as_ref().and_then(|l| l.cgroup.as_ref())
         && let Some(limit) = cgroup.limit
@@ -102,7 +102,7 @@ fn sentence(cgroup: &Cgroup, limit: Bytes) -> String {
 }
 
 /// Processes below the command that were killed; the command's own end is in the title.
-fn killed_children(input: &Input<'_>) -> Option<String> {
+fn killed_children(input: &Concluded) -> Option<String> {
     let exit = |process: &ProcessAccount| process.status.map(Exit::from_status);
     let children = input.account.processes.iter().skip(1);
     let mut killed = children.filter_map(|process| {

@@ -1,6 +1,6 @@
 //! Stacks grouped by location: what tables and `stats.json` list.
 
-use super::Input;
+use super::Concluded;
 use super::text::percent;
 use crate::ledger::account::{Reserver, Snapshot};
 use crate::symbols::Frame;
@@ -51,9 +51,9 @@ pub(super) fn touched(resident: Bytes, reserved_then: Bytes) -> String {
 
 /// Every location, the largest reserved at the peak first; then by resident
 /// bytes, bytes over the run, name.
-pub(super) fn locations(input: &Input<'_>) -> Vec<Location> {
+pub(super) fn locations(input: &Concluded) -> Vec<Location> {
     let mut groups = Groups::new(input);
-    let account = input.account;
+    let account = &input.account;
     for &(id, totals) in &account.stacks {
         if totals.calls > 0 || totals.mapping_calls > 0 || totals.leaked_allocs > 0 {
             let location = groups.of(id, Role::Reserver);
@@ -107,11 +107,11 @@ fn add_time(sum: &mut Nanos, more: Nanos) {
 /// of all that is resident, is shown by turns first: what is resident is often far less
 /// than what is reserved, and neither may hide the other.
 pub(super) fn largest<'l>(
-    input: &Input<'_>,
+    input: &Concluded,
     rows: Vec<&'l Location>,
     room: usize,
 ) -> (Vec<&'l Location>, Vec<&'l Location>) {
-    let account = input.account;
+    let account = &input.account;
     let (reserved, resident) = (
         account.reserved_peak.reserved,
         account.resident_peak.resident,
@@ -177,14 +177,14 @@ enum Role {
 }
 
 struct Groups<'a> {
-    input: &'a Input<'a>,
+    input: &'a Concluded,
     locations: Vec<Location>,
     by_name: FxHashMap<String, usize>,
     by_stack: FxHashMap<(StackId, Role), usize>,
 }
 
 impl<'a> Groups<'a> {
-    fn new(input: &'a Input<'a>) -> Self {
+    fn new(input: &'a Concluded) -> Self {
         Self {
             input,
             locations: Vec::new(),
@@ -244,7 +244,7 @@ impl<'a> Groups<'a> {
     /// Of the stacks of a location, the one with the most reserved at the peak,
     /// then the most over the run, then the smallest id.
     fn choose_stacks(&mut self) {
-        let account = self.input.account;
+        let account = &self.input.account;
         let mut weights: FxHashMap<StackId, (Bytes, Bytes)> = FxHashMap::default();
         for &(id, totals) in &account.stacks {
             weights.entry(id).or_default().1 += totals.bytes;
@@ -283,13 +283,13 @@ mod tests {
         let mut account = Account::default();
         account.reserved_peak.reserved = rows.iter().map(|row| row.reserved).sum();
         account.resident_peak.resident = Bytes(resident);
-        let (run, symbols) = (Run::default(), SymbolTable::default());
-        let input = Input {
-            run: &run,
-            account: &account,
-            symbols: &symbols,
-            lost: &[],
+        let input = Concluded {
+            run: Run::default(),
+            account,
+            symbols: SymbolTable::default(),
+            lost: Vec::new(),
             complete: true,
+            torn: None,
         };
         let (shown, rest) = largest(&input, rows.iter().collect(), room);
         let figures = shown.iter().map(|row| (row.reserved.0, row.resident.0));

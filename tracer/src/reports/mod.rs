@@ -1,6 +1,7 @@
 //! What users read: files and the summary on the terminal, all made from the
-//! same [`Input`].
+//! same [`Concluded`].
 
+mod concluded;
 mod flame;
 mod kernel_time;
 mod limits;
@@ -19,15 +20,14 @@ mod totals;
 #[cfg(test)]
 mod tests;
 
+pub use concluded::Concluded;
 pub use output::OutDir;
 pub use owner::Owner;
 pub use processes::commands;
 pub use summary::{Style, summary};
 
-use crate::events::{Degraded, Lost};
-use crate::ledger::account::Account;
+use crate::events::Degraded;
 use crate::recording::Limits;
-use crate::symbols::SymbolTable;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -89,37 +89,6 @@ impl Run {
     }
 }
 
-/// Everything that reports are made from.
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    /// What was run.
-    pub run: &'a Run,
-    /// What the ledger concludes.
-    pub account: &'a Account,
-    /// The names of its stacks.
-    pub symbols: &'a SymbolTable,
-    /// What was lost on the way.
-    pub lost: &'a [Lost],
-    /// Whether the recording is whole: it ended as it should and nothing that
-    /// was written is missing. (What was lost before is in `lost`.)
-    pub complete: bool,
-}
-
-impl Input<'_> {
-    /// Events that were lost, all causes together.
-    #[must_use]
-    pub fn lost_total(&self) -> u64 {
-        let counts = self.lost.iter().map(|lost| lost.count);
-        counts.fold(0, u64::saturating_add)
-    }
-
-    /// The command as a shell would be given it.
-    #[must_use]
-    pub fn command_line(&self) -> String {
-        text::command_line(&self.run.command)
-    }
-}
-
 /// A report: a pure function from the input to a file.
 pub trait Report {
     /// Name of the file in the out dir.
@@ -129,7 +98,7 @@ pub trait Report {
     ///
     /// # Errors
     /// Where writing fails.
-    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()>;
+    fn write(&self, input: &Concluded, out: &mut dyn Write) -> io::Result<()>;
 }
 
 /// Every report, in the order in which the summary names them.
@@ -150,7 +119,7 @@ pub fn all() -> Vec<Box<dyn Report>> {
 /// # Errors
 /// The first report that could not be written; the others are written all the
 /// same.
-pub fn write_all(dir: &OutDir, input: &Input<'_>) -> io::Result<Vec<PathBuf>> {
+pub fn write_all(dir: &OutDir, input: &Concluded) -> io::Result<Vec<PathBuf>> {
     let write = |report: &dyn Report| dir.write(report.file_name(), |out| report.write(input, out));
     let results: Vec<_> = all().iter().map(|report| write(&**report)).collect();
     results.into_iter().collect()

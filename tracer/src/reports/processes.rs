@@ -1,7 +1,7 @@
 //! Which process is which: numbers are given away again, commands are not.
 
+use super::Run;
 use super::text::{command_line, cut};
-use super::{Input, Run};
 use crate::events::Command;
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Nanos, Pid};
@@ -80,9 +80,9 @@ pub(super) fn line(run: &Run, index: usize) -> Option<String> {
 }
 
 /// Its number and the name of its program, and of the script that this runs.
-pub(super) fn name(input: &Input<'_>, index: usize) -> String {
-    let pid = input.account.processes.get(index).map_or(0, |p| p.pid.0);
-    let words = input.run.commands.get(index);
+pub(super) fn name(run: &Run, account: &Account, index: usize) -> String {
+    let pid = account.processes.get(index).map_or(0, |p| p.pid.0);
+    let words = run.commands.get(index);
     let mut words = words.into_iter().flatten();
     let file = |word: &String| word.rsplit('/').next().unwrap_or(word).to_owned();
     let Some(program) = words.next().map(file) else {

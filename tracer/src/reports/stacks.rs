@@ -1,7 +1,7 @@
 //! How the stacks ended: whole, or cut for a reason that is named, by probe and
 //! by the module at which they end.
 
-use super::Input;
+use super::Concluded;
 use super::text::{count, printable};
 use crate::symbols::{Frame, Reason};
 use crate::units::StackId;
@@ -27,7 +27,7 @@ pub(super) struct StackEnds {
 }
 
 /// Counts them.
-pub(super) fn stack_ends(input: &Input<'_>) -> StackEnds {
+pub(super) fn stack_ends(input: &Concluded) -> StackEnds {
     let mut ends = StackEnds::default();
     let mut known: FxHashMap<StackId, Option<(String, &'static str)>> = FxHashMap::default();
     let mut modules: BTreeMap<(String, &'static str), u64> = BTreeMap::new();

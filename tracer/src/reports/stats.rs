@@ -5,7 +5,7 @@ use super::kernel_time::{KernelTime, kernel_time};
 use super::limits::{self, CgroupStats};
 use super::locations::{Location, locations};
 use super::stacks::stack_ends;
-use super::{Exit, Input, Report};
+use super::{Concluded, Exit, Report};
 use crate::events::Degraded;
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Bytes, StackId};
@@ -33,7 +33,7 @@ impl Report for Stats {
         "stats.json"
     }
 
-    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, input: &Concluded, out: &mut dyn Write) -> io::Result<()> {
         serde_json::to_writer_pretty(&mut *out, &document(input))?;
         out.write_all(b"\n")
     }
@@ -198,11 +198,11 @@ struct Process<'a> {
     kernel_resident_peak_bytes: u64,
 }
 
-fn document<'a>(input: &Input<'a>) -> Document<'a> {
-    let account = input.account;
+fn document<'a>(input: &'a Concluded) -> Document<'a> {
+    let account = &input.account;
     let locations = locations(input);
     let mut lost = BTreeMap::new();
-    for entry in input.lost {
+    for entry in &input.lost {
         let sum: &mut u64 = lost.entry(entry.cause.name()).or_default();
         *sum = sum.saturating_add(entry.count);
     }
@@ -317,7 +317,7 @@ type Order = fn(&Location) -> (u64, Bytes);
 
 /// The first of four orders, each location once, in memray's order (by bytes
 /// over the run). One that made blocks of no bytes at all is listed after the others.
-fn top_allocs(input: &Input<'_>, locations: &[Location]) -> Vec<TopAlloc> {
+fn top_allocs(input: &Concluded, locations: &[Location]) -> Vec<TopAlloc> {
     let mut chosen = BTreeSet::new();
     let orders: [Order; 4] = [
         |l| (l.calls, l.size),
@@ -337,7 +337,7 @@ fn top_allocs(input: &Input<'_>, locations: &[Location]) -> Vec<TopAlloc> {
     chosen.into_iter().map(alloc).collect()
 }
 
-fn top_alloc(input: &Input<'_>, location: &Location) -> TopAlloc {
+fn top_alloc(input: &Concluded, location: &Location) -> TopAlloc {
     let touchers = location.touchers.iter().take(TOUCHERS);
     TopAlloc {
         location: location.frame.to_string(),
@@ -357,12 +357,12 @@ fn top_alloc(input: &Input<'_>, location: &Location) -> TopAlloc {
     }
 }
 
-fn frames(input: &Input<'_>, stack: StackId) -> Vec<String> {
+fn frames(input: &Concluded, stack: StackId) -> Vec<String> {
     let frames = input.symbols.frames(stack);
     frames.iter().map(ToString::to_string).collect()
 }
 
-fn stacks(input: &Input<'_>) -> Stacks {
+fn stacks(input: &Concluded) -> Stacks {
     let ends = stack_ends(input);
     let cut_in = |(module, end, count)| CutIn { module, end, count };
     Stacks {
@@ -373,7 +373,7 @@ fn stacks(input: &Input<'_>) -> Stacks {
     }
 }
 
-fn hugetlb(input: &Input<'_>) -> HugeTlb {
+fn hugetlb(input: &Concluded) -> HugeTlb {
     let totals = &input.account.hugetlb;
     let name = |stack| input.symbols.location(stack).to_string();
     let mut by_name: BTreeMap<(String, String), u64> = BTreeMap::new();
@@ -394,7 +394,7 @@ fn hugetlb(input: &Input<'_>) -> HugeTlb {
     }
 }
 
-fn top_touchers(input: &Input<'_>, locations: &[Location]) -> Vec<Toucher> {
+fn top_touchers(input: &Concluded, locations: &[Location]) -> Vec<Toucher> {
     let mut touchers: Vec<&Location> = locations.iter().filter(|l| l.touched.0 > 0).collect();
     touchers.sort_by_cached_key(|l| (Reverse(l.touched), l.frame.to_string()));
     let toucher = |l: &Location| Toucher {
@@ -405,7 +405,7 @@ fn top_touchers(input: &Input<'_>, locations: &[Location]) -> Vec<Toucher> {
     touchers.into_iter().take(TOP).map(toucher).collect()
 }
 
-fn process<'a>(input: &Input<'a>, index: usize, process: &ProcessAccount) -> Process<'a> {
+fn process<'a>(input: &'a Concluded, index: usize, process: &ProcessAccount) -> Process<'a> {
     let exit = process.status.map(Exit::from_status).unwrap_or_default();
     let command = input.run.commands.get(index);
     Process {

@@ -1,6 +1,6 @@
 //! The summary on the terminal.
 
-use super::Input;
+use super::Concluded;
 use super::locations::{Location, largest, locations, sum, touched};
 use super::text::{Line, count, left, printable, right, width};
 use super::totals::{ending, is_alarming, nameless, totals, warnings};
@@ -70,7 +70,7 @@ fn terminal_columns(stream: BorrowedFd<'_>) -> Option<usize> {
 /// What is printed at the end of a run: the largest locations, totals beside
 /// the kernel's, what was lost, and where the files are.
 #[must_use]
-pub fn summary(input: &Input<'_>, files: &[PathBuf], style: Style) -> String {
+pub fn summary(input: &Concluded, files: &[PathBuf], style: Style) -> String {
     let mut out = String::new();
     let title = super::text::cut(
         &input.command_line(),
@@ -164,7 +164,7 @@ fn files_line(files: &[PathBuf]) -> Option<String> {
     Some(format!("{dir}: {}", names.join(", ")))
 }
 
-fn table(out: &mut String, input: &Input<'_>, rows: Vec<&Location>, style: Style) {
+fn table(out: &mut String, input: &Concluded, rows: Vec<&Location>, style: Style) {
     const HEAD: [&str; 4] = ["reserved", "resident", "touched", "calls"];
     let cells = |l: &Location| {
         [

@@ -2,16 +2,16 @@
 //! `UPDATE_GOLDENS=1` writes them anew; a missing one is a failure.
 
 use super::*;
-use crate::events::{KernelCounts, Loss, LossCause};
+use crate::events::{KernelCounts, Loss, LossCause, Lost};
 use crate::ledger::account::{
-    CallTotals, FaultTotals, Point, Probe, ProcessAccount, Reserver, Snapshot, Space, StackTotals,
-    Usage,
+    Account, CallTotals, FaultTotals, Point, Probe, ProcessAccount, Reserver, Snapshot, Space,
+    StackTotals, Usage,
 };
-use crate::symbols::Frame;
+use crate::symbols::{Frame, SymbolTable};
 use crate::units::{Bytes, Nanos, Pid, StackId};
 use std::path::Path;
 
-/// What an [`Input`] borrows from.
+/// A [`Concluded`] in the making.
 #[derive(Default)]
 struct Stored {
     run: Run,
@@ -22,13 +22,14 @@ struct Stored {
 }
 
 impl Stored {
-    fn input(&self) -> Input<'_> {
-        Input {
-            run: &self.run,
-            account: &self.account,
-            symbols: &self.symbols,
-            lost: &self.lost,
+    fn input(&self) -> Concluded {
+        Concluded {
+            run: self.run.clone(),
+            account: self.account.clone(),
+            symbols: self.symbols.clone(),
+            lost: self.lost.clone(),
             complete: !self.incomplete,
+            torn: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 mod axis;
 
 use super::text::seconds;
-use super::{Input, Report};
+use super::{Concluded, Report};
 use crate::ledger::account::{Account, Point};
 use crate::units::{Bytes, Nanos};
 use axis::Axis;
@@ -26,8 +26,8 @@ impl Report for Timeline {
         "timeline.svg"
     }
 
-    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let account = input.account;
+    fn write(&self, input: &Concluded, out: &mut dyn Write) -> io::Result<()> {
+        let account = &input.account;
         writeln!(
             out,
             "<?xml version=\"1.0\" standalone=\"no\"?>\n\

@@ -4,7 +4,7 @@ use super::kernel_time::slowest;
 use super::locations::{Location, largest, locations, sum, touched};
 use super::text::{count, percent, printable, seconds};
 use super::totals::{ending, nameless, totals, warnings};
-use super::{Input, Report};
+use super::{Concluded, Report};
 use crate::symbols::Frame;
 use crate::units::Bytes;
 use std::cmp::Reverse;
@@ -24,7 +24,7 @@ impl Report for Top {
         "top.md"
     }
 
-    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, input: &Concluded, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "# {}\n", code(&input.command_line()))?;
         writeln!(out, "{}.\n", ending(input))?;
         let all = locations(input);
@@ -49,7 +49,7 @@ impl Report for Top {
     }
 }
 
-fn reservers(out: &mut dyn Write, all: &[Location], input: &Input<'_>) -> io::Result<()> {
+fn reservers(out: &mut dyn Write, all: &[Location], input: &Concluded) -> io::Result<()> {
     let shown = |l: &&Location| l.reserved.max(l.resident) > Bytes::ZERO;
     let rows: Vec<&Location> = all.iter().filter(shown).collect();
     writeln!(out, "## Who reserved it\n")?;
@@ -112,7 +112,7 @@ fn leaks(out: &mut dyn Write, all: &[Location]) -> io::Result<()> {
 }
 
 /// Which processes there were, where there were several.
-fn processes(out: &mut dyn Write, input: &Input<'_>) -> io::Result<()> {
+fn processes(out: &mut dyn Write, input: &Concluded) -> io::Result<()> {
     let all = &input.account.processes;
     if all.len() < 2 {
         return Ok(());
@@ -133,7 +133,7 @@ fn processes(out: &mut dyn Write, input: &Input<'_>) -> io::Result<()> {
     )?;
     for &at in order.iter().take(ROWS) {
         let process = &all[at];
-        let command = super::processes::line(input.run, at);
+        let command = super::processes::line(&input.run, at);
         writeln!(
             out,
             "| {} | {} | {} | {} | {} | {} |",
@@ -152,7 +152,7 @@ fn processes(out: &mut dyn Write, input: &Input<'_>) -> io::Result<()> {
     writeln!(out)
 }
 
-fn touchers(out: &mut dyn Write, all: &[Location], input: &Input<'_>) -> io::Result<()> {
+fn touchers(out: &mut dyn Write, all: &[Location], input: &Concluded) -> io::Result<()> {
     let mut rows: Vec<&Location> = all.iter().filter(|l| l.touched > Bytes::ZERO).collect();
     if rows.is_empty() {
         return Ok(());

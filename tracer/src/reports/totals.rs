@@ -4,7 +4,7 @@
 use super::locations::{Location, largest};
 use super::stacks::{sentence, stack_ends};
 use super::text::{Line, count, percent, printable, seconds};
-use super::{Input, Run, kernel_time, limits};
+use super::{Concluded, Run, kernel_time, limits};
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Bytes, Nanos};
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 const LESS_EXACT: &str = "less exact";
 
 /// Totals, in the order in which they are read.
-pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
-    let account = input.account;
+pub(super) fn totals(input: &Concluded) -> Vec<Line> {
+    let account = &input.account;
     let mut lines = of_memory(input);
     lines.extend([
         ("kernel", kernel(account)),
@@ -56,8 +56,8 @@ pub(super) fn totals(input: &Input<'_>) -> Vec<Line> {
 }
 
 /// The two peaks.
-fn of_memory(input: &Input<'_>) -> Vec<Line> {
-    let account = input.account;
+fn of_memory(input: &Concluded) -> Vec<Line> {
+    let account = &input.account;
     let (reserved, resident) = (&account.reserved_peak, &account.resident_peak);
     if !input.run.counts_pages() {
         let text = format!(
@@ -101,7 +101,7 @@ fn of_memory(input: &Input<'_>) -> Vec<Line> {
 const LOOKED_AT: usize = 12;
 
 /// What helps where the largest locations have no names.
-pub(super) fn nameless(input: &Input<'_>, all: &[Location]) -> Option<Line> {
+pub(super) fn nameless(input: &Concluded, all: &[Location]) -> Option<Line> {
     let rows: Vec<&Location> = all
         .iter()
         .filter(|l| l.reserved.max(l.resident) > Bytes::ZERO)
@@ -128,11 +128,11 @@ pub(super) fn nameless(input: &Input<'_>, all: &[Location]) -> Option<Line> {
 }
 
 /// How many there were, and which was the largest.
-fn processes(input: &Input<'_>) -> String {
+fn processes(input: &Concluded) -> String {
     let all = &input.account.processes;
     let most = (0..all.len()).rev().max_by_key(|&at| all[at].resident_peak);
     let largest = most.map_or_else(String::new, |at| {
-        let command = super::processes::line(input.run, at);
+        let command = super::processes::line(&input.run, at);
         let command = command.map_or_else(String::new, |command| format!(" ({command})"));
         let process = &all[at];
         let (pid, peak) = (process.pid.0, process.resident_peak);
@@ -142,7 +142,7 @@ fn processes(input: &Input<'_>) -> String {
 }
 
 /// Processes that the command left behind, which goes for those of a finished one alone.
-fn outlived(input: &Input<'_>) -> Option<String> {
+fn outlived(input: &Concluded) -> Option<String> {
     /// Processes that are named.
     const NAMED: usize = 3;
     let all = &input.account.processes;
@@ -150,7 +150,7 @@ fn outlived(input: &Input<'_>) -> Option<String> {
     let running = (0..all.len()).filter(|&at| all[at].status.is_none());
     let running: Vec<usize> = running.collect();
     let name = |&at: &usize| {
-        let command = super::processes::line(input.run, at).unwrap_or_default();
+        let command = super::processes::line(&input.run, at).unwrap_or_default();
         format!("{} {command}", all[at].pid.0).trim_end().to_owned()
     };
     let mut names: Vec<String> = running.iter().take(NAMED).map(name).collect();
@@ -229,7 +229,7 @@ fn signed(bytes: i64) -> String {
 }
 
 /// What no owner was found for, at the resident peak.
-fn unexplained(input: &Input<'_>) -> String {
+fn unexplained(input: &Concluded) -> String {
     if !input.run.counts_pages() {
         return "not known, as resident memory was not followed".to_owned();
     }
@@ -251,7 +251,7 @@ fn leaked(account: &Account) -> String {
 
 /// What is missing or contradictory; the first says that nothing is where
 /// nothing is.
-pub(super) fn warnings(input: &Input<'_>) -> Vec<Line> {
+pub(super) fn warnings(input: &Concluded) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut causes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for lost in input.lost.iter().filter(|lost| lost.count > 0) {
@@ -300,8 +300,8 @@ pub(super) fn is_alarming(line: &Line) -> bool {
 }
 
 /// How the command ended and how long it took: `exit 0, 1.43 s`.
-pub(super) fn ending(input: &Input<'_>) -> String {
-    let account = input.account;
+pub(super) fn ending(input: &Concluded) -> String {
+    let account = &input.account;
     let took = seconds(account.ended.0.saturating_sub(account.began.0));
     if let Some(killed) = limits::killed(input, input.run.exit) {
         return format!("{killed}, {took}");

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Each stage, and those that it may name besides itself.
-const MAY_NAME: [(&str, &[&str]); 9] = [
+const MAY_NAME: [(&str, &[&str]); 10] = [
     ("units", &[]),
     ("events", &["units"]),
     ("target", &["units"]),
@@ -17,6 +17,19 @@ const MAY_NAME: [(&str, &[&str]); 9] = [
     ("recording", &["events", "units"]),
     ("ledger", &["events", "units"]),
     ("symbols", &["recording", "events", "units"]),
+    (
+        "trace",
+        &[
+            "symbols",
+            "ledger",
+            "recording",
+            "events",
+            "probes",
+            "unwind",
+            "target",
+            "units",
+        ],
+    ),
     (
         "reports",
         &["symbols", "ledger", "recording", "events", "units"],

@@ -1,9 +1,7 @@
 //! The proof that a trace works: a child does what is known beforehand, and what was seen of it
 //! is compared with that.
 
-use super::super::run::unwatched;
-use super::super::session::Session;
-use crate::cli::Trace;
+use crate::terminal::notices;
 use anyhow::{Context, Result, bail};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -14,9 +12,9 @@ use tracer::probes::decode::Record;
 use tracer::probes::kernel::page_size;
 use tracer::probes::machine::{Capability, Degradation, Lack, Name};
 use tracer::probes::modules::Watcher;
-use tracer::probes::objects::Finder;
 use tracer::probes::ring::Ring;
 use tracer::target::{Command, Environment, Launch, Target};
+use tracer::trace::{Follow, Options, Session, Subject, unwatched};
 use tracer::units::{Address, Bytes, Pid, StackId};
 
 /// Blocks that the child allocates, of a size that nothing else asks for.
@@ -63,24 +61,21 @@ pub(super) struct Proof {
 }
 
 /// Launches this program as its own child, and attaches everything.
-pub(super) fn start(ring: Option<Bytes>, trace: Trace) -> Result<Proof> {
+pub(super) fn start(ring: Option<Bytes>) -> Result<Proof> {
     let program = std::env::current_exe().context("this program's own file can't be found")?;
     let words = [program.into(), "doctor".into(), "--child".into()];
     let words: [OsString; 3] = words;
     let environment = Environment::current();
     let command = Command::new(&words).context("no program")?;
-    let mut finder = Finder::default();
-    let found = finder.command(&command, &environment)?;
-    let launch = Launch::new(&command, &environment).context("can't start a child")?;
-    let session = Session::start(
-        launch.pid(),
-        trace,
+    let subject = Subject::command(command, environment, Follow::Heap)?;
+    let (command, environment) = subject.words();
+    let launch = Launch::new(command, environment).context("can't start a child")?;
+    let options = Options {
         ring,
-        finder,
-        &found,
-        None,
-        crate::commands::for_tracing(),
-    )?;
+        kept: Some(crate::commands::for_tracing()),
+        ..Options::new(Follow::Heap, notices())
+    };
+    let session = Session::start(launch.pid(), subject, &options)?;
     let modules = Watcher::new(launch.pid()).map_err(unwatched)?;
     Ok(Proof {
         launch,

@@ -9,7 +9,7 @@ mod tree;
 
 use super::processes::{self, Lives};
 use super::text::{percent, seconds};
-use super::{Input, Report};
+use super::{Concluded, Report};
 use crate::ledger::account::{Reserver, Snapshot};
 use crate::units::{Bytes, StackId};
 use rustc_hash::FxHashMap;
@@ -39,7 +39,7 @@ impl Report for Flame {
         }
     }
 
-    fn write(&self, input: &Input<'_>, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, input: &Concluded, out: &mut dyn Write) -> io::Result<()> {
         let tree = match self {
             Self::Reserved => reserved(input),
             Self::Resident => resident(input),
@@ -64,8 +64,8 @@ impl Flame {
         }
     }
 
-    fn subtitle(self, input: &Input<'_>) -> String {
-        let account = input.account;
+    fn subtitle(self, input: &Concluded) -> String {
+        let account = &input.account;
         let at = |s: &Snapshot| seconds(s.at.0.saturating_sub(account.began.0));
         let (reserved, resident) = (&account.reserved_peak, &account.resident_peak);
         let text = match self {
@@ -91,7 +91,7 @@ impl Flame {
     }
 }
 
-fn reserved(input: &Input<'_>) -> Tree {
+fn reserved(input: &Concluded) -> Tree {
     let mut residents: FxHashMap<StackId, Bytes> = FxHashMap::default();
     for &(reserver, bytes) in &input.account.resident_peak.resident_by_reserver {
         if let Reserver::Stack(id) = reserver {
@@ -107,7 +107,7 @@ fn reserved(input: &Input<'_>) -> Tree {
     tree
 }
 
-fn resident(input: &Input<'_>) -> Tree {
+fn resident(input: &Concluded) -> Tree {
     let mut tree = Tree::default();
     let lives = Lives::new(&input.account.processes);
     for &(reserver, bytes) in &input.account.resident_peak.resident_by_reserver {
@@ -132,7 +132,7 @@ fn resident(input: &Input<'_>) -> Tree {
     tree
 }
 
-fn touched(input: &Input<'_>) -> Tree {
+fn touched(input: &Concluded) -> Tree {
     let mut tree = Tree::default();
     let lives = Lives::new(&input.account.processes);
     for &(id, bytes) in &input.account.resident_peak.resident_by_toucher {
@@ -149,14 +149,17 @@ fn touched(input: &Input<'_>) -> Tree {
 }
 
 /// Frames from the outermost inwards, under their process if there are several.
-fn path(input: &Input<'_>, lives: &Lives, id: StackId) -> Vec<Step> {
+fn path(input: &Concluded, lives: &Lives, id: StackId) -> Vec<Step> {
     let mut steps = Vec::new();
     if input.account.processes.len() > 1
         && let Some((pid, time)) = input.symbols.process(id)
         && let Some(index) = lives.find(pid, time)
     {
-        let name = crate::symbols::escape(&format!("[{}]", processes::name(input, index)));
-        let note = processes::line(input.run, index);
+        let name = crate::symbols::escape(&format!(
+            "[{}]",
+            processes::name(&input.run, &input.account, index)
+        ));
+        let note = processes::line(&input.run, index);
         let note = note.unwrap_or_else(|| "its command is not known".to_owned());
         steps.push(Step::explained(&name, &note));
     }

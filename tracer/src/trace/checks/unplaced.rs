@@ -3,8 +3,8 @@
 //! The ledger follows few calls: those that name what they take away or bring. Pages come and go
 //! in all others too, and in any call or fault the kernel may reclaim some of the process's own.
 
-use tracer::events::{Body, Cause, Event, Member};
-use tracer::units::{Bytes, Tid};
+use crate::events::{Body, Cause, Event, Member};
+use crate::units::{Bytes, Tid};
 
 /// Of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl).
 mod number {

@@ -8,12 +8,12 @@
 mod unplaced;
 
 use self::unplaced::Calls;
+use crate::events::{Body, Event, Member, Named as _};
+use crate::probes::pagemap;
+use crate::units::{Nanos, Pid, StackId, Tid};
 use nix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-use tracer::events::{Body, Event, Member, Named as _};
-use tracer::probes::pagemap;
-use tracer::units::{Nanos, Pid, StackId, Tid};
 
 /// Between the end of one check of a process and the next, at least.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -32,7 +32,7 @@ const GROWTH: u64 = 4 << 20;
 
 /// The processes, as far as their counters tell.
 #[derive(Default)]
-pub(crate) struct Checks {
+pub(super) struct Checks {
     processes: HashMap<Pid, Process>,
     any_due: bool,
     finding: Option<Finding>,
@@ -62,7 +62,7 @@ struct Process {
 
 impl Checks {
     /// Looks at an event that is about to be written.
-    pub(crate) fn note(&mut self, event: &Event) {
+    pub(super) fn note(&mut self, event: &Event) {
         match event.body {
             Body::Resident { .. } | Body::Advise { .. } => {
                 let process = self.processes.entry(event.pid).or_insert_with(Process::new);
@@ -77,7 +77,7 @@ impl Checks {
     }
 
     /// A process whose pages are to be read now.
-    pub(crate) fn due(&mut self) -> Option<Pid> {
+    pub(super) fn due(&mut self) -> Option<Pid> {
         if !self.any_due || self.finding.is_some() {
             return None;
         }
@@ -89,7 +89,7 @@ impl Checks {
     }
 
     /// Reads the pages of a process. What it gives is to be written before.
-    pub(crate) fn read(&mut self, pid: Pid) {
+    pub(super) fn read(&mut self, pid: Pid) {
         let began = worked();
         // A process that has just ended has no pages to check.
         let runs = pagemap::present(pid).ok();
@@ -110,7 +110,7 @@ impl Checks {
 
     /// What a check found, as events: once an event from after it comes (`None`: there is no
     /// more to come).
-    pub(crate) fn found(&mut self, next: Option<Nanos>) -> Vec<Event> {
+    pub(super) fn found(&mut self, next: Option<Nanos>) -> Vec<Event> {
         let ripe = |finding: &mut Finding| next.is_none_or(|next| next > finding.until);
         let Some(finding) = self.finding.take_if(ripe) else {
             return Vec::new();
@@ -128,7 +128,7 @@ impl Checks {
 }
 
 /// The event with which a check begins.
-pub(crate) fn begin(pid: Pid) -> Event {
+pub(super) fn begin(pid: Pid) -> Event {
     own(pid, Nanos::now(), Body::CheckBegin)
 }
 

@@ -9,25 +9,17 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::{Duration, Instant};
-use tracer::units::Bytes;
+use tracer::trace::Progress;
 
 /// How often the line is drawn.
 pub(crate) const EVERY: Duration = Duration::from_millis(250);
-
-/// What the line shows.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    pub(crate) reserved: Bytes,
-    pub(crate) resident: Bytes,
-    pub(crate) events: u64,
-    pub(crate) lost: u64,
-}
 
 /// The line; shown only where stderr is a terminal and stdout is not the same one.
 pub(crate) struct Line {
     began: Instant,
     shown: bool,
     drawn: bool,
+    drawn_at: Instant,
 }
 
 impl Line {
@@ -35,6 +27,7 @@ impl Line {
     pub(crate) fn new(quiet: bool) -> Self {
         Self {
             began: Instant::now(),
+            drawn_at: Instant::now(),
             shown: !quiet && stderr().is_terminal() && !is_output_too(),
             drawn: false,
         }
@@ -45,12 +38,14 @@ impl Line {
         self.shown
     }
 
-    /// Draws it over the last one.
-    pub(crate) fn draw(&mut self, progress: &Progress) {
-        if !self.shown || is_taken() {
+    /// Draws it over the last one, if that is old enough.
+    pub(crate) fn draw(&mut self, progress: impl FnOnce() -> Progress) {
+        if !self.shown || self.drawn_at.elapsed() < EVERY || is_taken() {
             return;
         }
+        self.drawn_at = Instant::now();
         self.drawn = true;
+        let progress = &progress();
         // Nothing depends on the line: a terminal that went away is no failure.
         let _ = write!(stderr(), "\r\x1b[K{}", text(self.began.elapsed(), progress));
         let _ = stderr().flush();
@@ -105,6 +100,7 @@ fn count(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracer::units::Bytes;
 
     #[test]
     fn the_line_says_it_all() {

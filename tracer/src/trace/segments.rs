@@ -1,11 +1,11 @@
 //! How long a segment of System V shared memory is: `shmat` does not say.
 
-use tracer::events::{Body, Event};
-use tracer::units::{Bytes, Pid};
+use crate::events::{Body, Event};
+use crate::units::{Bytes, Pid};
 
 /// Asks the kernel for the length of a segment that was just attached. As long as it is
 /// attached it is there, even if it was marked to be removed.
-pub(crate) fn complete(event: &mut Event) {
+pub(super) fn complete(event: &mut Event) {
     if let Body::ShmAttach {
         segment, length, ..
     } = &mut event.body

@@ -4,12 +4,17 @@
 //! only what was there is replaced. Files of the same names that are not this tool's are left
 //! alone; the run is refused.
 
+mod label;
+
+pub(crate) use label::default_out_dir;
+
+use crate::terminal::{Summary, warn};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use tracer::recording::schema::Stream;
-use tracer::reports::{self, OutDir, Owner};
+use tracer::reports::{self, Concluded, OutDir, Owner};
 use tracer::target::Capabilities;
 
 /// Where the last run is kept when another one takes its place.
@@ -161,6 +166,28 @@ pub(crate) fn recording_at(path: &Path) -> PathBuf {
         true => within,
         false => path.to_owned(),
     }
+}
+
+/// Writes every report of what a recording concludes, and the summary.
+pub(crate) fn write(out: &OutDir, concluded: &Concluded, summary: &mut Summary) -> Result<()> {
+    let files = reports::write_all(out, concluded)?;
+    if summary.is_wanted() {
+        let text = reports::summary(concluded, &files, summary.style());
+        summary.write(&text)?;
+    }
+    Ok(())
+}
+
+/// Reads a recording; says so if it can be read in part only.
+pub(crate) fn load(dir: &Path) -> Result<Concluded> {
+    let concluded =
+        Concluded::load(dir).with_context(|| format!("{}: no recording", dir.display()))?;
+    if let Some(error) = &concluded.torn {
+        warn(format_args!(
+            "the recording can be read in part only: {error}"
+        ));
+    }
+    Ok(concluded)
 }
 
 /// Removes the folder where there is nothing in it: nothing ran, and an empty one would look

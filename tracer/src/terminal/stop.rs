@@ -17,7 +17,7 @@ const STOPPING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];
 pub(crate) fn on_second(signals: Signals, out: &OutDir, kept: Capabilities) {
     let dir = out.path().to_owned();
     let watch = move || {
-        super::give_up(kept);
+        super::notices().give_up(kept);
         wait(signals, &dir);
     };
     // Where no thread can be had, signals wait until everything is written, as one alone does.

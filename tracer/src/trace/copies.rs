@@ -11,7 +11,7 @@ const CHUNK: usize = 32 << 20;
 const MAX_BYTES: usize = 256 << 20;
 
 /// A store of copies.
-pub(crate) struct Copies {
+pub(super) struct Copies {
     chunks: Vec<Vec<u8>>,
     chunk: usize,
     max: usize,
@@ -19,14 +19,14 @@ pub(crate) struct Copies {
 
 /// Where a copy is.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     chunk: usize,
     bytes: Range<usize>,
 }
 
 impl Copies {
     /// An empty one.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::of(CHUNK, MAX_BYTES)
     }
 
@@ -39,17 +39,17 @@ impl Copies {
     }
 
     /// Whether it should take nothing more in. It can.
-    pub(crate) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.chunks.len() * self.chunk > self.max
     }
 
     /// A copy.
-    pub(crate) fn get(&self, place: &Place) -> &[u8] {
+    pub(super) fn get(&self, place: &Place) -> &[u8] {
         &self.chunks[place.chunk][place.bytes.clone()]
     }
 
     /// Takes a copy in.
-    pub(crate) fn keep(&mut self, bytes: &[u8]) -> Place {
+    pub(super) fn keep(&mut self, bytes: &[u8]) -> Place {
         let has_room = |chunk: &mut Vec<u8>| chunk.capacity() - chunk.len() >= bytes.len();
         if !self.chunks.last_mut().is_some_and(has_room) {
             self.chunks.push(fresh(self.chunk));
@@ -66,7 +66,7 @@ impl Copies {
 
     /// Gives back what none of these copies takes, where it is most of all: a few that wait for a
     /// table that never comes must not keep it. Says whether it did.
-    pub(crate) fn compact<'a>(&mut self, left: impl Iterator<Item = &'a mut Place>) -> bool {
+    pub(super) fn compact<'a>(&mut self, left: impl Iterator<Item = &'a mut Place>) -> bool {
         let left: Vec<&mut Place> = left.collect();
         let bytes: usize = left.iter().map(|place| place.bytes.len()).sum();
         if bytes > 0 && (self.chunks.len() == 1 || bytes > self.chunks.len() * self.chunk / 4) {
