@@ -12,9 +12,9 @@ use tracer::events::{Body, Cause, Event, LossCause, Lost, Member, Named as _};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
 use tracer::probes::load::{Loaded, Options, Preparation, Stacks};
+use tracer::probes::unwinding::tables::{LoadError, MAX_BYTES};
 use tracer::trace;
 use tracer::units::{Bytes, Pid, StackId};
-use tracer::unwind::load::{LoadError, MAX_BYTES};
 use tracer_ebpf::Kind;
 
 /// What a run gave.

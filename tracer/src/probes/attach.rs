@@ -24,8 +24,6 @@ use tracer_ebpf::Function;
 
 mod sys;
 
-pub(in crate::probes) use sys::{perf_event_open, run_once};
-
 /// How probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {

@@ -153,20 +153,7 @@ fn open_tracepoint(id: u64) -> io::Result<OwnedFd> {
     attr.type_ = abi::perf_type_id::PERF_TYPE_TRACEPOINT as u32;
     attr.size = size_of::<abi::perf_event_attr>() as u32;
     attr.config = id;
-    let (pid, cpu, group) = (-1, 0, -1);
-    let flags = libc::c_ulong::from(abi::PERF_FLAG_FD_CLOEXEC);
-    // SAFETY: the attribute lives through the call.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            &raw const attr,
-            pid,
-            cpu,
-            group,
-            flags,
-        )
-    };
-    owned(fd)
+    perf_event_open(&attr, -1, 0)
 }
 
 /// A file system of our own (`tracefs`, `sysfs`), mounted nowhere: reading it needs
@@ -206,13 +193,85 @@ pub fn read_at(directory: BorrowedFd<'_>, path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Sets elements of a map that has numbered ones, many in one call. It is not only calls that this
+/// saves: after each one that changes a map of maps, the kernel waits until no program can see what
+/// was there before, some 10 ms. The map's elements must have the size of `T`.
+///
+/// # Errors
+/// What BPF_MAP_UPDATE_BATCH says.
+pub(super) fn update_elements<T: aya::Pod>(
+    map: BorrowedFd<'_>,
+    first: u32,
+    values: &[T],
+) -> io::Result<()> {
+    let keys: Vec<u32> = (first..).take(values.len()).collect();
+    let mut attr = zeroed_attr();
+    // SAFETY: the union is zeroed, which every variant allows.
+    let batch = unsafe { &mut attr.batch };
+    batch.keys = keys.as_ptr() as u64;
+    batch.values = values.as_ptr() as u64;
+    batch.count = keys.len() as u32;
+    batch.map_fd = map.as_raw_fd() as u32;
+    bpf(abi::bpf_cmd::BPF_MAP_UPDATE_BATCH, &mut attr).map(drop)
+}
+
+/// perf_event_open(2), close-on-exec and in no group.
+///
+/// # Errors
+/// What it says.
+pub(super) fn perf_event_open(
+    attr: &abi::perf_event_attr,
+    pid: i32,
+    cpu: i32,
+) -> io::Result<OwnedFd> {
+    // SAFETY: the attribute is valid for the call, which only reads it.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            attr,
+            pid,
+            cpu,
+            -1,
+            libc::c_ulong::from(abi::PERF_FLAG_FD_CLOEXEC),
+        )
+    };
+    owned(fd)
+}
+
+/// Runs a program once, on this thread, and gives what it returns. From Linux 5.10 on.
+pub(super) fn run_once(code: &[u64]) -> io::Result<u32> {
+    let program = load_code(code, abi::bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, 0)?;
+    let mut attr = zeroed_attr();
+    attr.test.prog_fd = program.as_raw_fd() as u32;
+    bpf(abi::bpf_cmd::BPF_PROG_TEST_RUN, &mut attr)?;
+    // SAFETY: a plain integer, whoever wrote it.
+    Ok(unsafe { attr.test.retval })
+}
+
+/// Loads a few instructions, to ask what the kernel makes of them.
+pub(super) fn load_code(
+    code: &[u64],
+    kind: abi::bpf_prog_type,
+    attach_type: u32,
+) -> io::Result<OwnedFd> {
+    let mut attr = zeroed_attr();
+    // SAFETY: the union is zeroed, which every variant allows.
+    let load = unsafe { &mut attr.__bindgen_anon_3 };
+    load.prog_type = kind as u32;
+    load.insn_cnt = code.len() as u32;
+    load.insns = code.as_ptr() as u64;
+    load.license = c"GPL".as_ptr() as u64;
+    load.expected_attach_type = attach_type;
+    bpf_fd(abi::bpf_cmd::BPF_PROG_LOAD, &mut attr)
+}
+
 pub(super) fn zeroed_attr() -> abi::bpf_attr {
     // SAFETY: a union of plain integers, for which zero is a value; the kernel
     // wants unused bytes to be zero.
     unsafe { std::mem::zeroed() }
 }
 
-fn bpf(command: abi::bpf_cmd, attr: &mut abi::bpf_attr) -> io::Result<c_long> {
+pub(super) fn bpf(command: abi::bpf_cmd, attr: &mut abi::bpf_attr) -> io::Result<c_long> {
     let size = size_of::<abi::bpf_attr>();
     // SAFETY: the attribute, and what the callers let it point to, live through
     // the call.

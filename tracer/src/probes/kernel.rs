@@ -3,10 +3,11 @@
 use super::bpf;
 use super::btf::{Btf, BtfError};
 use super::namespace::Namespace;
+use super::offsets;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use tracer_ebpf::Config;
 use tracer_ebpf::tables::KernelOffsets;
-use tracer_ebpf::{ABSENT, Config};
 
 /// Where the kernel shows its types.
 const BTF_PATH: &str = "kernel/btf/vmlinux";
@@ -109,69 +110,26 @@ impl Kernel {
     /// # Errors
     /// [`KernelError::NoMember`] where a struct lacks what every kernel has.
     pub fn config(&self) -> Result<Config, KernelError> {
-        let offset = |structure, member| {
-            let found = self.btf.offset_of(structure, member);
-            found.ok_or(KernelError::NoMember { structure, member })
-        };
-        let task = |member| offset("task_struct", member);
-        let signal = |member| offset("signal_struct", member);
-        let mm = |member| offset("mm_struct", member);
         let namespace = Namespace::own(&self.btf).map_err(KernelError::Namespace)?;
-        Ok(Config {
-            namespace_level: namespace.level,
-            namespace_inode: namespace.inode,
-            task_thread_pid: namespace.task_thread_pid,
-            pid_level: namespace.pid_level,
-            pid_numbers: namespace.pid_numbers,
-            namespace_inum: namespace.inum,
-            wake_bytes: 0,
-            wake_every: 1,
+        let config = Config {
             page_size: page_size(),
-            copy_all: 0,
-            stacks: 0,
             prepare_exec: u32::from(self.has_tracepoint("sched/sched_prepare_exec")),
-            // Only x86 has it, for 32-bit calls.
-            task_status: task("thread_info.status").unwrap_or(ABSENT),
-            task_mm: task("mm")?,
-            task_pid: task("pid")?,
-            task_tgid: task("tgid")?,
-            // From 6.2 on, no thread counts by itself.
-            task_rss_stat: task("rss_stat.count").unwrap_or(ABSENT),
-            mm_rss_stat: mm("rss_stat.count").unwrap_or(ABSENT),
-            held: 0,
-            action_handler: offset("k_sigaction", "sa.sa_handler")?,
-            task_signal: task("signal")?,
-            task_group_leader: task("group_leader")?,
-            task_exit_code: task("exit_code")?,
-            task_min_flt: task("min_flt")?,
-            task_maj_flt: task("maj_flt")?,
-            signal_live: signal("live")?,
-            signal_flags: signal("flags")?,
-            signal_group_exit_code: signal("group_exit_code")?,
-            mm_hiwater_rss: mm("hiwater_rss")?,
-            mm_hiwater_vm: mm("hiwater_vm")?,
-            mm_total_vm: mm("total_vm")?,
-            mm_stack_vm: mm("stack_vm")?,
-            mm_hugetlb_usage: match super::hugetlb::is_possible() {
-                true => mm("hugetlb_usage").unwrap_or(ABSENT),
-                false => ABSENT,
-            },
-            // Only for kernels with uprobes.
-            mm_xol_area: mm("uprobes_state.xol_area").unwrap_or(ABSENT),
-            xol_area_vaddr: offset("xol_area", "vaddr").unwrap_or(ABSENT),
-        })
+            ..offsets::of_programs(&self.btf, &namespace).map_err(no_member)?
+        };
+        Ok(config)
     }
-}
 
-impl Kernel {
     /// What the unwinder has to know of this kernel.
     ///
     /// # Errors
     /// [`KernelError::NoMember`] where a struct lacks what every kernel has.
     pub fn unwind_offsets(&self) -> Result<KernelOffsets, KernelError> {
-        super::walk_offsets::offsets(&self.btf)
-            .map_err(|(structure, member)| KernelError::NoMember { structure, member })
+        offsets::of_walk(&self.btf).map_err(no_member)
     }
+}
+
+fn no_member(offsets::Missing { structure, member }: offsets::Missing) -> KernelError {
+    KernelError::NoMember { structure, member }
 }
 
 /// Bytes of a page.

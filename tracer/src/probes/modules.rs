@@ -22,7 +22,7 @@ mod ring;
 
 pub use maps::mapped;
 
-use super::attach::perf_event_open;
+use super::bpf::perf_event_open;
 use super::objects::Identities;
 use crate::events::{Command, Module};
 use crate::units::{Nanos, Pid};

@@ -5,7 +5,7 @@
 //! deep it is, which the kernel tells nobody inside: a program that runs once, on the tracer
 //! itself, reads it (include/linux/pid.h: `task_struct.thread_pid`, `pid.level`).
 
-use super::attach::run_once;
+use super::bpf::run_once;
 use super::btf::Btf;
 use std::fs::File;
 use std::io;

@@ -5,8 +5,8 @@ use crate::probes::attach::Mechanism;
 use crate::probes::kernel::Kernel;
 use crate::probes::load::{self, LoadError, Loaded, Preparation};
 use crate::probes::machine::{self, DEFAULT_RING, Degradation, Facts, SMALLEST_RING};
+use crate::probes::unwinding::Tables;
 use crate::units::{Bytes, Pid};
-use crate::unwind::load::Tables;
 use anyhow::Result;
 
 /// How uprobes are attached here.

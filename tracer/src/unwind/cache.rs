@@ -43,7 +43,7 @@ pub struct Cache {
 }
 
 /// The table of an image, from the cache where there is one.
-pub(super) fn table_of(image: &Image<'_>, cache: Option<&Cache>) -> Table {
+pub(crate) fn table_of(image: &Image<'_>, cache: Option<&Cache>) -> Table {
     match cache {
         Some(cache) => cache.table(image),
         None => Table::build(image),

@@ -33,7 +33,7 @@ impl FileId {
     }
 
     /// A file by what the kernel says.
-    pub(super) const fn of_key(key: &FileKey) -> Self {
+    pub(crate) const fn of_key(key: &FileKey) -> Self {
         Self {
             device: key.device,
             inode: key.inode,
@@ -87,7 +87,7 @@ impl Known {
     }
 
     /// The files that were asked for since the last call.
-    pub(super) fn take_wanted(&self) -> Vec<File> {
+    pub(crate) fn take_wanted(&self) -> Vec<File> {
         let wanted = &mut self.lock().wanted;
         wanted.values_mut().filter_map(Option::take).collect()
     }
@@ -121,24 +121,24 @@ impl Known {
     }
 
     /// Keeps a file's table; `None`: it has none.
-    pub(super) fn insert(&self, file: FileId, table: Option<Arc<Packed>>) {
+    pub(crate) fn insert(&self, file: FileId, table: Option<Arc<Packed>>) {
         let mut tables = self.lock();
         tables.files.insert(file, table);
         tables.lookups.remove(&file);
     }
 
     /// What single rules of a file can be found by, until its table is kept.
-    pub(super) fn look_up_meanwhile(&self, file: FileId, lookup: &Arc<Lookup>) {
+    pub(crate) fn look_up_meanwhile(&self, file: FileId, lookup: &Arc<Lookup>) {
         self.lock().lookups.insert(file, lookup.clone());
     }
 
     /// The table of a file that was kept before.
-    pub(super) fn get(&self, file: FileId) -> Option<Arc<Packed>> {
+    pub(crate) fn get(&self, file: FileId) -> Option<Arc<Packed>> {
         self.lock().files.get(&file)?.clone()
     }
 
     /// Keeps a rule under its number.
-    pub(super) fn set_rule(&self, number: u32, rule: Rule) {
+    pub(crate) fn set_rule(&self, number: u32, rule: Rule) {
         let rules = &mut self.lock().rules;
         let number = number as usize;
         if rules.len() <= number {

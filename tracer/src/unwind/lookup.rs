@@ -32,7 +32,7 @@ pub enum Found {
 
 /// The parts of a file that single rules are found by.
 #[derive(Debug)]
-pub(super) struct Lookup {
+pub(crate) struct Lookup {
     eh_frame: Vec<u8>,
     search: Vec<u8>,
     bases: BaseAddresses,
@@ -52,7 +52,7 @@ struct Kept {
 impl Lookup {
     /// Keeps what of a file is needed; nothing where its linker left no search table.
     #[must_use]
-    pub(super) fn new<'a, R: ReadRef<'a>>(image: &Image<'_>, data: R) -> Option<Self> {
+    pub(crate) fn new<'a, R: ReadRef<'a>>(image: &Image<'_>, data: R) -> Option<Self> {
         let search = image.search.as_ref()?;
         let bytes = data.read_bytes_at(search.offset, search.size).ok()?;
         Some(Self {

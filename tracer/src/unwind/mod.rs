@@ -1,5 +1,5 @@
-//! Unwind tables: from a file's `.eh_frame` to the rows that the BPF programs
-//! search.
+//! Unwind tables, from a file's `.eh_frame` to the rows that the BPF programs search, and the walk
+//! by them in user space.
 //!
 //! - [`elf`] finds the sections, reading nothing else of the file;
 //! - [`rule`] turns one row of CFI into a rule that fits 24 bytes;
@@ -7,26 +7,22 @@
 //! - `derive` makes rules of instructions where a file has no CFI;
 //! - `build` makes a table of both;
 //! - [`pack`] lays them out as [`tracer_ebpf::tables`] says;
-//! - [`load`] gives them to the programs, and [`keeper`] follows the target;
 //! - [`cache`] keeps tables on disk for the next run;
 //! - [`known`] keeps them in memory, and [`mod@walk`] walks by them what came before
 //!   the programs had them;
-//! - `large` makes tables of large files apart from the others, and `lookup` finds single rules
-//!   of them meanwhile;
+//! - `lookup` finds single rules of large files, whose tables take a while to be made;
 //! - [`coverage`] says what of a file they cover.
+//!
+//! Bytes in, tables out: `probes::unwinding` gives them to the programs.
 
-mod batch;
 mod build;
 pub mod cache;
 mod cfi;
 pub mod coverage;
 mod derive;
 pub mod elf;
-pub mod keeper;
 pub mod known;
-mod large;
-pub mod load;
-mod lookup;
+pub(crate) mod lookup;
 pub mod pack;
 pub mod rule;
 mod source;
@@ -38,7 +34,6 @@ mod tests;
 
 pub use cache::Cache;
 pub use coverage::Coverage;
-pub use keeper::Keeper;
 pub use known::{FileId, Known};
 pub use lookup::Found;
 pub use source::Source;

@@ -1,50 +1,18 @@
 //! The system calls behind `attach`: bpf(2) and perf_event_open(2).
 
+use super::super::bpf::{bpf_fd, load_code, perf_event_open, zeroed_attr};
 use super::Scope;
 use aya_obj::generated as abi;
 use std::ffi::CStr;
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 /// Loads a kprobe program that returns 0, to ask what the kernel makes of it.
 pub(super) fn load_empty(expected_attach_type: u32) -> io::Result<OwnedFd> {
     // mov64 r0, 0; exit
     let kind = abi::bpf_prog_type::BPF_PROG_TYPE_KPROBE;
-    load(&[0xb7, 0x95], kind, expected_attach_type)
-}
-
-/// Runs a program once, on this thread, and gives what it returns. From Linux 5.10 on.
-pub(in crate::probes) fn run_once(code: &[u64]) -> io::Result<u32> {
-    let program = load(code, abi::bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT, 0)?;
-    let mut attr = empty_attr();
-    attr.test.prog_fd = program.as_raw_fd() as u32;
-    // SAFETY: the attribute is valid for the call, which writes to it, and points to nothing.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            abi::bpf_cmd::BPF_PROG_TEST_RUN as u32,
-            &raw mut attr,
-            size_of::<abi::bpf_attr>(),
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a plain integer, whoever wrote it.
-    Ok(unsafe { attr.test.retval })
-}
-
-fn load(code: &[u64], kind: abi::bpf_prog_type, expected_attach_type: u32) -> io::Result<OwnedFd> {
-    let mut attr = empty_attr();
-    // SAFETY: every variant of the union is plain data, all zero so far.
-    let load = unsafe { &mut attr.__bindgen_anon_3 };
-    load.prog_type = kind as u32;
-    load.insn_cnt = code.len() as u32;
-    load.insns = code.as_ptr() as u64;
-    load.license = c"GPL".as_ptr() as u64;
-    load.expected_attach_type = expected_attach_type;
-    bpf(abi::bpf_cmd::BPF_PROG_LOAD, &attr)
+    load_code(&[0xb7, 0x95], kind, expected_attach_type)
 }
 
 /// A link that runs a program at offsets of a file; pid 0 stands for everyone.
@@ -56,7 +24,7 @@ pub(super) fn create_multi(
     returns: bool,
     pid: i32,
 ) -> io::Result<OwnedFd> {
-    let mut attr = empty_attr();
+    let mut attr = zeroed_attr();
     // SAFETY: every variant of the unions is plain data, all zero so far.
     unsafe {
         let create = &mut attr.link_create;
@@ -75,7 +43,7 @@ pub(super) fn create_multi(
         };
         multi.pid = pid as u32;
     }
-    bpf(abi::bpf_cmd::BPF_LINK_CREATE, &attr)
+    bpf_fd(abi::bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 
 /// A link that runs a program at a perf event.
@@ -84,7 +52,7 @@ pub(super) fn create_perf(
     event: BorrowedFd<'_>,
     cookie: u64,
 ) -> io::Result<OwnedFd> {
-    let mut attr = empty_attr();
+    let mut attr = zeroed_attr();
     // SAFETY: every variant of the unions is plain data, all zero so far.
     unsafe {
         let create = &mut attr.link_create;
@@ -93,7 +61,7 @@ pub(super) fn create_perf(
         create.attach_type = abi::bpf_attach_type::BPF_PERF_EVENT as u32;
         create.__bindgen_anon_3.perf_event.bpf_cookie = cookie;
     }
-    bpf(abi::bpf_cmd::BPF_LINK_CREATE, &attr)
+    bpf_fd(abi::bpf_cmd::BPF_LINK_CREATE, &mut attr)
 }
 
 /// A perf event for a uprobe at an offset of a file.
@@ -122,54 +90,6 @@ pub(super) fn open_uprobe(
         Scope::Everyone => (-1, 0),
     };
     perf_event_open(&attr, pid, cpu)
-}
-
-/// perf_event_open(2), close-on-exec and in no group.
-pub(in crate::probes) fn perf_event_open(
-    attr: &abi::perf_event_attr,
-    pid: i32,
-    cpu: i32,
-) -> io::Result<OwnedFd> {
-    // SAFETY: the attribute is valid for the call, which only reads it.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_perf_event_open,
-            attr,
-            pid,
-            cpu,
-            -1,
-            abi::PERF_FLAG_FD_CLOEXEC,
-        )
-    };
-    owned(fd)
-}
-
-fn empty_attr() -> abi::bpf_attr {
-    // SAFETY: plain data; the kernel wants unused bytes to be zero.
-    unsafe { zeroed() }
-}
-
-/// bpf(2) for the commands that return a descriptor (close-on-exec, always).
-fn bpf(command: abi::bpf_cmd, attr: &abi::bpf_attr) -> io::Result<OwnedFd> {
-    // SAFETY: the attribute is valid for the call, and so is what it points to:
-    // the callers keep it on their stack.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command as u32,
-            attr,
-            size_of::<abi::bpf_attr>(),
-        )
-    };
-    owned(fd)
-}
-
-fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
-    match i32::try_from(fd) {
-        // SAFETY: the kernel has just made it for us.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
 }
 
 #[cfg(test)]

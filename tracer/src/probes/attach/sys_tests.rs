@@ -1,40 +1,31 @@
 //! A BPF program that counts, and its map, for the tests of `attach`.
 
 use super::*;
+use crate::probes::bpf::bpf;
 
 /// An array of `entries` 64-bit counters.
 pub(in super::super) fn array_map(entries: u32) -> io::Result<OwnedFd> {
-    let mut attr = empty_attr();
+    let mut attr = zeroed_attr();
     // SAFETY: every variant of the union is plain data, all zero so far.
     let map = unsafe { &mut attr.__bindgen_anon_1 };
     map.map_type = abi::bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
     map.key_size = 4;
     map.value_size = 8;
     map.max_entries = entries;
-    bpf(abi::bpf_cmd::BPF_MAP_CREATE, &attr)
+    bpf_fd(abi::bpf_cmd::BPF_MAP_CREATE, &mut attr)
 }
 
 /// One counter.
 pub(in super::super) fn lookup(map: BorrowedFd<'_>, key: u32) -> io::Result<u64> {
     let mut value = 0_u64;
-    let mut attr = empty_attr();
-    // SAFETY: the union is plain data; key and value outlive the call.
-    let result = unsafe {
-        let element = &mut attr.__bindgen_anon_2;
-        element.map_fd = map.as_raw_fd() as u32;
-        element.key = &raw const key as u64;
-        element.__bindgen_anon_1.value = &raw mut value as u64;
-        libc::syscall(
-            libc::SYS_bpf,
-            abi::bpf_cmd::BPF_MAP_LOOKUP_ELEM as u32,
-            &raw mut attr,
-            size_of::<abi::bpf_attr>(),
-        )
-    };
-    match result {
-        0 => Ok(value),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let mut attr = zeroed_attr();
+    // SAFETY: the union is zeroed, which every variant allows.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = map.as_raw_fd() as u32;
+    element.key = &raw const key as u64;
+    element.__bindgen_anon_1.value = &raw mut value as u64;
+    bpf(abi::bpf_cmd::BPF_MAP_LOOKUP_ELEM, &mut attr)?;
+    Ok(value)
 }
 
 /// A program that adds 1 to the counter that its attach cookie chooses.
@@ -61,5 +52,5 @@ pub(in super::super) fn load_counter(kind: u32, map: BorrowedFd<'_>) -> io::Resu
         insn(0xb7, 0, 0, 0, 0), // r0 = 0
         insn(0x95, 0, 0, 0, 0),
     ];
-    load(&code, abi::bpf_prog_type::BPF_PROG_TYPE_KPROBE, kind)
+    load_code(&code, abi::bpf_prog_type::BPF_PROG_TYPE_KPROBE, kind)
 }

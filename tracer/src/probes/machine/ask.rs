@@ -70,14 +70,7 @@ fn read_of_nothing() -> [u64; 7] {
 }
 
 fn load(code: &[u64]) -> io::Result<OwnedFd> {
-    let mut attr = bpf::zeroed_attr();
-    // SAFETY: the union is zeroed, which every variant allows.
-    let load = unsafe { &mut attr.__bindgen_anon_3 };
-    load.prog_type = abi::bpf_prog_type::BPF_PROG_TYPE_KPROBE as u32;
-    load.insn_cnt = code.len() as u32;
-    load.insns = code.as_ptr() as u64;
-    load.license = c"GPL".as_ptr() as u64;
-    bpf::bpf_fd(abi::bpf_cmd::BPF_PROG_LOAD, &mut attr)
+    bpf::load_code(code, abi::bpf_prog_type::BPF_PROG_TYPE_KPROBE, 0)
 }
 
 /// Whether the kernel tells runs of present pages (`PAGEMAP_SCAN`, Linux 6.7).

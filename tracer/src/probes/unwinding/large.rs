@@ -1,9 +1,9 @@
 //! Tables of large files, which are made on a thread of their own: no small file waits for one.
 
-use super::cache::table_of;
-use super::elf::Image;
-use super::lookup::Lookup;
-use super::{Cache, Error, FileId, Known, Table};
+use crate::unwind::cache::table_of;
+use crate::unwind::elf::Image;
+use crate::unwind::lookup::Lookup;
+use crate::unwind::{Cache, Error, FileId, Known, Table};
 use rustc_hash::FxHashSet;
 use std::fs::File;
 use std::path::PathBuf;

@@ -1,12 +1,12 @@
 //! Gives tables to the BPF programs: those known before the target runs, and
 //! those of the files that they report as they meet them.
 
-use super::batch;
-use super::cache::table_of;
-use super::elf::Image;
 use super::large::{Job, Large};
-use super::pack::{Packed, pack};
-use super::{Cache, Error, FileId, Known, Table};
+use crate::probes::bpf;
+use crate::unwind::cache::table_of;
+use crate::unwind::elf::Image;
+use crate::unwind::pack::{Packed, pack};
+use crate::unwind::{Cache, Error, FileId, Known, Table};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
@@ -381,7 +381,7 @@ impl Tables {
         let count = packed.chunks.len() as u32;
         let map = aya_obj::Map::new_from_params(kind, key, value, count, BPF_F_INNER_MAP);
         let table = MapData::create(map, "unwind_table", None)?;
-        batch::put(&table, 0, &packed.chunks)?;
+        put(&table, 0, &packed.chunks)?;
         self.made.push(table);
         self.next += 1;
         self.bytes += packed.bytes();
@@ -393,7 +393,7 @@ impl Tables {
     fn publish(&mut self) -> Result<(), LoadError> {
         let descriptor = |table: &MapData| table.fd().as_fd().as_raw_fd();
         let made: Vec<RawFd> = self.made.iter().map(descriptor).collect();
-        batch::put(&self.tables, self.next - made.len() as u32, &made)?;
+        put(&self.tables, self.next - made.len() as u32, &made)?;
         self.made.clear();
         for (key, entry) in self.told.drain(..) {
             self.files.insert(Raw(key), Raw(entry), 0)?;
@@ -456,6 +456,20 @@ fn vdso() -> Result<(FileKey, Table), Error> {
     let (start, end) = (number(start)?, number(end)?);
     let mut image = vec![0; usize::try_from(end - start).unwrap_or(0).min(1 << 20)];
     File::open("/proc/self/mem")?.read_exact_at(&mut image, start)?;
-    let image = super::elf::Image::parse(image.as_slice())?;
+    let image = Image::parse(image.as_slice())?;
     Ok((VDSO, Table::build(&image)))
+}
+
+/// Sets the elements of a map that has numbered ones, from number `first` on.
+///
+/// # Errors
+/// What the kernel says; and `InvalidInput` where the map has elements of another size.
+fn put<T: aya::Pod>(map: &MapData, first: u32, values: &[T]) -> Result<(), MapError> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    if map.info()?.value_size() as usize != size_of::<T>() {
+        return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
+    }
+    Ok(bpf::update_elements(map.fd().as_fd(), first, values)?)
 }

@@ -1,6 +1,6 @@
 //! Keeps the tables up with what the target maps.
 
-use super::load::{LoadError, Prepared, Tables};
+use super::tables::{LoadError, Prepared, Tables};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
