@@ -1,10 +1,13 @@
 //! Memory tracer: reserved and resident bytes by call stack, from outside the process.
 //!
-//! Data flows one way, and each step knows only the one before it:
+//! Data flows one way, and each step knows only those before it:
 //!
 //! ```text
-//! target ─ probes ─(ring buffer)─ events ─ recording ─ ledger ─ symbols ─ reports
+//! target, unwind ─ probes ─(ring buffer)─ events ─ recording ─ ledger ─ symbols ─ reports
 //! ```
+//!
+//! `units` is the ground that all stand on. [`trace`] is the engine that lets data flow while a
+//! program runs, from its probes into a recording; [`reports`] starts from the recording.
 
 pub mod events;
 pub mod ledger;

@@ -62,6 +62,24 @@ fn every_module_of_the_crate_is_a_stage() {
 }
 
 #[test]
+fn the_flow_that_is_told_is_the_one_that_is_checked() {
+    let contributing = Path::new(env!("CARGO_MANIFEST_DIR")).join("../CONTRIBUTING.md");
+    let stages: BTreeSet<&str> = MAY_NAME.iter().map(|(stage, _)| *stage).collect();
+    let beside = ["units", "trace"];
+    for file in [contributing, source("lib.rs")] {
+        let text = std::fs::read_to_string(&file).expect("a file");
+        let line = text.lines().find(|line| line.contains("─(ring buffer)─"));
+        let line = line.expect("the line").replace("(ring buffer)", "");
+        let words = line.split(|c: char| !c.is_ascii_lowercase());
+        let told: BTreeSet<&str> = words
+            .filter(|word| !word.is_empty())
+            .chain(beside)
+            .collect();
+        assert_eq!(told, stages, "{}", file.display());
+    }
+}
+
+#[test]
 fn no_parts_name_each_other_in_a_circle() {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tracer-ebpf/src/main.rs");
     let crates = [
