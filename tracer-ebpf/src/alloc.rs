@@ -9,8 +9,9 @@
 //! longjmp or an exception.
 
 use crate::kernel::{return_trampoline, user_word};
+use crate::registers::{arguments, at_entry, result, stack_pointer};
 use crate::ring;
-use crate::stack::{Regs, capture, capture_by_kernel};
+use crate::stack::{capture, capture_by_kernel};
 use crate::state::{Thread, probed_thread};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::pt_regs;
@@ -39,17 +40,17 @@ fn alloc_exit(ctx: RetProbeContext) -> u32 {
 fn free_enter(ctx: ProbeContext) -> u32 {
     // SAFETY: the context of a uprobe program is the thread's registers.
     let regs = unsafe { &*ctx.regs };
-    if regs.rdi == 0 {
+    if arguments(regs).0 == 0 {
         return 0;
     }
     if let Some(thread) = probed_thread(Kind::Free)
-        && is_outermost(thread, regs.rsp)
+        && is_outermost(thread, stack_pointer(regs))
     {
         let event = Free {
             header: ring::header(Kind::Free, thread.space, thread.tid, 0, 0),
-            address: regs.rdi,
+            address: arguments(regs).0,
         };
-        ring::send(thread, Kind::Free, &event);
+        thread.send(Kind::Free, &event);
     }
     0
 }
@@ -61,15 +62,10 @@ fn enter(ctx: &ProbeContext) {
     let Some(thread) = probed_thread(Kind::Alloc) else {
         return;
     };
-    if !is_outermost(thread, regs.rsp) {
+    if !is_outermost(thread, stack_pointer(regs)) {
         return;
     }
-    let walk_from = Regs {
-        ip: regs.rip,
-        sp: regs.rsp,
-        bp: regs.rbp,
-        at_entry: 1,
-    };
+    let walk_from = at_entry(regs);
     let stack = match capture_by_kernel(ctx) {
         Some(stack) => stack,
         None => capture(thread, walk_from),
@@ -77,8 +73,8 @@ fn enter(ctx: &ProbeContext) {
     // Only now: the verifier would follow the capture once for each function.
     // SAFETY: the context is this program's own.
     let function = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
-    let (size, pointer) = arguments(function, regs);
-    thread.call.sp = regs.rsp;
+    let (size, pointer) = requested(function, regs);
+    thread.call.sp = stack_pointer(regs);
     thread.call.size = size;
     thread.call.pointer = pointer;
     thread.call.stack = stack.id;
@@ -91,7 +87,7 @@ fn enter(ctx: &ProbeContext) {
             address: pointer,
             size,
         };
-        ring::send(thread, kind, &event);
+        thread.send(kind, &event);
     }
 }
 
@@ -131,8 +127,8 @@ fn is_pending(thread: &mut Thread) -> bool {
 /// Requested size, and the old block or the place of the result. A product that
 /// overflows is wrong here, but then the call fails and nothing is sent.
 #[inline(always)]
-fn arguments(function: u32, regs: &pt_regs) -> (u64, u64) {
-    let (first, second, third) = (regs.rdi, regs.rsi, regs.rdx);
+fn requested(function: u32, regs: &pt_regs) -> (u64, u64) {
+    let (first, second, third) = arguments(regs);
     match function {
         f if f == Function::Calloc as u32 => (first.wrapping_mul(second), 0),
         f if f == Function::Realloc as u32 => (second, first),
@@ -152,11 +148,11 @@ fn exit(ctx: &RetProbeContext) {
     };
     // An inner call's return, or that of a call begun before the thread was
     // traced: neither is what was remembered.
-    if thread.call.sp == 0 || regs.rsp != thread.call.sp + 8 {
+    if thread.call.sp == 0 || stack_pointer(regs) != thread.call.sp + 8 {
         return;
     }
     thread.call.sp = 0;
-    let Some(address) = returned(thread, regs.rax) else {
+    let Some(address) = returned(thread, result(regs)) else {
         return;
     };
     let call = thread.call;
@@ -177,7 +173,7 @@ fn exit(ctx: &RetProbeContext) {
         function: call.function,
         _pad: 0,
     };
-    ring::send(thread, kind, &event);
+    thread.send(kind, &event);
 }
 
 /// The block that a call returned, or 0 where it failed; `None` (counted) where

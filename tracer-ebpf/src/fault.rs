@@ -4,21 +4,20 @@
 //! will come of it; `kmem:rss_stat` says what came of it, for every way in
 //! which memory becomes resident or stops being so. The two are joined here.
 
-use crate::alloc::enclosing;
-use crate::kernel::{
-    UserRegs, completed_faults, config, current, given, hugetlb_usage, in_compat_syscall,
-    user_regs, user_word,
-};
+use crate::ids::current_ids;
+use crate::kernel::{completed_faults, config, current, hugetlb_usage};
 use crate::process::{has_left, replace_left_image};
+use crate::registers::{UserRegs, user_regs};
 use crate::ring;
-use crate::stack::{Captured, Regs, capture};
 use crate::state::{
-    Fault, Process, SPACES, Thread, current_ids, current_thread, is_active, known_process, process,
+    Captured, Fault, Process, SPACES, Thread, current_thread, is_active, known_process, process,
 };
+use crate::touch::{NO_FAULT, buffer, send_change, toucher};
 use crate::untold::{settle, threads_count, whole};
 use crate::unwind::page_of_hugetlb;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
+use tracer_ebpf::arch::fault::{PRESENT, WRITE_TO_PRESENT};
 use tracer_ebpf::{Cause, Kind, Loss, Member, Range, Resident};
 
 /// A fault in user mode.
@@ -106,12 +105,8 @@ fn tell_of_write(thread: &mut Thread) {
         address,
         length: 0,
     };
-    ring::send(thread, Kind::Written, &event);
+    thread.send(Kind::Written, &event);
 }
-
-/// x86 page-fault error code: the page was there; and it was a write.
-const PRESENT: u64 = 1;
-const WRITE_TO_PRESENT: u64 = 3;
 
 /// What `kmem:rss_stat` says (its `format` file; the same from Linux 5.6 on).
 #[derive(Clone, Copy)]
@@ -189,40 +184,6 @@ fn tell(thread: &mut Thread, change: Change, grew: bool, exec: Option<Captured>)
     let took = touch(thread, &user_regs(), grew, exec, now);
     // It always is 0: a global function has to return a number.
     let _ = send_change(thread, change.member, change.size, took);
-}
-
-/// Sends a change that `thread.fault` explains. A function of its own, for its frame is not
-/// to stand above that of the walk.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn send_change(
-    thread: *mut Thread,
-    member: u32,
-    size: u64,
-    took: u64,
-) -> u32 {
-    let Some(thread) = given(thread) else {
-        return 0;
-    };
-    let fault = thread.fault;
-    let event = Resident {
-        header: ring::header(
-            Kind::Resident,
-            thread.space,
-            thread.tid,
-            fault.flags,
-            fault.stack,
-        ),
-        address: fault.address,
-        size,
-        took,
-        member: member as u16,
-        cause: fault.cause,
-        error_code: fault.error_code,
-        syscall: syscall_number(&user_regs()),
-    };
-    ring::send(thread, Kind::Resident, &event);
-    0
 }
 
 /// The current thread faults on a page of hugetlbfs. The kernel leaves those out of what
@@ -359,86 +320,4 @@ fn touch(
         thread.fault.captured = 1;
     }
     took
-}
-
-/// What stands in for the last fault where it was completed: the cause of the
-/// change is the system call.
-pub(crate) const NO_FAULT: Fault = Fault {
-    address: 0,
-    began: 0,
-    completed: u64::MAX,
-    stack: 0,
-    error_code: 0,
-    cause: Cause::Syscall as u16,
-    flags: 0,
-    captured: 0,
-};
-
-/// The current thread's stack and the flags that go with it.
-#[inline(always)]
-pub(crate) fn toucher(thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
-    if let Some(known) = enclosing(thread, regs.sp) {
-        return known;
-    }
-    let walk_from = Regs {
-        ip: regs.ip,
-        sp: regs.sp,
-        bp: regs.bp,
-        at_entry: 0,
-    };
-    let stack = capture(thread, walk_from);
-    (stack.id, stack.flags)
-}
-
-/// The system call under way, `u16::MAX` for none.
-#[inline(always)]
-fn syscall_number(regs: &UserRegs) -> u16 {
-    u16::try_from(regs.syscall).unwrap_or(u16::MAX)
-}
-
-/// Where the memory is that a system call makes resident without a fault: `mlock` populates a
-/// range, as does `mprotect` where it makes locked memory writable; direct I/O pins its buffer. 0 for other calls.
-#[inline(always)]
-pub(crate) fn buffer(regs: &UserRegs) -> u64 {
-    let [first, second] = regs.args;
-    let place = match place_of(regs.syscall) {
-        Place::First => first,
-        Place::Second => second,
-        Place::Vector => user_word(second).unwrap_or(0),
-        Place::Nowhere => 0,
-    };
-    if place == 0 || in_compat_syscall() {
-        return 0;
-    }
-    place
-}
-
-/// Whether a system call is one that makes the memory of an argument resident by itself.
-#[inline(always)]
-pub(crate) fn has_buffer(syscall: i64) -> bool {
-    !matches!(place_of(syscall), Place::Nowhere)
-}
-
-/// Which argument of a system call says where its memory is.
-#[derive(Clone, Copy)]
-enum Place {
-    Nowhere,
-    First,
-    Second,
-    /// The second points to an `iovec`: its first buffer.
-    Vector,
-}
-
-/// By x86-64 numbers (arch/x86/entry/syscalls/syscall_64.tbl).
-#[inline(always)]
-fn place_of(syscall: i64) -> Place {
-    match syscall {
-        // mprotect, mlock, mlock2, pkey_mprotect
-        10 | 149 | 325 | 329 => Place::First,
-        // read, write, pread64, pwrite64
-        0 | 1 | 17 | 18 => Place::Second,
-        // readv, writev, vmsplice, preadv, pwritev, preadv2, pwritev2
-        19 | 20 | 278 | 295 | 296 | 327 | 328 => Place::Vector,
-        _ => Place::Nowhere,
-    }
 }

@@ -1,11 +1,7 @@
 //! How the programs read the kernel's own structures: at offsets that user
 //! space looked up in this kernel's BTF and wrote to `CONFIG`.
 
-use aya_ebpf::bindings::{pt_regs, task_struct};
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_get_current_task_btf,
-    bpf_probe_read_kernel as bpf_probe_read_kernel_into, bpf_task_pt_regs,
-};
+use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 use tracer_ebpf::{ABSENT, Config, KernelCounts};
 
@@ -125,67 +121,6 @@ pub(crate) fn given<'a, T>(argument: *mut T) -> Option<&'a mut T> {
     // SAFETY: these functions are called with references only, each to its
     // caller's own.
     unsafe { argument.as_mut() }
-}
-
-/// Registers that the current thread had in user mode.
-#[derive(Clone, Copy)]
-pub(crate) struct UserRegs {
-    /// Where it was: at an instruction, or within the one that made a system call. After that
-    /// one may be another function, for some calls never return.
-    pub(crate) ip: u64,
-    /// Stack pointer.
-    pub(crate) sp: u64,
-    /// Frame pointer, if the code keeps one.
-    pub(crate) bp: u64,
-    /// First and second argument of the system call.
-    pub(crate) args: [u64; 2],
-    /// Number of the system call, or negative where none is under way.
-    pub(crate) syscall: i64,
-}
-
-/// The registers with which the current thread entered the kernel.
-#[inline(always)]
-pub(crate) fn user_regs() -> UserRegs {
-    // SAFETY: for the current task both pointers are valid; the verifier knows
-    // their types and makes the loads fault-tolerant.
-    unsafe {
-        let task: *mut task_struct = bpf_get_current_task_btf();
-        let regs = bpf_task_pt_regs(task) as *const pt_regs;
-        let syscall = (*regs).orig_rax as i64;
-        UserRegs {
-            ip: (*regs).rip.wrapping_sub(u64::from(syscall >= 0)),
-            sp: (*regs).rsp,
-            bp: (*regs).rbp,
-            args: [(*regs).rdi, (*regs).rsi],
-            syscall,
-        }
-    }
-}
-
-/// Copies the six arguments of the system call that the current thread has entered.
-#[inline(always)]
-pub(crate) fn copy_arguments(to: &mut [u64; 6]) {
-    // SAFETY: as in `user_regs`.
-    unsafe {
-        let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
-        to[0] = (*regs).rdi;
-        to[1] = (*regs).rsi;
-        to[2] = (*regs).rdx;
-        to[3] = (*regs).r10;
-        to[4] = (*regs).r8;
-        to[5] = (*regs).r9;
-    }
-}
-
-/// Copies the registers of the current thread, from `r15` to `rdi`.
-#[inline(always)]
-pub(crate) fn copy_user_registers(to: &mut [u64; 15]) {
-    // SAFETY: for the current task both pointers are valid; the destination is
-    // the size that the helper is told.
-    unsafe {
-        let regs = bpf_task_pt_regs(bpf_get_current_task_btf());
-        bpf_probe_read_kernel_into(to.as_mut_ptr().cast(), 15 * 8, regs as *const _);
-    }
 }
 
 /// A word of the current process's memory; `None` where it isn't there now.

@@ -6,6 +6,7 @@
 //! All sizes are bytes, all times nanoseconds of `CLOCK_MONOTONIC`.
 #![no_std]
 
+pub mod arch;
 mod config;
 mod names;
 mod records;

@@ -5,11 +5,13 @@
 //! - `mapping`: the system calls that make, move and release mappings;
 //! - `fault`: page faults and the kernel's counters of resident memory;
 //! - `untold`: what threads of older kernels count by themselves;
+//! - `touch`: who touches memory, and the event that says so;
 //! - `process`: fork, exec and exit;
 //! - `stack`: the one place where a stack is captured;
 //! - `unwind`: the walk itself, by tables made of `.eh_frame`;
-//! - `state`, `ring`, `kernel`, `atomic`: the maps, the way out, how to read the
-//!   kernel, and the atomic operations that Rust's `core` lacks here.
+//! - `state`, `ring`, `kernel`, `registers`, `ids`, `atomic`: the maps, the way out, how to read the
+//!   kernel and a thread's registers, which thread it is, and the atomic operations that Rust's
+//!   `core` lacks here.
 #![no_std]
 #![no_main]
 // `core`'s atomic read-modify-write operations are off for this target.
@@ -18,12 +20,15 @@
 mod alloc;
 mod atomic;
 mod fault;
+mod ids;
 mod kernel;
 mod mapping;
 mod process;
+mod registers;
 mod ring;
 mod stack;
 mod state;
+mod touch;
 mod untold;
 mod unwind;
 

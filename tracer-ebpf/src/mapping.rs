@@ -4,15 +4,19 @@
 //! thread may be given them before the call returns to this one. When a call has
 //! returned, [`Kind::Returned`] says how long it took, and takes back one that failed.
 
-use crate::fault::{has_buffer, toucher, untold_hugetlb};
-use crate::kernel::{copy_arguments, given, in_compat_syscall, user_regs};
+use crate::fault::untold_hugetlb;
+use crate::ids::thread_key;
+use crate::kernel::{given, in_compat_syscall};
 use crate::process::note_leaving;
+use crate::registers::{copy_arguments, user_regs};
 use crate::ring;
-use crate::state::{NO_SYSCALL, Syscall, Thread, current_thread, known_thread, thread_key};
+use crate::state::{NO_SYSCALL, Syscall, Thread, current_thread, known_thread};
+use crate::touch::{has_buffer, toucher};
 use crate::untold::{settle, settle_call, threads_count};
 use crate::unwind::note_executable_mapping;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
+use tracer_ebpf::arch::{compat, syscall};
 use tracer_ebpf::{
     Advise, Cause, Header, Kind, Loss, Map, Member, Range, Remap, Resident, Returned, Segment,
 };
@@ -20,70 +24,38 @@ use tracer_ebpf::{
 /// mmap's `PROT_EXEC` (mman-common.h).
 const PROT_EXEC: u64 = 4;
 
-/// x86-64 system call numbers (arch/x86/entry/syscalls/syscall_64.tbl).
-mod number {
-    pub(super) const MMAP: u32 = 9;
-    pub(super) const MPROTECT: u32 = 10;
-    pub(super) const MUNMAP: u32 = 11;
-    pub(super) const BRK: u32 = 12;
-    pub(super) const MREMAP: u32 = 25;
-    pub(super) const MADVISE: u32 = 28;
-    pub(super) const SHMAT: u32 = 30;
-    pub(super) const EXECVE: u32 = 59;
-    pub(super) const EXIT: u32 = 60;
-    pub(super) const SHMDT: u32 = 67;
-    pub(super) const MLOCK: u32 = 149;
-    pub(super) const MUNLOCK: u32 = 150;
-    pub(super) const MLOCKALL: u32 = 151;
-    pub(super) const MUNLOCKALL: u32 = 152;
-    pub(super) const EXIT_GROUP: u32 = 231;
-    pub(super) const EXECVEAT: u32 = 322;
-    pub(super) const MLOCK2: u32 = 325;
-    pub(super) const PKEY_MPROTECT: u32 = 329;
-}
-
-/// i386 numbers (syscall_32.tbl).
-mod compat {
-    pub(super) const BRK: usize = 45;
-    pub(super) const MMAP: usize = 90;
-    pub(super) const MUNMAP: usize = 91;
-    pub(super) const MREMAP: usize = 163;
-    pub(super) const MMAP2: usize = 192;
-    pub(super) const MADVISE: usize = 219;
-}
-
 /// By system call number: the kind of event that it sends (of the last, if
 /// several), with [`COMPAT`] where that is so for the 32-bit ABI only; 0 for
 /// calls of no interest. A table, because the verifier would follow each branch
 /// of a `match` to the end.
-static KIND_OF: [u8; 336] = {
+static KIND_OF: [u8; syscall::COUNT] = {
     let mut table = [0; 336];
-    table[number::MMAP as usize] = Kind::Map as u8;
-    table[number::MUNMAP as usize] = Kind::Unmap as u8;
-    table[number::BRK as usize] = Kind::Break as u8;
-    table[number::MREMAP as usize] = Kind::RemapExit as u8;
-    table[number::MADVISE as usize] = Kind::Advise as u8;
-    table[number::SHMAT as usize] = Kind::ShmAttach as u8;
-    table[number::SHMDT as usize] = Kind::ShmDetach as u8;
+    table[syscall::MMAP as usize] = Kind::Map as u8;
+    table[syscall::MUNMAP as usize] = Kind::Unmap as u8;
+    table[syscall::BRK as usize] = Kind::Break as u8;
+    table[syscall::MREMAP as usize] = Kind::RemapExit as u8;
+    table[syscall::MADVISE as usize] = Kind::Advise as u8;
+    table[syscall::SHMAT as usize] = Kind::ShmAttach as u8;
+    table[syscall::SHMDT as usize] = Kind::ShmDetach as u8;
     // What they leave behind is noted, and nothing sent.
-    table[number::EXECVE as usize] = Kind::Exec as u8;
-    table[number::EXECVEAT as usize] = Kind::Exec as u8;
-    table[number::EXIT as usize] = Kind::Exit as u8;
-    table[number::EXIT_GROUP as usize] = Kind::Exit as u8;
+    table[syscall::EXECVE as usize] = Kind::Exec as u8;
+    table[syscall::EXECVEAT as usize] = Kind::Exec as u8;
+    table[syscall::EXIT as usize] = Kind::Exit as u8;
+    table[syscall::EXIT_GROUP as usize] = Kind::Exit as u8;
     // Only how long they take is of interest.
-    table[number::MPROTECT as usize] = Kind::Returned as u8;
-    table[number::MLOCK as usize] = Kind::Returned as u8;
-    table[number::MUNLOCK as usize] = Kind::Returned as u8;
-    table[number::MLOCKALL as usize] = Kind::Returned as u8;
-    table[number::MUNLOCKALL as usize] = Kind::Returned as u8;
-    table[number::MLOCK2 as usize] = Kind::Returned as u8;
-    table[number::PKEY_MPROTECT as usize] = Kind::Returned as u8;
-    table[compat::BRK] = Kind::Break as u8 | COMPAT;
-    table[compat::MMAP] = Kind::Map as u8 | COMPAT;
-    table[compat::MMAP2] = Kind::Map as u8 | COMPAT;
-    table[compat::MUNMAP] = Kind::Unmap as u8 | COMPAT;
-    table[compat::MREMAP] = Kind::RemapExit as u8 | COMPAT;
-    table[compat::MADVISE] = Kind::Advise as u8 | COMPAT;
+    table[syscall::MPROTECT as usize] = Kind::Returned as u8;
+    table[syscall::MLOCK as usize] = Kind::Returned as u8;
+    table[syscall::MUNLOCK as usize] = Kind::Returned as u8;
+    table[syscall::MLOCKALL as usize] = Kind::Returned as u8;
+    table[syscall::MUNLOCKALL as usize] = Kind::Returned as u8;
+    table[syscall::MLOCK2 as usize] = Kind::Returned as u8;
+    table[syscall::PKEY_MPROTECT as usize] = Kind::Returned as u8;
+    table[compat::BRK as usize] = Kind::Break as u8 | COMPAT;
+    table[compat::MMAP as usize] = Kind::Map as u8 | COMPAT;
+    table[compat::MMAP2 as usize] = Kind::Map as u8 | COMPAT;
+    table[compat::MUNMAP as usize] = Kind::Unmap as u8 | COMPAT;
+    table[compat::MREMAP as usize] = Kind::RemapExit as u8 | COMPAT;
+    table[compat::MADVISE as usize] = Kind::Advise as u8 | COMPAT;
     table
 };
 
@@ -117,8 +89,8 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
         if kind & COMPAT == 0 {
             settle(thread);
             match nr as u32 {
-                number::EXIT | number::EXIT_GROUP => note_leaving(thread, false),
-                number::EXECVE | number::EXECVEAT => note_leaving(thread, true),
+                syscall::EXIT | syscall::EXIT_GROUP => note_leaving(thread, false),
+                syscall::EXECVE | syscall::EXECVEAT => note_leaving(thread, true),
                 nr => enter(nr, thread),
             }
         } else {
@@ -182,7 +154,7 @@ fn announce(thread: &mut Thread) {
     let call = thread.syscall;
     let [address, length, third, fourth, ..] = call.args;
     match call.number {
-        number::MUNMAP => {
+        syscall::MUNMAP => {
             let kind = Kind::Unmap;
             let header = header(kind, thread, &call);
             let event = Range {
@@ -190,9 +162,9 @@ fn announce(thread: &mut Thread) {
                 address,
                 length,
             };
-            ring::send(thread, kind, &event);
+            thread.send(kind, &event);
         }
-        number::SHMDT => {
+        syscall::SHMDT => {
             let kind = Kind::ShmDetach;
             let header = header(kind, thread, &call);
             let event = Range {
@@ -200,9 +172,9 @@ fn announce(thread: &mut Thread) {
                 address,
                 length: 0,
             };
-            ring::send(thread, kind, &event);
+            thread.send(kind, &event);
         }
-        number::MADVISE => {
+        syscall::MADVISE => {
             let kind = Kind::Advise;
             let header = header(kind, thread, &call);
             let advice = third as u32;
@@ -213,9 +185,9 @@ fn announce(thread: &mut Thread) {
                 advice,
                 _pad: 0,
             };
-            ring::send(thread, kind, &event);
+            thread.send(kind, &event);
         }
-        number::MREMAP => {
+        syscall::MREMAP => {
             let header = header(Kind::RemapEnter, thread, &call);
             let (new_length, flags) = (third, fourth);
             let event = Remap {
@@ -225,7 +197,7 @@ fn announce(thread: &mut Thread) {
                 new_length,
                 flags,
             };
-            ring::send(thread, Kind::RemapEnter, &event);
+            thread.send(Kind::RemapEnter, &event);
         }
         _ => {}
     }
@@ -253,13 +225,13 @@ fn is_error(result: i64) -> bool {
 fn exit(thread: &mut Thread, call: &Syscall, result: i64) {
     let failed = is_error(result);
     match call.number {
-        number::MMAP if !failed => mapped(thread, call, result as u64),
-        number::BRK => range(thread, call, Kind::Break, result as u64, 0),
-        number::MREMAP => {
+        syscall::MMAP if !failed => mapped(thread, call, result as u64),
+        syscall::BRK => range(thread, call, Kind::Break, result as u64, 0),
+        syscall::MREMAP => {
             let address = if failed { 0 } else { result as u64 };
             range(thread, call, Kind::RemapExit, address, call.args[2]);
         }
-        number::SHMAT if !failed => attached(thread, call, result as u64),
+        syscall::SHMAT if !failed => attached(thread, call, result as u64),
         _ => {}
     }
 }
@@ -274,7 +246,7 @@ fn attached(thread: &mut Thread, call: &Syscall, address: u64) {
         segment: u64::from(call.args[0] as u32),
         length: 0,
     };
-    ring::send(thread, Kind::ShmAttach, &event);
+    thread.send(Kind::ShmAttach, &event);
 }
 
 /// Tells that a call is over.
@@ -287,7 +259,7 @@ fn returned(thread: &mut Thread, call: &Syscall, result: i64, now: u64) {
         syscall: call.number,
         errno,
     };
-    ring::send(thread, Kind::Returned, &event);
+    thread.send(Kind::Returned, &event);
     if let Some(usage) = untold_hugetlb(thread) {
         hugetlb(thread, call, result, usage);
     }
@@ -296,7 +268,7 @@ fn returned(thread: &mut Thread, call: &Syscall, result: i64, now: u64) {
 /// Tells that the call changed what the process has of hugetlbfs: it released, or populated.
 #[inline(always)]
 fn hugetlb(thread: &mut Thread, call: &Syscall, result: i64, usage: u64) {
-    let address = if call.number == number::MMAP {
+    let address = if call.number == syscall::MMAP {
         result as u64
     } else {
         call.args[0]
@@ -311,7 +283,7 @@ fn hugetlb(thread: &mut Thread, call: &Syscall, result: i64, usage: u64) {
         error_code: 0,
         syscall: call.number as u16,
     };
-    ring::send(thread, Kind::Resident, &event);
+    thread.send(Kind::Resident, &event);
 }
 
 #[inline(always)]
@@ -327,7 +299,7 @@ fn mapped(thread: &mut Thread, call: &Syscall, address: u64) {
         fd: fd as i32,
         _pad: 0,
     };
-    ring::send(thread, Kind::Map, &event);
+    thread.send(Kind::Map, &event);
     if prot & PROT_EXEC != 0 {
         note_executable_mapping(address);
     }
@@ -340,5 +312,5 @@ fn range(thread: &mut Thread, call: &Syscall, kind: Kind, address: u64, length: 
         address,
         length,
     };
-    ring::send(thread, kind, &event);
+    thread.send(kind, &event);
 }

@@ -1,15 +1,15 @@
 //! Processes: how they begin, change their image, and end.
 
 use crate::atomic;
-use crate::fault::toucher;
-use crate::kernel::{Kernel, config, current, id_in_namespace, kernel_counts, mapped, user_regs};
+use crate::ids::{current_ids, thread_key};
+use crate::kernel::{Kernel, config, current, id_in_namespace, kernel_counts, mapped};
+use crate::registers::user_regs;
 use crate::ring;
-use crate::stack::Captured;
 use crate::state::{
-    COUNTERS, Leaving, SIZES, TARGETS, Thread, add_process, current_ids, current_thread,
-    forget_space, is_active, known_process, known_thread, process, remove_process, remove_thread,
-    thread_key,
+    COUNTERS, Captured, Leaving, SIZES, TARGETS, Thread, add_process, current_thread, forget_space,
+    is_active, known_process, known_thread, process, remove_process, remove_thread,
 };
+use crate::touch::toucher;
 use crate::untold::settle;
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_send_signal};
 use aya_ebpf::macros::raw_tracepoint;

@@ -2,7 +2,6 @@
 
 use crate::atomic;
 use crate::kernel::config;
-use crate::state::Thread;
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_loop, bpf_ringbuf_output};
 use aya_ebpf::macros::map;
@@ -59,10 +58,10 @@ pub(crate) fn header(kind: Kind, pid: u32, tid: u32, flags: u16, stack: u64) -> 
 /// Sends an event, or counts its loss. Says whether it got through.
 ///
 /// The reader looks by itself every few milliseconds: waking it costs the
-/// target an interrupt, and is done only when much is pending.
+/// target an interrupt, and is done only when much is pending; `looks` says whether to see if it is.
 #[inline(always)]
-pub(crate) fn send<T>(thread: &mut Thread, kind: Kind, event: &T) -> bool {
-    let flags = wake_flags(thread.looks_at_ring());
+pub(crate) fn send<T>(looks: bool, kind: Kind, event: &T) -> bool {
+    let flags = wake_flags(looks);
     output(
         core::ptr::from_ref(event).cast(),
         size_of::<T>() as u64,
@@ -139,8 +138,9 @@ pub(crate) extern "C" fn has_room(may_wait: bool) -> bool {
 /// Looks once; 1 ends the wait.
 unsafe extern "C" fn look_for_room(_index: u32, room: *mut u64) -> i64 {
     let pending = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let has_room = u64::from(pending / 2 < config!(wake_bytes));
     // SAFETY: `has_room` gave this context.
-    unsafe { *room = u64::from(pending / 2 < config!(wake_bytes)) };
+    unsafe { *room = has_room };
     i64::from(pending * 2 < config!(wake_bytes))
 }
 

@@ -4,9 +4,11 @@
 //! the frames themselves only when no event has named that stack before.
 
 use crate::atomic;
-use crate::kernel::{config, copy_user_registers, given};
+use crate::ids::thread_key;
+use crate::kernel::{config, given};
+use crate::registers::{Regs, copy_user_registers};
 use crate::ring;
-use crate::state::{Thread, thread_key};
+use crate::state::{Captured, Thread};
 use crate::unwind::{self, Walk};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::BPF_F_USER_STACK;
@@ -63,31 +65,6 @@ static KERNEL_STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
 /// full, and sent again: nothing is lost by that but a little room.
 #[map]
 static SENT_STACKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_SENT_STACKS, 0);
-
-/// User registers to walk from.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Regs {
-    /// Instruction pointer.
-    pub(crate) ip: u64,
-    /// Stack pointer.
-    pub(crate) sp: u64,
-    /// Frame pointer, if the code keeps one.
-    pub(crate) bp: u64,
-    /// 1: the function has just been entered, before its first push; the return
-    /// address is on top of the stack, whatever the tables say.
-    pub(crate) at_entry: u64,
-}
-
-/// A captured stack, as events name it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Captured {
-    /// Its id, 0 where there is none.
-    pub(crate) id: u64,
-    /// Bits for the event's header.
-    pub(crate) flags: u16,
-}
 
 /// Captures the current thread's user stack, and makes sure that its frames
 /// were sent before the event that will name it.

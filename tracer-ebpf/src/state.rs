@@ -1,11 +1,10 @@
 //! What the programs remember: processes, threads and address spaces.
 
-use crate::kernel::{config, current, id_in_namespace};
+use crate::ids::{current_ids, thread_key};
+use crate::kernel::config;
 use crate::ring;
-use crate::stack::Captured;
 use crate::unwind;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
 use tracer_ebpf::{KernelCounts, Kind, Loss, MAX_PROCESSES, MAX_THREADS, Member, target};
@@ -28,6 +27,16 @@ static PROCESSES: HashMap<u32, Process> =
 /// Which process an address space belongs to, by `mm_id` of `kmem:rss_stat`.
 #[map]
 pub(crate) static SPACES: HashMap<u32, u32> = HashMap::with_max_entries(MAX_PROCESSES, 0);
+
+/// A captured stack, as events name it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Captured {
+    /// Its id, 0 where there is none.
+    pub(crate) id: u64,
+    /// Bits for the event's header.
+    pub(crate) flags: u16,
+}
 
 /// A process.
 #[repr(C)]
@@ -183,33 +192,6 @@ static NEW_THREAD: Array<Thread> = Array::with_max_entries(1, 0);
 
 /// [`Syscall::number`] where none is under way.
 pub(crate) const NO_SYSCALL: u32 = u32::MAX;
-
-/// What names the current thread in maps of threads: its id in the initial pid namespace,
-/// which costs nothing to ask for.
-#[inline(always)]
-pub(crate) fn thread_key() -> u32 {
-    bpf_get_current_pid_tgid() as u32
-}
-
-/// Pid and tid of the current thread, as the tracer's pid namespace has them; 0 where it has
-/// none.
-#[inline(always)]
-pub(crate) fn current_ids() -> (u32, u32) {
-    if config!(namespace_level) == 0 {
-        let ids = bpf_get_current_pid_tgid();
-        return ((ids >> 32) as u32, ids as u32);
-    }
-    let ids = namespace_ids();
-    ((ids >> 32) as u32, ids as u32)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn namespace_ids() -> u64 {
-    let task = current();
-    let leader = task.follow(config!(task_group_leader));
-    u64::from(id_in_namespace(leader)) << 32 | u64::from(id_in_namespace(task))
-}
 
 /// Whether a process is being recorded.
 #[inline(always)]
@@ -388,6 +370,12 @@ impl Process {
 }
 
 impl Thread {
+    /// Sends an event of this thread, or counts its loss. Says whether it got through.
+    #[inline(always)]
+    pub(crate) fn send<T>(&mut self, kind: Kind, event: &T) -> bool {
+        ring::send(self.looks_at_ring(), kind, event)
+    }
+
     /// Whether it is time to look at how full the ring buffer is.
     #[inline(always)]
     pub(crate) fn looks_at_ring(&mut self) -> bool {

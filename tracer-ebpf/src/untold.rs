@@ -6,9 +6,10 @@
 //! read here, at its next fault and around its memory calls, so that each page still comes
 //! with the fault that brought it, and before the call that takes it away.
 
-use crate::fault::{NO_FAULT, buffer, send_change, toucher};
-use crate::kernel::{completed_faults, config, current, given, user_regs};
+use crate::kernel::{completed_faults, config, current, given};
+use crate::registers::user_regs;
 use crate::state::{COUNTERS, NO_SYSCALL, Process, Thread, process};
+use crate::touch::{NO_FAULT, buffer, send_change, toucher};
 use tracer_ebpf::ABSENT;
 
 /// Whether this kernel's threads count by themselves.

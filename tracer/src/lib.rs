@@ -6,9 +6,10 @@
 //! target, unwind ─ probes ─(ring buffer)─ events ─ recording ─ ledger ─ symbols ─ reports
 //! ```
 //!
-//! `units` is the ground that all stand on. [`trace`] is the engine that lets data flow while a
+//! `units` and `arch` are the ground that all stand on. [`trace`] is the engine that lets data flow while a
 //! program runs, from its probes into a recording; [`reports`] starts from the recording.
 
+pub mod arch;
 pub mod events;
 pub mod ledger;
 pub mod probes;

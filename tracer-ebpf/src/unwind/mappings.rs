@@ -1,62 +1,21 @@
 //! Which file's code an address is in, asked of the kernel itself: right after
 //! exec, `dlopen` and fork, with nothing to keep up to date.
 
-use super::spine::mix;
-use super::thread::Walk;
+use super::hash::mix;
+use super::mapping::{Mapping, Question, Seen, kind};
+use super::offsets::{member, offset};
+use super::walk::{self, Walk};
+use crate::ids::{current_ids, thread_key};
 use crate::kernel::given;
-use crate::state::{current_ids, thread_key};
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST, task_struct};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
-    bpf_find_vma, bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_loop, bpf_probe_read_kernel,
+    bpf_find_vma, bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_loop,
 };
 use aya_ebpf::macros::btf_map;
 use core::ffi::c_void;
-use tracer_ebpf::ABSENT;
-use tracer_ebpf::tables::{FileKey, FileTable, KernelOffsets, Sighting, VDSO};
-
-/// Set by the loader; the verifier sees its values as constants.
-#[unsafe(no_mangle)]
-static OFFSETS: KernelOffsets = KernelOffsets {
-    vma_start: ABSENT,
-    vma_end: ABSENT,
-    vma_flags: ABSENT,
-    vma_pgoff: ABSENT,
-    vma_file: ABSENT,
-    vma_mm: ABSENT,
-    file_inode: ABSENT,
-    inode_number: ABSENT,
-    inode_size: ABSENT,
-    inode_sb: ABSENT,
-    sb_device: ABSENT,
-    sb_block: ABSENT,
-    mm_vdso: ABSENT,
-    mm_xol: ABSENT,
-    xol_address: ABSENT,
-    task_mm: ABSENT,
-    task_utask: ABSENT,
-    utask_returns: ABSENT,
-    return_stack: ABSENT,
-    return_address: ABSENT,
-    return_next: ABSENT,
-};
-
-/// Where `offset!` reads.
-#[inline(always)]
-pub(super) fn offsets() -> &'static KernelOffsets {
-    &OFFSETS
-}
-
-/// The offset of a member of a kernel struct. Volatile, because the value that
-/// counts is written after this code was compiled.
-macro_rules! offset {
-    ($field:ident) => {
-        // SAFETY: a live static of the right type.
-        unsafe { core::ptr::read_volatile(&raw const $crate::unwind::mappings::offsets().$field) }
-    };
-}
-pub(super) use offset;
+use tracer_ebpf::tables::{FileKey, FileTable, Sighting, VDSO};
 
 /// Tables of files; user space fills it.
 #[btf_map]
@@ -94,51 +53,6 @@ pub(super) struct Area {
     area: u64,
 }
 
-/// A mapping.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(super) struct Mapping {
-    /// Its first byte.
-    start: u64,
-    /// The byte after its last.
-    end: u64,
-    /// Where its table's first page would be mapped.
-    base: u64,
-    /// Its file's table, or 0.
-    table: u32,
-    /// Pages in the table's index.
-    pages: u32,
-    /// One of [`kind`].
-    kind: u32,
-    /// Zero.
-    _pad: u32,
-}
-
-/// What is known of a [`Mapping`].
-pub(super) mod kind {
-    /// Nothing, or that no code is there.
-    pub(in crate::unwind) const NOTHING: u32 = 0;
-    /// It has a table.
-    pub(in crate::unwind) const TABLE: u32 = 1;
-    /// It is code that has none.
-    pub(in crate::unwind) const NO_TABLE: u32 = 2;
-    /// It is code whose table is not loaded yet, or nobody can tell now.
-    pub(in crate::unwind) const PENDING: u32 = 3;
-}
-
-/// What `bpf_find_vma` shows.
-#[repr(C)]
-struct Seen {
-    start: u64,
-    end: u64,
-    page: u64,
-    flags: u64,
-    key: FileKey,
-    file: u64,
-    vdso: u64,
-    block: u64,
-}
-
 /// Identity of an address space at a time: `image` tells processes and execs
 /// apart, the generation what was mapped since.
 #[inline(always)]
@@ -165,44 +79,8 @@ pub(crate) fn note_executable_mapping(address: u64) {
         // writes a time that nobody wrote before.
         unsafe { *generation = bpf_ktime_get_ns() };
     }
-    if let Some(question) = Question::of_current() {
-        ask_kernel(address, question);
-    }
-}
-
-const NOWHERE: Mapping = Mapping {
-    start: 0,
-    end: 0,
-    base: 0,
-    table: 0,
-    pages: 0,
-    kind: kind::NOTHING,
-    _pad: 0,
-};
-
-impl Mapping {
-    /// Whether an address lies in it.
-    #[inline(always)]
-    fn contains(&self, address: u64) -> bool {
-        self.start <= address && address < self.end
-    }
-
-    /// The table and the offset in it of an address.
-    #[inline(always)]
-    pub(super) fn place(&self, address: u64) -> (u32, u64, u32) {
-        (self.table, address.wrapping_sub(self.base), self.pages)
-    }
-
-    /// One of [`kind`].
-    #[inline(always)]
-    pub(super) fn kind(&self) -> u32 {
-        self.kind
-    }
-
-    /// Makes the next address be looked up anew.
-    #[inline(always)]
-    pub(super) fn clear(&mut self) {
-        *self = NOWHERE;
+    if let Some(asked) = question() {
+        ask_kernel(address, asked);
     }
 }
 
@@ -240,34 +118,24 @@ fn look_up(walk: &mut Walk, address: u64) {
         }
     }
     walk.mapping.clear();
-    let Some(question) = Question::of_current() else {
+    let Some(asked) = question() else {
         // Only a thread that has no walk has none.
         return;
     };
-    ask_kernel(address, question);
-    walk.mapping = question.mapping;
-    if question.mapping.kind == kind::TABLE || question.mapping.kind == kind::NO_TABLE {
+    ask_kernel(address, asked);
+    walk.mapping = asked.mapping;
+    if asked.mapping.kind == kind::TABLE || asked.mapping.kind == kind::NO_TABLE {
         // A failure costs the next look-up some time.
-        let _ = MAPPINGS.insert(&area, &question.mapping, 0);
+        let _ = MAPPINGS.insert(&area, &asked.mapping, 0);
     }
 }
 
-/// Room for a question to the kernel, outside of the stack, which a walk has little of.
-#[repr(C)]
-pub(super) struct Question {
-    seen: Seen,
-    mapping: Mapping,
-    sighting: Sighting,
-}
-
-impl Question {
-    /// The current thread's. It is looked up rather than passed: kernels before 6.4 take
-    /// keys and values of maps from maps and stacks alone, not from what a global function
-    /// was given.
-    #[inline(always)]
-    fn of_current() -> Option<&'static mut Self> {
-        super::thread::question(thread_key())
-    }
+/// The current thread's room for a question. It is looked up rather than passed: kernels before 6.4
+/// take keys and values of maps from maps and stacks alone, not from what a global function was
+/// given.
+#[inline(always)]
+fn question() -> Option<&'static mut Question> {
+    walk::question(thread_key())
 }
 
 /// Fills in `question.mapping` from the kernel's own structures.
@@ -327,10 +195,10 @@ fn ask_kernel(address: u64, question: &mut Question) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn end_of_mapping(address: u64) -> u64 {
-    let Some(question) = Question::of_current() else {
+    let Some(asked) = question() else {
         return 0;
     };
-    let seen = &mut question.seen;
+    let seen = &mut asked.seen;
     if find(address, seen) == 0 {
         seen.end
     } else {
@@ -346,10 +214,10 @@ const VM_HUGETLB: u64 = 0x40_0000;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn page_of_hugetlb(address: u64) -> u64 {
-    let Some(question) = Question::of_current() else {
+    let Some(asked) = question() else {
         return 0;
     };
-    let seen = &mut question.seen;
+    let seen = &mut asked.seen;
     if find(address, seen) == 0 && seen.flags & VM_HUGETLB != 0 {
         seen.block
     } else {
@@ -427,17 +295,4 @@ unsafe extern "C" fn on_vma(_task: *mut task_struct, vma: u64, context: *mut Att
     seen.key.device = member(sb, offset!(sb_device)) as u32;
     seen.block = member(sb, offset!(sb_block));
     0
-}
-
-/// A word of a kernel struct; 0 where there is none. Unlike `Kernel::read`, it
-/// has no branch for the verifier to follow: the helper zeroes what it can't read.
-#[inline(always)]
-pub(super) fn member(of: u64, offset: u32) -> u64 {
-    let mut word = 0u64;
-    if offset != ABSENT {
-        let address = of.wrapping_add(u64::from(offset)) as *const c_void;
-        // SAFETY: the helper takes any source address and fails on a bad one.
-        unsafe { bpf_probe_read_kernel((&raw mut word).cast(), 8, address) };
-    }
-    word
 }

@@ -10,21 +10,27 @@
 //! Where one differs, they are compared one by one (`Follow`), and the walk goes on by the tables from the last frame that
 //! holds (after `Copy` has put the frames that did into the new part).
 
+mod hash;
+mod mapping;
 mod mappings;
+mod offsets;
 mod spine;
 mod step;
-mod thread;
+mod walk;
+mod window;
 mod words;
 
+pub(crate) use hash::mix;
 pub(crate) use mappings::{end_of_mapping, note_executable_mapping, page_of_hugetlb};
-pub(crate) use spine::mix;
-pub(crate) use thread::{Walk, forget_thread};
+pub(crate) use walk::{Walk, forget_thread};
 
-use crate::stack::Regs;
+use crate::kernel::current;
+use crate::registers::Regs;
 use aya_ebpf::helpers::generated::bpf_loop;
 use core::ffi::c_void;
-use thread::{Walker, mode};
+use offsets::{member, offset};
 use tracer_ebpf::MAX_FRAMES;
+use walk::{Walker, frame, mode};
 
 /// Steps of a walk, of whatever mode: every frame followed, copied and stepped.
 const MAX_STEPS: u32 = 3 * MAX_FRAMES as u32;
@@ -36,7 +42,7 @@ const MAX_STEPS: u32 = 3 * MAX_FRAMES as u32;
 /// with the process and with each exec.
 #[inline(always)]
 pub(crate) fn walk(tid: u32, image: u64, start: &Regs) -> Option<&'static mut Walk> {
-    let walk = thread::begin(tid, image, start)?;
+    let walk = begin(tid, image, start)?;
     let mut walker = Walker { walk };
     // SAFETY: the callback gets the context as it is given here, and only while
     // this call lasts.
@@ -70,4 +76,47 @@ unsafe extern "C" fn advance(_index: u32, walker: *mut Walker) -> i64 {
         return i64::from(walk.end != 0);
     }
     i64::from(!step::step(walk))
+}
+
+/// The thread's walk, set to its beginning.
+#[inline(always)]
+fn begin(tid: u32, image: u64, start: &Regs) -> Option<&'static mut Walk> {
+    let walk = walk::find(tid)?;
+    if walk.busy != 0 {
+        return None;
+    }
+    walk.busy = 1;
+    walk.mode = mode::ARRIVE;
+    walk.pc = start.ip;
+    walk.sp = start.sp;
+    walk.bp = start.bp;
+    walk.bp_address = 0;
+    walk.bx_address = 0;
+    walk.flags = if start.at_entry != 0 {
+        frame::EXACT | frame::ENTRY
+    } else {
+        frame::EXACT
+    };
+    walk.end = 0;
+    walk.doubt = 0;
+    walk.pending = 0;
+    walk.fresh_count = 0;
+    walk.met = 0;
+    walk.window.clear();
+    spine::begin(walk, mappings::space(image));
+    find_pending_returns(walk);
+    Some(walk)
+}
+
+/// A pending uretprobe stands on the stack in place of a return address; the
+/// kernel's list has the real ones (`struct return_instance`).
+#[inline(always)]
+fn find_pending_returns(walk: &mut Walk) {
+    let task = current().0;
+    walk.trampoline = 0;
+    walk.returns = member(member(task, offset!(task_utask)), offset!(utask_returns));
+    if walk.returns != 0 {
+        let mm = member(task, offset!(task_mm));
+        walk.trampoline = member(member(mm, offset!(mm_xol)), offset!(xol_address));
+    }
 }

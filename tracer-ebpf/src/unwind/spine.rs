@@ -1,7 +1,7 @@
 //! The remembered stack.
 
-use super::step::UNKNOWN;
-use super::thread::{Frame, Walk, Walker, frame, mode};
+use super::hash::mix;
+use super::walk::{Frame, UNKNOWN, Walk, Walker, frame, mode};
 use super::words;
 use aya_ebpf::helpers::generated::bpf_loop;
 use core::ffi::c_void;
@@ -254,14 +254,6 @@ unsafe extern "C" fn lay(_index: u32, walker: *mut Walker) -> i64 {
     walk.depth = depth.wrapping_add(1);
     walk.fresh_count = left;
     0
-}
-
-/// One round of a hash: multiply, and fold the high bits, which depend on all
-/// others, into the low ones.
-#[inline(always)]
-pub(crate) fn mix(hash: u64, word: u64) -> u64 {
-    let product = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    product ^ (product >> 29)
 }
 
 impl Walk {

@@ -1,13 +1,13 @@
 //! One step outwards, by the tables.
 
-use super::mappings::{self, kind};
+use super::mapping::kind;
+use super::mappings;
 use super::spine::fresh;
-use super::thread::{Walk, frame, mode};
+use super::walk::{UNKNOWN, Walk, frame, mode};
 use super::words;
 use crate::kernel::given;
-use aya_ebpf::bindings::pt_regs;
+use crate::registers::user_register;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps};
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::btf_map;
 use tracer_ebpf::StackEnd;
 use tracer_ebpf::tables::{
@@ -137,9 +137,6 @@ fn plus(address: u64, offset: i32) -> u64 {
     address.wrapping_add(offset as i64 as u64)
 }
 
-/// [`Walk::bx_address`] where rbx is lost.
-pub(super) const UNKNOWN: u64 = 1;
-
 /// The current frame's rbx; 0 if it is not known.
 #[inline(always)]
 fn rbx(walk: &mut Walk) -> u64 {
@@ -153,33 +150,6 @@ fn rbx(walk: &mut Walk) -> u64 {
         return walk.window.word;
     }
     0
-}
-
-/// A register with which the thread entered the kernel, by its DWARF number
-/// (System V ABI, x86-64, figure 3.36); 0 for those that a walk has itself.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn user_register(number: u32) -> u64 {
-    // SAFETY: for the current task both pointers are valid; the verifier knows
-    // their types and makes the loads fault-tolerant.
-    let regs = unsafe { &*(bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs) };
-    match number {
-        0 => regs.rax,
-        1 => regs.rdx,
-        2 => regs.rcx,
-        3 => regs.rbx,
-        4 => regs.rsi,
-        5 => regs.rdi,
-        8 => regs.r8,
-        9 => regs.r9,
-        10 => regs.r10,
-        11 => regs.r11,
-        12 => regs.r12,
-        13 => regs.r13,
-        14 => regs.r14,
-        15 => regs.r15,
-        _ => 0,
-    }
 }
 
 /// Steps by a rule.

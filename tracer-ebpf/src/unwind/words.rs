@@ -1,13 +1,11 @@
 //! Reading the stack: a window of it at a time, as frames lie close together.
 
-use super::mappings::{member, offset};
-use super::thread::Walk;
+use super::offsets::{member, offset};
+use super::walk::Walk;
+use super::window::WORDS;
 use crate::kernel::given;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_user};
 use core::ffi::c_void;
-
-/// Words in the window.
-const WORDS: usize = 128;
 
 /// Bytes of the window that lie below the word asked for: callee-saved
 /// registers are read after the return address and lie there.
@@ -15,25 +13,6 @@ const BELOW: u64 = 48;
 
 /// Pending uretprobes that are looked through for a return address.
 const MAX_PENDING: u32 = 32;
-
-/// Words of the stack that were read together.
-#[repr(C)]
-pub(super) struct Window {
-    /// Address of the first, or odd: nothing was read.
-    base: u64,
-    /// The words.
-    words: [u64; WORDS],
-    /// The word that was asked for last.
-    pub(super) word: u64,
-}
-
-impl Window {
-    /// Forgets what was read.
-    #[inline(always)]
-    pub(super) fn clear(&mut self) {
-        self.base = u64::MAX;
-    }
-}
 
 /// The word at `address`, if the window has it.
 #[inline(always)]

@@ -14,11 +14,7 @@ use super::stacks::StackIndex;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Bytes of a page: x86-64 has no other for base pages.
-pub(super) const PAGE: u64 = 4096;
-
-/// No address of a program is above this one (five-level page tables).
-pub(super) const ADDRESSES: u64 = 1 << 56;
+pub(super) use crate::arch::{ADDRESSES, PAGE};
 
 /// Slots below this are page numbers: pages that lie in no piece.
 const FIRST_SLOT: u64 = ADDRESSES / PAGE;

@@ -5,6 +5,7 @@
 //! that RSS does not count: the shared zero page, the vDSO, devices' and huge pages of
 //! hugetlbfs.
 
+use crate::arch::PAGE;
 use crate::events::Member;
 use crate::units::{Address, Bytes, Pid};
 use procfs::process::{MMapPath, MemoryMap, Process};
@@ -217,8 +218,6 @@ fn plain(file: &File, maps: &[MemoryMap]) -> io::Result<Vec<Run>> {
     }
     Ok(runs)
 }
-
-const PAGE: u64 = 4096;
 
 /// The frame of the shared zero page: that of anonymous memory of our own that was only read.
 pub(super) fn zero_frame() -> Option<u64> {

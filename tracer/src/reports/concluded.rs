@@ -2,6 +2,7 @@
 //! not.
 
 use super::{Exit, Run, processes, text};
+use crate::arch::PAGE;
 use crate::events::{Captured, LossCause, Lost, Module};
 use crate::ledger::Ledger;
 use crate::ledger::account::Account;
@@ -35,6 +36,13 @@ impl Concluded {
     /// If there is no recording, or not enough of one to say what ran.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let recording = Recording::open(dir)?;
+        let pages = recording.meta().page_size;
+        if pages != PAGE {
+            return Err(Error::NotARecording {
+                path: dir.to_owned(),
+                what: format!("it counts pages of {pages} bytes, and this tracer those of {PAGE}"),
+            });
+        }
         let mut lost = recording.losses()?;
         let (account, torn) = replay(&recording)?;
         if torn.is_some() {
@@ -121,4 +129,25 @@ fn run(recording: &Recording, account: &Account) -> Result<Run, Error> {
         degraded: meta.degraded.clone(),
         limits: meta.limits.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{Meta, Writer};
+
+    #[test]
+    fn pages_of_another_size_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut meta = Meta::here("heap", vec!["true".into()], None);
+        for (size, is_read) in [(4096, true), (16384, false)] {
+            meta.page_size = size;
+            let path = dir.path().join(size.to_string());
+            let mut writer = Writer::create(&path, &meta).unwrap();
+            writer.flush().unwrap();
+            writer.finish(&[]).unwrap();
+            let loaded = Concluded::load(&path);
+            assert_eq!(loaded.is_ok(), is_read, "{:?}", loaded.err());
+        }
+    }
 }

@@ -4,6 +4,7 @@ use super::debuginfod::Debuginfod;
 use super::elf::{Elf, bytes_at, hexadecimal};
 use super::files::regular;
 use super::source::{PIECE, Source, number};
+use crate::arch;
 use std::path::Path;
 
 /// Where distributions put them.
@@ -118,7 +119,7 @@ fn by_alternate_name(root: &Path, elf: &Elf, path: &str, (name, id): (&str, &str
     let beside = |path: &Path| Some(path.parent()?.join(name));
     let places = [
         Some(root.join(".dwz").join(name)),
-        Some(root.join(".dwz/x86_64-linux-gnu").join(name)),
+        Some(root.join(".dwz").join(arch::LIBRARY_FOLDER).join(name)),
         elf.source().path().and_then(|path| beside(&path)),
         beside(Path::new(path)),
     ];

@@ -4,6 +4,7 @@
 //! in the file is doubted: see the System V ABI, chapters 4 and 5.
 
 use super::source::{PIECE, Source, number};
+use crate::arch::PAGE;
 use object::{CompressedData, CompressionFormat};
 use std::cell::Cell;
 use std::fmt::Write;
@@ -89,7 +90,7 @@ impl Elf {
                 .is_some_and(|d| d < s.file_size)
         };
         let in_pages = |s: &&Segment| {
-            let page = s.align.clamp(1, 1 << 21).min(4096);
+            let page = s.align.clamp(1, 1 << 21).min(PAGE);
             let begin = s.offset - s.offset % page;
             let end = s.offset.saturating_add(s.file_size);
             (begin..end.saturating_add(page - 1) / page * page).contains(&offset)

@@ -6,6 +6,7 @@
 //! at every moment.
 
 use super::{Actor, Image};
+use crate::arch::syscall;
 use crate::ledger::history::{Moment, Now};
 use crate::ledger::mappings::{ADDRESSES, Inherited, PAGE, Piece, Purpose};
 use crate::ledger::residency::{Backing, Page};
@@ -24,10 +25,12 @@ pub(super) struct Coming {
 /// Slots that are set aside for a mapping whose length is not known yet: 128 TiB.
 const SLOTS: u64 = 1 << 35;
 
-/// System calls of x86-64 that may populate what they have just made: `mmap`, `brk`, `mremap`,
-/// `shmat`.
-pub(in crate::ledger) fn populates_new(syscall: u16) -> bool {
-    matches!(syscall, 9 | 12 | 25 | 30)
+/// System calls that may populate what they have just made.
+pub(in crate::ledger) fn populates_new(number: u16) -> bool {
+    matches!(
+        u32::from(number),
+        syscall::MMAP | syscall::BRK | syscall::MREMAP | syscall::SHMAT
+    )
 }
 
 impl Image {

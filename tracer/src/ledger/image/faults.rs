@@ -26,6 +26,9 @@
 
 use super::coming::populates_new;
 use super::{Actor, Image};
+use crate::arch::HUGE_PAGE;
+use crate::arch::fault::{PRESENT, WRITE_TO_PRESENT};
+use crate::arch::syscall::MADVISE;
 use crate::events::{Cause, Member};
 use crate::ledger::hash::Map;
 use crate::ledger::history::Now;
@@ -36,20 +39,13 @@ use crate::units::Tid;
 use std::ops::{Range, RangeInclusive};
 
 /// Pages of a huge page.
-const HUGE: u64 = 512;
+const HUGE: u64 = HUGE_PAGE / PAGE;
 
 /// Pages that one fault on a file brings at most (`fault_around_bytes`, 64 KiB by default).
 const AROUND: u64 = 16;
 
 /// The same of a huge page of a medium size (mTHP); each is a power of two.
 const MEDIUM: RangeInclusive<u64> = 4..=256;
-
-/// System-call number of x86-64.
-const MADVISE: u16 = 28;
-
-/// x86 page-fault error code: the page was present; and it was a write.
-const PRESENT: u16 = 1;
-const WRITE_TO_PRESENT: u16 = 3;
 
 /// A counter changed; the fields of `Body::Resident`.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +147,8 @@ impl Image {
                 .fill(around(number, HUGE, slot, &slots), grown, page)
                 .0;
         }
-        if page.backing != Backing::Anon && change.error_code & WRITE_TO_PRESENT == WRITE_TO_PRESENT
+        if page.backing != Backing::Anon
+            && u64::from(change.error_code) & WRITE_TO_PRESENT == WRITE_TO_PRESENT
         {
             return 0;
         }
@@ -183,7 +180,7 @@ impl Image {
     /// one ended then.
     fn touch(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
         let fresh = self.pages.touch(now, page);
-        if fresh || change.error_code & PRESENT != 0 || grown == 0 {
+        if fresh || u64::from(change.error_code) & PRESENT != 0 || grown == 0 {
             return u64::from(fresh);
         }
         let went = self.checks.came_back(page.backing).unwrap_or(now.moment);
@@ -247,7 +244,7 @@ impl Image {
         let under_way = self.threads.filling.get(&thread).copied();
         let mut filling = match under_way {
             Some(filling) if change.address == filling.start => filling,
-            Some(filling) if change.address == 0 && change.syscall == MADVISE => filling,
+            Some(filling) if change.address == 0 && u32::from(change.syscall) == MADVISE => filling,
             _ if (1..ADDRESSES).contains(&change.address) => Filling {
                 start: change.address,
                 next: change.address,

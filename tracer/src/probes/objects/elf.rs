@@ -4,6 +4,7 @@
 mod symbols;
 
 use super::ObjectError;
+use crate::arch::{ELF_MACHINE, ELF_MACHINE_32};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -274,12 +275,10 @@ fn open_regular(path: &Path) -> Result<(File, std::fs::Metadata), ObjectError> {
 
 /// Refuses everything but ELF for x86-64.
 fn check_ident(header: &[u8; 64]) -> Result<(), ObjectError> {
-    const EM_386: u16 = 3;
-    const EM_X86_64: u16 = 62;
     let machine = u16_at(header, 18);
     match (&header[..4], header[4], header[5], machine) {
-        (b"\x7fELF", 2, 1, EM_X86_64) => Ok(()),
-        (b"\x7fELF", 1, 1, EM_386 | EM_X86_64) => Err(ObjectError::Bits32),
+        (b"\x7fELF", 2, 1, ELF_MACHINE) => Ok(()),
+        (b"\x7fELF", 1, 1, ELF_MACHINE_32 | ELF_MACHINE) => Err(ObjectError::Bits32),
         (b"\x7fELF", ..) => Err(ObjectError::Machine(machine)),
         _ => Err(ObjectError::NotElf),
     }

@@ -5,6 +5,7 @@
 //! returned: a probe on a file that is not mapped costs nothing.
 
 use super::elf::{Elf, u32_at};
+use crate::arch::{self, VARIANTS};
 use crate::target::command::Environment;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
@@ -19,21 +20,8 @@ const MAX_OBJECTS: usize = 4096;
 const MAX_TRIES: usize = 100_000;
 /// Largest ld.so.cache that is read.
 const MAX_CACHE: u64 = 64 << 20;
-/// Variants for newer processors, below each directory.
-const VARIANTS: [&str; 4] = [
-    "glibc-hwcaps/x86-64-v4",
-    "glibc-hwcaps/x86-64-v3",
-    "glibc-hwcaps/x86-64-v2",
-    "",
-];
-const GLIBC_DIRECTORIES: [&str; 6] = [
-    "/lib/x86_64-linux-gnu",
-    "/usr/lib/x86_64-linux-gnu",
-    "/lib64",
-    "/usr/lib64",
-    "/lib",
-    "/usr/lib",
-];
+/// Where glibc's loader looks, once for the folders of Debian's that end in the processor's name.
+const GLIBC_DIRECTORIES: [&str; 4] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 
 /// A loaded object and who asked for it.
@@ -145,6 +133,7 @@ impl Loader<'_> {
         for directory in self.directories(by) {
             let found: Vec<_> = VARIANTS
                 .iter()
+                .chain([&""])
                 .filter_map(|variant| self.open(&directory.join(variant).join(name)))
                 .collect();
             if !found.is_empty() {
@@ -199,9 +188,11 @@ impl Loader<'_> {
 
     fn default_directories(&self) -> Vec<PathBuf> {
         if !self.musl {
-            return GLIBC_DIRECTORIES.map(PathBuf::from).to_vec();
+            let debian = ["/lib", "/usr/lib"].map(|lib| Path::new(lib).join(arch::LIBRARY_FOLDER));
+            let others = GLIBC_DIRECTORIES.map(PathBuf::from);
+            return debian.into_iter().chain(others).collect();
         }
-        match std::fs::read("/etc/ld-musl-x86_64.path") {
+        match std::fs::read(arch::MUSL_PATH_FILE) {
             Ok(list) => list
                 .split(|byte| matches!(byte, b':' | b'\n'))
                 .filter(|directory| !directory.is_empty())
@@ -242,10 +233,11 @@ fn expand(text: &[u8], object: &Path) -> Option<PathBuf> {
             rest = after;
         } else if let Some(after) = token("LIB") {
             // Debian's; others say lib64, where the default directories help.
-            out.extend_from_slice(b"lib/x86_64-linux-gnu");
+            out.extend_from_slice(b"lib/");
+            out.extend_from_slice(arch::LIBRARY_FOLDER.as_bytes());
             rest = after;
         } else if let Some(after) = token("PLATFORM") {
-            out.extend_from_slice(b"x86_64");
+            out.extend_from_slice(arch::PLATFORM.as_bytes());
             rest = after;
         } else {
             out.push(b'$');

@@ -3,29 +3,24 @@
 //! The ledger follows few calls: those that name what they take away or bring. Pages come and go
 //! in all others too, and in any call or fault the kernel may reclaim some of the process's own.
 
+use crate::arch::fault::WRITE_TO_PRESENT;
+use crate::arch::syscall;
 use crate::events::{Body, Cause, Event, Member};
 use crate::units::{Bytes, Tid};
 
-/// Of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl).
-mod number {
-    pub(super) const MMAP: u16 = 9;
-    pub(super) const MUNMAP: u16 = 11;
-    pub(super) const BRK: u16 = 12;
-    pub(super) const MREMAP: u16 = 25;
-    pub(super) const MADVISE: u16 = 28;
-    pub(super) const SHMAT: u16 = 30;
-    pub(super) const EXECVE: u16 = 59;
-    pub(super) const SHMDT: u16 = 67;
-    pub(super) const EXECVEAT: u16 = 322;
-    /// readv, writev, vmsplice, preadv, pwritev, preadv2, pwritev2
-    pub(super) const VECTORS: [u16; 7] = [19, 20, 278, 295, 296, 327, 328];
-}
+/// readv, writev and their like: they name buffers by a list.
+const VECTORS: [u32; 7] = [
+    syscall::READV,
+    syscall::WRITEV,
+    syscall::VMSPLICE,
+    syscall::PREADV,
+    syscall::PWRITEV,
+    syscall::PREADV2,
+    syscall::PWRITEV2,
+];
 
 /// `MADV_DONTNEED_LOCKED` (mman-common.h).
 const DONTNEED_LOCKED: u32 = 24;
-
-/// x86 page-fault error code: the page was present, and it was a write.
-const WRITE_TO_PRESENT: u16 = 3;
 
 /// Bytes of a huge page that is smaller than 2 MiB (mTHP).
 const MEDIUM: std::ops::RangeInclusive<u64> = 16 << 10..=1 << 20;
@@ -79,7 +74,7 @@ impl Calls {
             cause,
             address,
             error_code,
-            syscall,
+            syscall: number,
             ..
         } = event.body
         else {
@@ -97,33 +92,34 @@ impl Calls {
             }
             // The thread itself reclaims. But a page of a file goes where a copy of it comes.
             Cause::UserFault | Cause::KernelFault => {
-                member == Member::Anon || error_code & WRITE_TO_PRESENT != WRITE_TO_PRESENT
+                member == Member::Anon
+                    || u64::from(error_code) & WRITE_TO_PRESENT != WRITE_TO_PRESENT
             }
-            Cause::Syscall if size > before => self.came(event.tid, address.0, syscall),
-            Cause::Syscall => self.went(event.tid, syscall),
+            Cause::Syscall if size > before => self.came(event.tid, address.0, number.into()),
+            Cause::Syscall => self.went(event.tid, number.into()),
         }
     }
 
     /// Pages came in a call. Where one has said where it works, they came there.
-    fn came(&mut self, thread: Tid, address: u64, syscall: u16) -> bool {
-        match syscall {
-            number::MMAP | number::BRK | number::MREMAP | number::SHMAT => {
+    fn came(&mut self, thread: Tid, address: u64, number: u32) -> bool {
+        match number {
+            syscall::MMAP | syscall::BRK | syscall::MREMAP | syscall::SHMAT => {
                 self.populating = Some(thread);
                 false
             }
-            number::MADVISE => false,
-            _ => address == 0 || number::VECTORS.contains(&syscall),
+            syscall::MADVISE => false,
+            _ => address == 0 || VECTORS.contains(&number),
         }
     }
 
     /// Pages went in a call.
-    fn went(&self, thread: Tid, syscall: u16) -> bool {
-        match syscall {
-            number::MUNMAP | number::SHMDT | number::EXECVE | number::EXECVEAT => false,
-            number::MMAP | number::BRK | number::MREMAP | number::SHMAT => {
+    fn went(&self, thread: Tid, number: u32) -> bool {
+        match number {
+            syscall::MUNMAP | syscall::SHMDT | syscall::EXECVE | syscall::EXECVEAT => false,
+            syscall::MMAP | syscall::BRK | syscall::MREMAP | syscall::SHMAT => {
                 self.populating == Some(thread)
             }
-            number::MADVISE => !self.advice.is_some_and(|advice| {
+            syscall::MADVISE => !self.advice.is_some_and(|advice| {
                 let followed = [
                     libc::MADV_DONTNEED as u32,
                     libc::MADV_REMOVE as u32,

@@ -1,10 +1,7 @@
 //! What is kept for each thread: the walk under way and the last stack.
 
-use super::words::Window;
-use super::{mappings, spine};
-use crate::kernel::current;
-use crate::stack::Regs;
-use crate::unwind::mappings::{member, offset};
+use super::mapping::{Mapping, Question};
+use super::window::Window;
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST};
 use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::macros::btf_map;
@@ -78,7 +75,7 @@ pub(crate) struct Walk {
     pub(super) busy: u32,
     /// One of [`mode`].
     pub(super) mode: u32,
-    /// Hash of all that gives addresses their meaning; see [`mappings::space`].
+    /// Hash of all that gives addresses their meaning; see `mappings::space`.
     pub(super) space: u64,
     /// The current frame's instruction pointer or return address, …
     pub(super) pc: u64,
@@ -119,9 +116,9 @@ pub(crate) struct Walk {
     /// `struct return_instance` of the innermost pending call.
     pub(super) returns: u64,
     /// The mapping of the last frame.
-    pub(super) mapping: mappings::Mapping,
+    pub(super) mapping: Mapping,
     /// What the kernel is asked about an address.
-    question: mappings::Question,
+    pub(super) question: Question,
     /// Words of the stack.
     pub(super) window: Window,
     /// The last stack, outermost first.
@@ -130,6 +127,9 @@ pub(crate) struct Walk {
     pub(super) fresh: [Frame; MAX_FRAMES],
 }
 
+/// [`Walk::bx_address`] where rbx is lost.
+pub(super) const UNKNOWN: u64 = 1;
+
 /// What the callbacks of a walk get.
 #[repr(C)]
 pub(super) struct Walker {
@@ -137,38 +137,9 @@ pub(super) struct Walker {
     pub(super) walk: *mut Walk,
 }
 
-/// The thread's walk, set to its beginning.
+/// A thread's walk, made if need be.
 #[inline(always)]
-pub(super) fn begin(tid: u32, image: u64, start: &Regs) -> Option<&'static mut Walk> {
-    let walk = find(tid)?;
-    if walk.busy != 0 {
-        return None;
-    }
-    walk.busy = 1;
-    walk.mode = mode::ARRIVE;
-    walk.pc = start.ip;
-    walk.sp = start.sp;
-    walk.bp = start.bp;
-    walk.bp_address = 0;
-    walk.bx_address = 0;
-    walk.flags = if start.at_entry != 0 {
-        frame::EXACT | frame::ENTRY
-    } else {
-        frame::EXACT
-    };
-    walk.end = 0;
-    walk.doubt = 0;
-    walk.pending = 0;
-    walk.fresh_count = 0;
-    walk.met = 0;
-    walk.window.clear();
-    spine::begin(walk, mappings::space(image));
-    find_pending_returns(walk);
-    Some(walk)
-}
-
-#[inline(always)]
-fn find(tid: u32) -> Option<&'static mut Walk> {
+pub(super) fn find(tid: u32) -> Option<&'static mut Walk> {
     let found = match WALKS.get_ptr_mut(tid) {
         Some(found) => found,
         None => add(tid)?,
@@ -180,7 +151,7 @@ fn find(tid: u32) -> Option<&'static mut Walk> {
 
 /// Where a thread asks the kernel about an address; made if need be.
 #[inline(always)]
-pub(super) fn question(tid: u32) -> Option<&'static mut mappings::Question> {
+pub(super) fn question(tid: u32) -> Option<&'static mut Question> {
     Some(&mut find(tid)?.question)
 }
 
@@ -199,17 +170,4 @@ fn add(tid: u32) -> Option<*mut Walk> {
 pub(crate) fn forget_thread(tid: u32) {
     // It may never have been walked.
     let _ = WALKS.remove(tid);
-}
-
-/// A pending uretprobe stands on the stack in place of a return address; the
-/// kernel's list has the real ones (`struct return_instance`).
-#[inline(always)]
-fn find_pending_returns(walk: &mut Walk) {
-    let task = current().0;
-    walk.trampoline = 0;
-    walk.returns = member(member(task, offset!(task_utask)), offset!(utask_returns));
-    if walk.returns != 0 {
-        let mm = member(task, offset!(task_mm));
-        walk.trampoline = member(member(mm, offset!(mm_xol)), offset!(xol_address));
-    }
 }
