@@ -15,7 +15,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
         .unwrap_or(Path::new("."));
     let out = args.out_dir.as_deref().unwrap_or(beside);
     // Read first: where there is none, no folder is made and nothing is moved.
-    let concluded = results::load(&recording)?;
+    let concluded = results::load(&recording, None)?;
     let within = out.join("recording");
     match within.exists() && !same(&recording, &within) {
         // Another run is there: its reports stay with their recording.

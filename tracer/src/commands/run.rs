@@ -5,9 +5,11 @@ use crate::cli::{RunArgs, Trace};
 use crate::results;
 use crate::terminal::{FAILED, Line, Summary, line, losses, notices, stop, warn};
 use anyhow::{Context, Result, bail};
+use std::panic::resume_unwind;
+use std::thread::JoinHandle;
 use tracer::probes::machine;
 use tracer::recording::{Limits, Meta, Writer};
-use tracer::reports::OutDir;
+use tracer::reports::{Counted, OutDir};
 use tracer::target::{Capabilities, Command, Environment, LaunchError, Signals, User};
 use tracer::trace::{self, Collected, Follow, Live, Options, Recorder, Session, Subject, View};
 use tracer::units::Bytes;
@@ -64,12 +66,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     // Dropped last: reports are written meanwhile.
     let _detaching = finished.detaching;
     // A disk that is full loses a part; what there is is reported all the same.
-    let recorded = finished
-        .collected
-        .and_then(|collected| record(collected, finished.limits, &out));
+    let mut counting = None;
+    let recorded = finished.collected.and_then(|mut collected| {
+        collected.consumer.0.flush();
+        counting = count(&out, reporting);
+        record(collected, finished.limits, &out)
+    });
     // Names are found: what is left is to read the recording and to write reports of it.
     notices().give_up(reporting);
-    let concluded = results::load(&results::recording(&out))
+    let counted = counting.and_then(|thread| thread.join().unwrap_or_else(|p| resume_unwind(p)));
+    let concluded = results::load(&results::recording(&out), counted)
         .and_then(|concluded| results::write(&out, &concluded, &mut summary));
     both(recorded, concluded)?;
     waited?;
@@ -118,6 +124,20 @@ fn recorder(session: &Session, args: &RunArgs, out: &OutDir) -> Result<Recorder>
     meta.degraded = session.degraded().iter().map(|d| d.told()).collect();
     let writer = out.act(|| Writer::create(&results::recording(out), &meta))?;
     Ok(Recorder::new(writer, notices()))
+}
+
+/// Counts the events of the recording on a thread of its own, while names are looked for. Where that
+/// is not to be had they are counted later.
+fn count(out: &OutDir, kept: Capabilities) -> Option<JoinHandle<Option<Counted>>> {
+    let dir = results::recording(out);
+    let work = move || {
+        notices().give_up(kept);
+        Counted::load(&dir).ok()
+    };
+    std::thread::Builder::new()
+        .name("count".into())
+        .spawn(work)
+        .ok()
 }
 
 /// Ends the recording: names for its addresses, then its losses.

@@ -15,6 +15,7 @@ use arrow::ipc::reader::{RecordBatchDecoder, read_dictionary};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 /// A recording on disk.
 #[derive(Debug)]
@@ -23,6 +24,9 @@ pub struct Recording {
     meta: Meta,
     complete: bool,
 }
+
+/// Batches that are unpacked before they are needed.
+const AHEAD: usize = 2;
 
 /// Events in their order.
 pub type Events = Rows<Event>;
@@ -75,6 +79,38 @@ impl Recording {
     /// If the file can't be opened.
     pub fn events(&self) -> Result<Events, Error> {
         self.rows()
+    }
+
+    /// Calls `each` with every event, in order. The next batch is unpacked on another thread
+    /// meanwhile, for that takes as long as to do something with it.
+    ///
+    /// # Errors
+    /// Why the rest can't be read: the events before have been given.
+    pub fn replay(&self, mut each: impl FnMut(&Event)) -> Result<(), Error> {
+        let mut rows = self.events()?;
+        std::thread::scope(|scope| {
+            let (send, batches) = sync_channel(AHEAD);
+            let unpack = move || {
+                while let Some(batch) = rows.batch() {
+                    // Nobody listens any more after an error.
+                    if send.send(batch).is_err() {
+                        return;
+                    }
+                }
+            };
+            let started = std::thread::Builder::new().spawn_scoped(scope, unpack);
+            if started.is_err() {
+                // Where no thread can be had, this one does both.
+                for event in self.events()? {
+                    each(&event?);
+                }
+                return Ok(());
+            }
+            for batch in batches {
+                batch?.iter().for_each(&mut each);
+            }
+            Ok(())
+        })
     }
 
     /// Its stacks.
@@ -142,14 +178,17 @@ pub struct Rows<T> {
 }
 
 impl<T: Decode> Rows<T> {
-    /// All rows of the next batch.
-    fn fill(&mut self, batches: &mut Batches) -> Result<bool, Error> {
-        let Some(batch) = batches.next()? else {
-            return Ok(false);
+    /// All rows of the next batch; nothing at the end.
+    fn batch(&mut self) -> Option<Result<Vec<T>, Error>> {
+        let mut batches = self.batches.take()?;
+        let decode = |batch: Result<RecordBatch, Error>, batches: &Batches| {
+            T::decode(&batch?).map_err(|what| batches.messages.corrupt(what))
         };
-        let rows = T::decode(&batch).map_err(|what| batches.messages.corrupt(what))?;
-        self.ready = rows.into_iter();
-        Ok(true)
+        let rows = decode(batches.next().transpose()?, &batches);
+        if rows.is_ok() {
+            self.batches = Some(batches);
+        }
+        Some(rows)
     }
 }
 
@@ -161,10 +200,8 @@ impl<T: Decode> Iterator for Rows<T> {
             if let Some(row) = self.ready.next() {
                 return Some(Ok(row));
             }
-            let mut batches = self.batches.take()?;
-            match self.fill(&mut batches) {
-                Ok(true) => self.batches = Some(batches),
-                Ok(false) => return None,
+            match self.batch()? {
+                Ok(rows) => self.ready = rows.into_iter(),
                 Err(error) => return Some(Err(error)),
             }
         }

@@ -1,6 +1,7 @@
 //! From a recording to what all reports are made of: the one way, whether the run has just ended or
 //! not.
 
+use super::location::Location;
 use super::{Exit, Run, processes, text};
 use crate::arch::PAGE;
 use crate::events::{Captured, LossCause, Lost, Module};
@@ -8,7 +9,9 @@ use crate::ledger::Ledger;
 use crate::ledger::account::Account;
 use crate::recording::{Error, Recording, Symbol};
 use crate::symbols::{SymbolTable, Symbolizer};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// What a recording says, concluded: everything that reports are made from, and that two
 /// recordings are compared by.
@@ -25,8 +28,46 @@ pub struct Concluded {
     /// Whether the recording is whole: it ended as it should and nothing that
     /// was written is missing. (What was lost before is in `lost`.)
     pub complete: bool,
+    /// The locations, once they were asked for.
+    pub(super) locations: OnceLock<Vec<Location>>,
     /// Why the events could not be read to their end: what is concluded is of those before.
     pub torn: Option<String>,
+}
+
+/// What the events of a recording add up to.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    account: Account,
+    /// Why they could not be read to their end.
+    torn: Option<String>,
+}
+
+impl Counted {
+    /// Counts the events of the recording in `dir`, which need not have its end yet.
+    ///
+    /// # Errors
+    /// If there is no recording.
+    pub fn load(dir: &Path) -> Result<Self, Error> {
+        Self::of(&Recording::open(dir)?, dir)
+    }
+
+    fn of(recording: &Recording, dir: &Path) -> Result<Self, Error> {
+        let pages = recording.meta().page_size;
+        if pages != PAGE {
+            return Err(Error::NotARecording {
+                path: dir.to_owned(),
+                what: format!("it counts pages of {pages} bytes, and this tracer those of {PAGE}"),
+            });
+        }
+        let mut ledger = Ledger::new();
+        // One whose file can't be opened has no events at all, which is another matter.
+        recording.events()?;
+        let torn = recording.replay(|event| ledger.apply(event)).err();
+        Ok(Self {
+            account: ledger.finish(),
+            torn: torn.map(|error| error.to_string()),
+        })
+    }
 }
 
 impl Concluded {
@@ -36,15 +77,32 @@ impl Concluded {
     /// If there is no recording, or not enough of one to say what ran.
     pub fn load(dir: &Path) -> Result<Self, Error> {
         let recording = Recording::open(dir)?;
-        let pages = recording.meta().page_size;
-        if pages != PAGE {
-            return Err(Error::NotARecording {
-                path: dir.to_owned(),
-                what: format!("it counts pages of {pages} bytes, and this tracer those of {PAGE}"),
-            });
-        }
+        // Neither needs the other: names are found for stacks while the ledger counts.
+        let (counted, symbols) = std::thread::scope(|scope| {
+            let names = std::thread::Builder::new().spawn_scoped(scope, || symbols(&recording));
+            let counted = Counted::of(&recording, dir);
+            let symbols = match names {
+                Ok(names) => names.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(_) => self::symbols(&recording),
+            };
+            (counted, symbols)
+        });
+        Self::of(&recording, counted?, symbols?)
+    }
+
+    /// Likewise, where its events were counted before.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_counted(dir: &Path, counted: Counted) -> Result<Self, Error> {
+        let recording = Recording::open(dir)?;
+        let symbols = symbols(&recording)?;
+        Self::of(&recording, counted, symbols)
+    }
+
+    fn of(recording: &Recording, counted: Counted, symbols: SymbolTable) -> Result<Self, Error> {
+        let Counted { account, torn } = counted;
         let mut lost = recording.losses()?;
-        let (account, torn) = replay(&recording)?;
         if torn.is_some() {
             lost.push(Lost {
                 cause: LossCause::Torn,
@@ -53,12 +111,13 @@ impl Concluded {
             });
         }
         Ok(Self {
-            run: run(&recording, &account)?,
-            symbols: symbols(&recording)?,
+            run: run(recording, &account)?,
+            symbols,
             account,
             lost,
             complete: recording.complete() && torn.is_none(),
             torn,
+            locations: OnceLock::new(),
         })
     }
 
@@ -74,19 +133,6 @@ impl Concluded {
     pub fn command_line(&self) -> String {
         text::command_line(&self.run.command)
     }
-}
-
-/// What the events add up to, and why they could not be read to their end.
-fn replay(recording: &Recording) -> Result<(Account, Option<String>), Error> {
-    let mut ledger = Ledger::new();
-    let mut torn = None;
-    for event in recording.events()? {
-        match event {
-            Ok(event) => ledger.apply(&event),
-            Err(error) => torn = Some(error.to_string()),
-        }
-    }
-    Ok((ledger.finish(), torn))
 }
 
 fn symbols(recording: &Recording) -> Result<SymbolTable, Error> {

@@ -2,7 +2,7 @@
 //! command used in all.
 
 use super::Concluded;
-use super::locations::Location;
+use super::location::Location;
 use super::text::{count, seconds};
 use crate::ledger::account::Account;
 use serde::Serialize;

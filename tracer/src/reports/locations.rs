@@ -1,47 +1,12 @@
 //! Stacks grouped by location: what tables and `stats.json` list.
 
 use super::Concluded;
+use super::location::Location;
 use super::text::percent;
 use crate::ledger::account::{Reserver, Snapshot};
-use crate::symbols::Frame;
 use crate::units::{Bytes, Nanos, StackId};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
-
-/// What the stacks of one location did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Location {
-    /// The frame.
-    pub frame: Frame,
-    /// Blocks and direct mappings made, over the run.
-    pub calls: u64,
-    /// Their bytes, over the run.
-    pub size: Bytes,
-    /// Live at the reserved peak.
-    pub reserved: Bytes,
-    /// Resident at the resident peak, as reserver.
-    pub resident: Bytes,
-    /// Reserved at the resident peak: what `resident` is a part of.
-    pub reserved_then: Bytes,
-    /// Resident at the resident peak, as toucher.
-    pub touched: Bytes,
-    /// Never given back.
-    pub leaked: Bytes,
-    /// Memory system calls, over the run, and how long they took.
-    pub mapping_calls: u64,
-    /// See `mapping_calls`.
-    pub mapping_time: Nanos,
-    /// Page faults, over the run, and how long they took.
-    pub faults: u64,
-    /// See `faults`.
-    pub fault_time: Nanos,
-    /// Its largest stack.
-    pub stack: StackId,
-    /// Of the stacks that touched: the one with the most.
-    pub touching: StackId,
-    /// Who touched what it reserved, at the resident peak; the largest first.
-    pub touchers: Vec<(String, Bytes)>,
-}
 
 /// What part of what was reserved is resident, at one moment (the resident peak). A page may
 /// hold more than was asked for of it: no more than all of it is touched.
@@ -51,7 +16,11 @@ pub(super) fn touched(resident: Bytes, reserved_then: Bytes) -> String {
 
 /// Every location, the largest reserved at the peak first; then by resident
 /// bytes, bytes over the run, name.
-pub(super) fn locations(input: &Concluded) -> Vec<Location> {
+pub(super) fn locations(input: &Concluded) -> &[Location] {
+    input.locations.get_or_init(|| group(input))
+}
+
+fn group(input: &Concluded) -> Vec<Location> {
     let mut groups = Groups::new(input);
     let account = &input.account;
     for &(id, totals) in &account.stacks {
@@ -268,6 +237,7 @@ mod tests {
     use crate::ledger::account::Account;
     use crate::reports::Run;
     use crate::symbols::SymbolTable;
+    use std::sync::OnceLock;
 
     const MIB: u64 = 1 << 20;
 
@@ -290,6 +260,7 @@ mod tests {
             lost: Vec::new(),
             complete: true,
             torn: None,
+            locations: OnceLock::new(),
         };
         let (shown, rest) = largest(&input, rows.iter().collect(), room);
         let figures = shown.iter().map(|row| (row.reserved.0, row.resident.0));

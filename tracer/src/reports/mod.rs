@@ -5,6 +5,7 @@ mod concluded;
 mod flame;
 mod kernel_time;
 mod limits;
+mod location;
 mod locations;
 mod output;
 mod owner;
@@ -20,7 +21,7 @@ mod totals;
 #[cfg(test)]
 mod tests;
 
-pub use concluded::Concluded;
+pub use concluded::{Concluded, Counted};
 pub use output::OutDir;
 pub use owner::Owner;
 pub use processes::commands;
@@ -29,6 +30,7 @@ pub use summary::{Style, summary};
 use crate::events::Degraded;
 use crate::recording::Limits;
 use std::io::{self, Write};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 
 /// How a command ended.
@@ -90,7 +92,7 @@ impl Run {
 }
 
 /// A report: a pure function from the input to a file.
-pub trait Report {
+pub trait Report: Sync {
     /// Name of the file in the out dir.
     fn file_name(&self) -> &'static str;
 
@@ -114,13 +116,34 @@ pub fn all() -> Vec<Box<dyn Report>> {
     ]
 }
 
+/// A report that is being written.
+type Running<'s> = std::thread::ScopedJoinHandle<'s, io::Result<PathBuf>>;
+
 /// Writes every report to the out dir and returns the paths.
 ///
 /// # Errors
 /// The first report that could not be written; the others are written all the
 /// same.
 pub fn write_all(dir: &OutDir, input: &Concluded) -> io::Result<Vec<PathBuf>> {
+    let reports = all();
     let write = |report: &dyn Report| dir.write(report.file_name(), |out| report.write(input, out));
-    let results: Vec<_> = all().iter().map(|report| write(&**report)).collect();
+    // Side by side: each is a function of the same input, and has a file of its own.
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let started: Vec<_> = reports
+            .iter()
+            .map(|report| {
+                let work = || write(&**report);
+                std::thread::Builder::new().spawn_scoped(scope, work)
+            })
+            .collect();
+        let finish = |started: io::Result<Running<'_>>, report: &dyn Report| match started {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // Where no thread can be had, this one does it.
+            Err(_) => write(report),
+        };
+        let both = started.into_iter().zip(&reports);
+        both.map(|(started, report)| finish(started, &**report))
+            .collect()
+    });
     results.into_iter().collect()
 }

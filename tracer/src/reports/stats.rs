@@ -3,7 +3,8 @@
 
 use super::kernel_time::{KernelTime, kernel_time};
 use super::limits::{self, CgroupStats};
-use super::locations::{Location, locations};
+use super::location::Location;
+use super::locations::locations;
 use super::stacks::stack_ends;
 use super::{Concluded, Exit, Report};
 use crate::events::Degraded;
@@ -225,7 +226,7 @@ fn document<'a>(input: &'a Concluded) -> Document<'a> {
         lost,
         lost_by_probe: by_probe.collect(),
         peak_mem: account.reserved_peak.reserved.0,
-        top_allocs: top_allocs(input, &locations),
+        top_allocs: top_allocs(input, locations),
         tracked_allocs: account.allocs,
         tracked_bytes: account.alloc_bytes.0,
         total_allocs: account.allocs + account.frees,
@@ -243,8 +244,8 @@ fn document<'a>(input: &'a Concluded) -> Document<'a> {
                 .0,
             allocs: account.stacks.iter().map(|(_, s)| s.leaked_allocs).sum(),
         },
-        top_touchers: top_touchers(input, &locations),
-        kernel_time: kernel_time(input, &locations),
+        top_touchers: top_touchers(input, locations),
+        kernel_time: kernel_time(input, locations),
         hugetlb: hugetlb(input),
         stacks: stacks(input),
         oddities: Oddities {

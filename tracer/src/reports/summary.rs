@@ -1,7 +1,8 @@
 //! The summary on the terminal.
 
 use super::Concluded;
-use super::locations::{Location, largest, locations, sum, touched};
+use super::location::Location;
+use super::locations::{largest, locations, sum, touched};
 use super::text::{Line, count, left, printable, right, width};
 use super::totals::{ending, is_alarming, nameless, totals, warnings};
 use crate::symbols::{Frame, short_name};
@@ -93,7 +94,7 @@ pub fn summary(input: &Concluded, files: &[PathBuf], style: Style) -> String {
     for line in totals(input) {
         push_line(&mut out, &line, "2", style);
     }
-    if let Some(line) = nameless(input, &all) {
+    if let Some(line) = nameless(input, all) {
         push_line(&mut out, &line, "2", style);
     }
     for line in warnings(input) {

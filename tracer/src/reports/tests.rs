@@ -30,6 +30,7 @@ impl Stored {
             lost: self.lost.clone(),
             complete: !self.incomplete,
             torn: None,
+            locations: std::sync::OnceLock::new(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `top.md`: the largest locations as a table, for reading and pasting.
 
 use super::kernel_time::slowest;
-use super::locations::{Location, largest, locations, sum, touched};
+use super::location::Location;
+use super::locations::{largest, locations, sum, touched};
 use super::text::{count, percent, printable, seconds};
 use super::totals::{ending, nameless, totals, warnings};
 use super::{Concluded, Report};
@@ -28,17 +29,17 @@ impl Report for Top {
         writeln!(out, "# {}\n", code(&input.command_line()))?;
         writeln!(out, "{}.\n", ending(input))?;
         let all = locations(input);
-        reservers(out, &all, input)?;
-        touchers(out, &all, input)?;
-        joins(out, &all)?;
-        leaks(out, &all)?;
+        reservers(out, all, input)?;
+        touchers(out, all, input)?;
+        joins(out, all)?;
+        leaks(out, all)?;
         processes(out, input)?;
-        time(out, &all)?;
+        time(out, all)?;
         writeln!(out, "## Totals\n\n| | |\n|---|---|")?;
         for (label, text) in totals(input) {
             writeln!(out, "| {label} | {} |", cell(&text))?;
         }
-        if let Some((label, text)) = nameless(input, &all) {
+        if let Some((label, text)) = nameless(input, all) {
             writeln!(out, "| {label} | {} |", cell(&text))?;
         }
         writeln!(out, "\n## Losses\n")?;

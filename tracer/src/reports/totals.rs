@@ -1,7 +1,8 @@
 //! The sentences that the terminal summary and `top.md` share: totals beside
 //! the kernel's own figures, losses, contradictions.
 
-use super::locations::{Location, largest};
+use super::location::Location;
+use super::locations::largest;
 use super::stacks::{sentence, stack_ends};
 use super::text::{Line, count, percent, printable, seconds};
 use super::{Concluded, Run, kernel_time, limits};

@@ -14,7 +14,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use tracer::recording::schema::Stream;
-use tracer::reports::{self, Concluded, OutDir, Owner};
+use tracer::reports::{self, Concluded, Counted, OutDir, Owner};
 use tracer::target::Capabilities;
 
 /// Where the last run is kept when another one takes its place.
@@ -178,10 +178,14 @@ pub(crate) fn write(out: &OutDir, concluded: &Concluded, summary: &mut Summary) 
     Ok(())
 }
 
-/// Reads a recording; says so if it can be read in part only.
-pub(crate) fn load(dir: &Path) -> Result<Concluded> {
-    let concluded =
-        Concluded::load(dir).with_context(|| format!("{}: no recording", dir.display()))?;
+/// Reads a recording, whose events may have been counted already; says so if it can be read in
+/// part only.
+pub(crate) fn load(dir: &Path, counted: Option<Counted>) -> Result<Concluded> {
+    let concluded = match counted {
+        Some(counted) => Concluded::load_counted(dir, counted),
+        None => Concluded::load(dir),
+    };
+    let concluded = concluded.with_context(|| format!("{}: no recording", dir.display()))?;
     if let Some(error) = &concluded.torn {
         warn(format_args!(
             "the recording can be read in part only: {error}"

@@ -54,6 +54,16 @@ impl<'a> AddressSpaces<'a> {
     /// first one mapped after (it was noticed late).
     #[must_use]
     pub fn find(&self, pid: Pid, time: Nanos, address: Address) -> Option<&'a Module> {
+        Some(self.locate(pid, time, address)?.1)
+    }
+
+    /// Likewise, with the module's place among all.
+    pub(crate) fn locate(
+        &self,
+        pid: Pid,
+        time: Nanos,
+        address: Address,
+    ) -> Option<(usize, &'a Module)> {
         let mappings = self.spaces.get(&pid)?;
         let after = mappings.partition_point(|m| m.begin <= address.0);
         let reaching = mappings[..after].iter().rev();
@@ -64,7 +74,7 @@ impl<'a> AddressSpaces<'a> {
             true => (1, m.module.time.0, m.number),
             false => (0, u64::MAX - m.module.time.0, m.number),
         };
-        here.max_by_key(rank).map(|m| m.module)
+        here.max_by_key(rank).map(|m| (m.number, m.module))
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Places<'a> {
     spaces: AddressSpaces<'a>,
     files: Vec<&'a Module>,
     numbers: FxHashMap<(&'a str, &'a str), usize>,
+    /// The file of each module; none where its code is a matter of its process.
+    of_module: Vec<Option<usize>>,
 }
 
 impl<'a> Places<'a> {
@@ -32,6 +34,7 @@ impl<'a> Places<'a> {
             spaces: AddressSpaces::new(modules),
             files: Vec::new(),
             numbers: FxHashMap::default(),
+            of_module: Vec::new(),
         };
         for module in modules.iter().filter(|module| is_file(&module.path)) {
             let next = places.files.len();
@@ -40,6 +43,7 @@ impl<'a> Places<'a> {
                 places.files.push(module);
             }
         }
+        places.of_module = modules.iter().map(|module| places.file(module)).collect();
         places
     }
 
@@ -56,21 +60,25 @@ impl<'a> Places<'a> {
     pub(crate) fn spot(&self, stack: &Captured, index: usize) -> Option<(Spot, &'a Module)> {
         let Address(address) = *stack.frames.get(index)?;
         let address = Address(address.saturating_sub(u64::from(index > 0)));
-        let module = self.spaces.find(stack.pid, stack.time, address)?;
-        Some((self.spot_in(module, stack.pid, address), module))
+        let (number, module) = self.spaces.locate(stack.pid, stack.time, address)?;
+        let spot = match self.of_module.get(number).copied().flatten() {
+            None => Spot::Process(stack.pid, address),
+            Some(file) => {
+                let offset = address.0 - module.address.0;
+                Spot::File(file, offset.wrapping_add(module.offset))
+            }
+        };
+        Some((spot, module))
     }
 
-    fn spot_in(&self, module: &Module, pid: Pid, address: Address) -> Spot {
+    /// The number of a module's file. Of files that have no build-id and differ in their inode
+    /// alone, the first has it.
+    fn file(&self, module: &Module) -> Option<usize> {
         let key = (module.path.as_str(), module.build_id.as_str());
-        let Some(&number) = self.numbers.get(&key) else {
-            return Spot::Process(pid, address);
-        };
+        let number = *self.numbers.get(&key)?;
         let identity = |m: &Module| (m.device, m.inode);
-        if module.build_id.is_empty() && identity(module) != identity(self.files[number]) {
-            return Spot::Process(pid, address);
-        }
-        let offset = address.0 - module.address.0;
-        Spot::File(number, offset.wrapping_add(module.offset))
+        let same = !module.build_id.is_empty() || identity(module) == identity(self.files[number]);
+        same.then_some(number)
     }
 
     /// A place as it is stored.

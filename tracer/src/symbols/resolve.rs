@@ -12,8 +12,8 @@ use super::source::Source;
 use crate::events::{Captured, Module};
 use crate::recording::{Place, Symbol};
 use crate::units::{Address, Pid};
-use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -121,16 +121,12 @@ impl Symbolizer {
     /// result with the stacks.
     pub fn resolve(&mut self, stacks: &[Captured], modules: &[Module]) -> Vec<Symbol> {
         let places = Places::new(modules);
-        let mut wanted: BTreeMap<Spot, &Module> = BTreeMap::new();
-        for stack in stacks {
-            let spots = (0..stack.frames.len()).filter_map(|index| places.spot(stack, index));
-            wanted.extend(spots);
-        }
+        let wanted = wanted(&places, stacks);
         let mut symbols = Vec::with_capacity(wanted.len());
         let began = Instant::now();
         for (number, module) in places.files().iter().enumerate() {
             let of_file = Spot::File(number, 0)..=Spot::File(number, u64::MAX);
-            let offsets = wanted.range(of_file).filter_map(|(spot, _)| match spot {
+            let offsets = wanted.range(of_file).filter_map(|spot| match spot {
                 Spot::File(_, offset) => Some(*offset),
                 Spot::Process(..) => None,
             });
@@ -146,7 +142,7 @@ impl Symbolizer {
                 frames,
             }));
         }
-        let of_processes = wanted.keys().filter_map(|spot| match spot {
+        let of_processes = wanted.iter().filter_map(|spot| match spot {
             Spot::Process(pid, address) => Some((*pid, address.0)),
             Spot::File(..) => None,
         });
@@ -209,6 +205,17 @@ impl Symbolizer {
             }
         }
     }
+}
+
+/// Every place that the stacks' frames point to. They are found by a hash first: frames repeat
+/// far more often than not.
+fn wanted(places: &Places<'_>, stacks: &[Captured]) -> BTreeSet<Spot> {
+    let mut found: FxHashSet<Spot> = FxHashSet::default();
+    for stack in stacks {
+        let spots = (0..stack.frames.len()).filter_map(|index| places.spot(stack, index));
+        found.extend(spots.map(|(spot, _)| spot));
+    }
+    found.into_iter().collect()
 }
 
 /// The last part of a path.

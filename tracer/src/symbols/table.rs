@@ -114,6 +114,22 @@ impl SymbolTable {
         }
     }
 
+    /// The numbers of a stack's frames ([`frame`](Self::frame)), innermost first; none where the
+    /// stack is not here. Equal frames have one number.
+    #[must_use]
+    pub fn numbers(&self, id: StackId) -> &[u32] {
+        self.stacks.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The frame of a number.
+    ///
+    /// # Panics
+    /// Where the number is no frame's of this table.
+    #[must_use]
+    pub fn frame(&self, number: u32) -> &Frame {
+        &self.frames[number as usize]
+    }
+
     /// The frame that answers for what the stack did (see [`super::location`]).
     #[must_use]
     pub fn location(&self, id: StackId) -> &Frame {

@@ -29,6 +29,12 @@ impl Recorder {
         }
     }
 
+    /// Writes what waits to be: every event that was told can then be read.
+    pub fn flush(&mut self) {
+        let written = self.writer.flush();
+        self.tell_failure(written);
+    }
+
     /// Ends the recording.
     ///
     /// # Errors
@@ -36,8 +42,7 @@ impl Recorder {
     pub fn finish(mut self, limits: Limits, losses: &[Lost]) -> Result<()> {
         self.writer.note_limits(limits);
         // Only then the number of events that found no room is final.
-        let written = self.writer.flush();
-        self.tell_failure(written);
+        self.flush();
         let not_written = self.writer.not_written();
         let dir = self.writer.dir().display().to_string();
         let finished = self.writer.finish(losses);

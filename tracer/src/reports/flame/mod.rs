@@ -91,66 +91,82 @@ impl Flame {
     }
 }
 
-fn reserved(input: &Concluded) -> Tree {
+fn reserved(input: &Concluded) -> Tree<'_> {
     let mut residents: FxHashMap<StackId, Bytes> = FxHashMap::default();
     for &(reserver, bytes) in &input.account.resident_peak.resident_by_reserver {
         if let Reserver::Stack(id) = reserver {
             *residents.entry(id).or_default() += bytes;
         }
     }
-    let mut tree = Tree::default();
+    let mut tree = Tree::new(&input.symbols);
     let lives = Lives::new(&input.account.processes);
+    let mut path = Vec::new();
     for &(id, bytes) in &input.account.reserved_peak.by_reserver {
         let resident = residents.get(&id).copied().unwrap_or_default();
-        tree.add(path(input, &lives, id), bytes, resident);
+        path.clear();
+        add_stack(&mut tree, &mut path, input, &lives, id);
+        tree.add(&path, bytes, resident);
     }
     tree
 }
 
-fn resident(input: &Concluded) -> Tree {
-    let mut tree = Tree::default();
+fn resident(input: &Concluded) -> Tree<'_> {
+    let mut tree = Tree::new(&input.symbols);
     let lives = Lives::new(&input.account.processes);
+    let mut path = Vec::new();
     for &(reserver, bytes) in &input.account.resident_peak.resident_by_reserver {
-        let category = |name, note| vec![Step::explained(name, note)];
-        let steps = match reserver {
-            Reserver::Stack(id) => path(input, &lives, id),
+        path.clear();
+        let mut category = |tree: &mut Tree<'_>, name, note| {
+            path.push(tree.steps.add(Step::explained(name, note)));
+        };
+        match reserver {
+            Reserver::Stack(id) => add_stack(&mut tree, &mut path, input, &lives, id),
             Reserver::Slack(id) => {
                 let note = "in arenas of the allocator, in no live block; below, who grew them";
-                let mut steps = category("[slack]", note);
-                steps.extend(path(input, &lives, id));
-                steps
+                category(&mut tree, "[slack]", note);
+                add_stack(&mut tree, &mut path, input, &lives, id);
             }
-            Reserver::Image => category("[image]", "the program and its libraries"),
-            Reserver::ThreadStack => category("[stack]", "the stack that the kernel made"),
+            Reserver::Image => category(&mut tree, "[image]", "the program and its libraries"),
+            Reserver::ThreadStack => {
+                category(&mut tree, "[stack]", "the stack that the kernel made");
+            }
             Reserver::Unknown => {
                 let note = "the kernel counted it; no event says whose it is";
-                category("[unexplained]", note)
+                category(&mut tree, "[unexplained]", note);
             }
-        };
-        tree.add(steps, bytes, bytes);
+        }
+        tree.add(&path, bytes, bytes);
     }
     tree
 }
 
-fn touched(input: &Concluded) -> Tree {
-    let mut tree = Tree::default();
+fn touched(input: &Concluded) -> Tree<'_> {
+    let mut tree = Tree::new(&input.symbols);
     let lives = Lives::new(&input.account.processes);
+    let mut path = Vec::new();
     for &(id, bytes) in &input.account.resident_peak.resident_by_toucher {
-        let steps = match id {
+        path.clear();
+        match id {
             StackId(0) => {
                 let note = "became resident while nobody was seen to touch it";
-                vec![Step::explained("[unknown]", note)]
+                path.push(tree.steps.add(Step::explained("[unknown]", note)));
             }
-            id => path(input, &lives, id),
-        };
-        tree.add(steps, bytes, bytes);
+            id => add_stack(&mut tree, &mut path, input, &lives, id),
+        }
+        tree.add(&path, bytes, bytes);
     }
     tree
 }
 
-/// Frames from the outermost inwards, under their process if there are several.
-fn path(input: &Concluded, lives: &Lives, id: StackId) -> Vec<Step> {
-    let mut steps = Vec::new();
+/// Adds the frames of a stack to a path, the outermost first, under their process if there are
+/// several.
+fn add_stack(
+    tree: &mut Tree<'_>,
+    path: &mut Vec<u32>,
+    input: &Concluded,
+    lives: &Lives,
+    id: StackId,
+) {
     if input.account.processes.len() > 1
         && let Some((pid, time)) = input.symbols.process(id)
         && let Some(index) = lives.find(pid, time)
@@ -161,9 +177,7 @@ fn path(input: &Concluded, lives: &Lives, id: StackId) -> Vec<Step> {
         ));
         let note = processes::line(&input.run, index);
         let note = note.unwrap_or_else(|| "its command is not known".to_owned());
-        steps.push(Step::explained(&name, &note));
+        path.push(tree.steps.add(Step::explained(&name, &note)));
     }
-    let frames = input.symbols.frames(id);
-    steps.extend(frames.into_iter().rev().map(Step::of_frame));
-    steps
+    tree.steps.extend(path, id);
 }

@@ -37,7 +37,7 @@ pub(super) struct Picture<'a> {
     /// Colour by the resident share, rather than by module.
     pub by_share: bool,
     /// The stacks.
-    pub tree: &'a Tree,
+    pub tree: &'a Tree<'a>,
 }
 
 impl Picture<'_> {

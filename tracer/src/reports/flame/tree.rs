@@ -1,7 +1,7 @@
 //! Stacks merged from their outermost frame inwards.
 
-use crate::symbols::Frame;
-use crate::units::Bytes;
+use crate::symbols::{Frame, SymbolTable};
+use crate::units::{Bytes, StackId};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
 
@@ -59,34 +59,88 @@ pub(super) struct Node {
     pub bytes: Bytes,
     /// Those of them that became resident.
     pub resident: Bytes,
-    children: Vec<usize>,
+    children: Vec<u32>,
+    /// The step that was last added to it.
+    step: u32,
 }
 
-/// All stacks of a picture. Node 0 stands for all of them.
+/// Steps by numbers: a frame becomes one once, however many stacks it is in.
 #[derive(Debug)]
-pub(super) struct Tree {
-    nodes: Vec<Node>,
-    index: FxHashMap<(usize, String), usize>,
+pub(super) struct Steps<'a> {
+    symbols: &'a SymbolTable,
+    /// The step of each frame, by the frame's number.
+    of_frame: Vec<Option<u32>>,
+    steps: Vec<Step>,
+    /// The number of each step's name: steps of one name are one box of the picture.
+    names: Vec<u32>,
+    by_name: FxHashMap<String, u32>,
 }
 
-impl Default for Tree {
-    fn default() -> Self {
+impl<'a> Steps<'a> {
+    /// None yet.
+    fn new(symbols: &'a SymbolTable) -> Self {
         Self {
-            nodes: vec![Node::new(Step::category("all"))],
-            index: FxHashMap::default(),
+            symbols,
+            of_frame: vec![None; symbols.distinct_frames()],
+            steps: Vec::new(),
+            names: Vec::new(),
+            by_name: FxHashMap::default(),
+        }
+    }
+
+    /// The number of a step that is no frame.
+    pub(super) fn add(&mut self, step: Step) -> u32 {
+        let next = self.by_name.len() as u32;
+        let name = *self.by_name.entry(step.name.clone()).or_insert(next);
+        self.names.push(name);
+        self.steps.push(step);
+        self.steps.len() as u32 - 1
+    }
+
+    /// Adds the frames of a stack to a path, the outermost first.
+    pub(super) fn extend(&mut self, path: &mut Vec<u32>, id: StackId) {
+        let symbols = self.symbols;
+        let numbers = symbols.numbers(id);
+        for &number in numbers.iter().rev() {
+            let step = match self.of_frame[number as usize] {
+                Some(step) => step,
+                None => {
+                    let step = self.add(Step::of_frame(symbols.frame(number)));
+                    self.of_frame[number as usize] = Some(step);
+                    step
+                }
+            };
+            path.push(step);
+        }
+        if numbers.is_empty() {
+            // A stack that is not here is a frame that says why.
+            for frame in symbols.frames(id).into_iter().rev() {
+                path.push(self.add(Step::of_frame(frame)));
+            }
         }
     }
 }
 
+/// All stacks of a picture. Node 0 stands for all of them.
+#[derive(Debug)]
+pub(super) struct Tree<'a> {
+    /// What the paths are made of.
+    pub(super) steps: Steps<'a>,
+    nodes: Vec<Node>,
+    /// By parent and number of the name.
+    index: FxHashMap<(u32, u32), u32>,
+}
+
 impl Node {
-    fn new(step: Step) -> Self {
+    fn new(step: &Step) -> Self {
         Self {
-            name: step.name,
-            place: step.place,
-            module: step.module,
+            name: step.name.clone(),
+            place: step.place.clone(),
+            module: step.module.clone(),
             bytes: Bytes::ZERO,
             resident: Bytes::ZERO,
             children: Vec::new(),
+            step: u32::MAX,
         }
     }
 
@@ -97,8 +151,8 @@ impl Node {
 
     /// Another call of the same function may stand in another line, or be
     /// another function of that name in another file.
-    fn widen(&mut self, place: Option<String>) {
-        if self.place == place {
+    fn widen(&mut self, place: &Option<String>) {
+        if self.place == *place {
             return;
         }
         let file = |place: &Option<String>| {
@@ -110,29 +164,42 @@ impl Node {
                     .to_owned(),
             )
         };
-        self.place = file(&self.place).filter(|own| Some(own) == file(&place).as_ref());
+        self.place = file(&self.place).filter(|own| Some(own) == file(place).as_ref());
     }
 }
 
-impl Tree {
-    /// Adds a stack, outermost frame first.
-    pub(super) fn add(&mut self, path: Vec<Step>, bytes: Bytes, resident: Bytes) {
+impl<'a> Tree<'a> {
+    /// An empty one, of frames of `symbols`.
+    pub(super) fn new(symbols: &'a SymbolTable) -> Self {
+        Self {
+            steps: Steps::new(symbols),
+            nodes: vec![Node::new(&Step::category("all"))],
+            index: FxHashMap::default(),
+        }
+    }
+
+    /// Adds a stack by the numbers of its steps, the outermost first.
+    pub(super) fn add(&mut self, path: &[u32], bytes: Bytes, resident: Bytes) {
         if bytes == Bytes::ZERO {
             return;
         }
         self.nodes[0].add(bytes, resident);
         let mut parent = 0;
-        for step in path {
-            let next = self.nodes.len();
-            let key = (parent, step.name.clone());
+        for &step in path {
+            let next = self.nodes.len() as u32;
+            let key = (parent, self.steps.names[step as usize]);
             let number = *self.index.entry(key).or_insert(next);
             if number == next {
-                self.nodes.push(Node::new(step));
-                self.nodes[parent].children.push(number);
-            } else {
-                self.nodes[number].widen(step.place);
+                let new = Node::new(&self.steps.steps[step as usize]);
+                self.nodes.push(new);
+                self.nodes[parent as usize].children.push(number);
             }
-            self.nodes[number].add(bytes, resident);
+            let node = &mut self.nodes[number as usize];
+            if node.step != step {
+                node.step = step;
+                node.widen(&self.steps.steps[step as usize].place);
+            }
+            node.add(bytes, resident);
             parent = number;
         }
     }
@@ -154,11 +221,12 @@ impl Tree {
         let mut lines = Vec::new();
         // What is left to do: a node, and its path.
         let mut open = vec![(0, String::new())];
+        let at = |number: u32| &self.nodes[number as usize];
         while let Some((number, path)) = open.pop() {
-            let node = &self.nodes[number];
-            let mut shown: Vec<usize> = node.children.clone();
-            shown.retain(|&child| self.nodes[child].bytes >= least);
-            let below: Bytes = shown.iter().map(|&child| self.nodes[child].bytes).sum();
+            let node = at(number);
+            let mut shown: Vec<u32> = node.children.clone();
+            shown.retain(|&child| at(child).bytes >= least);
+            let below: Bytes = shown.iter().map(|&child| at(child).bytes).sum();
             let own = node.bytes.saturating_sub(below);
             if own > Bytes::ZERO {
                 // Bytes of no stack at all can't be: every stack has a frame.
@@ -166,7 +234,7 @@ impl Tree {
                 lines.push(format!("{path} {}", own.0));
             }
             shown.sort_by(|&a, &b| {
-                let key = |n: usize| (Reverse(self.nodes[n].bytes), &self.nodes[n].name);
+                let key = |n: u32| (Reverse(at(n).bytes), &at(n).name);
                 key(b).cmp(&key(a))
             });
             for child in shown {
@@ -185,15 +253,18 @@ impl Tree {
 mod tests {
     use super::*;
 
-    fn path(names: &str) -> Vec<Step> {
-        names.split(' ').map(Step::category).collect()
+    fn path(tree: &mut Tree<'_>, names: &str) -> Vec<u32> {
+        let steps = names.split(' ').map(Step::category);
+        steps.map(|step| tree.steps.add(step)).collect()
     }
 
     #[test]
     fn stacks_are_merged_and_the_largest_comes_first() {
-        let mut tree = Tree::default();
+        let symbols = SymbolTable::default();
+        let mut tree = Tree::new(&symbols);
         for (names, bytes) in [("a b", 10), ("a c", 30), ("a", 5), ("z", 40), ("a b d", 2)] {
-            tree.add(path(names), Bytes(bytes), Bytes(1));
+            let path = path(&mut tree, names);
+            tree.add(&path, Bytes(bytes), Bytes(1));
         }
         assert_eq!(tree.total(), Bytes(87));
         let names: Vec<_> = tree.nodes().iter().map(|n| n.name.as_str()).collect();
@@ -208,7 +279,11 @@ mod tests {
 
     #[test]
     fn nothing_is_no_line() {
-        assert!(Tree::default().folded(Bytes(1)).is_empty());
+        assert!(
+            Tree::new(&SymbolTable::default())
+                .folded(Bytes(1))
+                .is_empty()
+        );
     }
 
     #[test]
@@ -217,9 +292,11 @@ mod tests {
             place: Some(place.to_owned()),
             ..Step::category("f")
         };
-        let mut tree = Tree::default();
+        let symbols = SymbolTable::default();
+        let mut tree = Tree::new(&symbols);
         let mut place_after = |place: &str| {
-            tree.add(vec![step(place)], Bytes(1), Bytes::ZERO);
+            let step = tree.steps.add(step(place));
+            tree.add(&[step], Bytes(1), Bytes::ZERO);
             tree.nodes()[1].place.clone()
         };
         assert_eq!(place_after("/a.rs:1").as_deref(), Some("/a.rs:1"));
