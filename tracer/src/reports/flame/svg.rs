@@ -114,7 +114,7 @@ impl Picture<'_> {
             .0
             .parse()
             .ok()?;
-        let name = short_name(&node.name);
+        let name = short_name(&self.tree.step(node).name);
         let label = label(&name, wide / 100.0 * (WIDTH - 20.0));
         let title = escape(&self.title_of(node, &name));
         let label = escape(&label);
@@ -126,7 +126,10 @@ impl Picture<'_> {
     fn colour(&self, node: &Node) -> Colour {
         match self.by_share {
             true => palette::of_share(node.resident.0, node.bytes.0),
-            false => palette::of_module(node.module.as_deref(), &node.name),
+            false => {
+                let step = self.tree.step(node);
+                palette::of_module(step.module.as_deref(), &step.name)
+            }
         }
     }
 
@@ -147,8 +150,9 @@ impl Picture<'_> {
                 node.resident
             );
         }
-        let name = Some(&node.name).filter(|full| *full != name);
-        for line in [name, node.place.as_ref(), node.module.as_ref()]
+        let step = self.tree.step(node);
+        let name = Some(step.name.as_str()).filter(|full| *full != name);
+        for line in [name, self.tree.place(node), step.module.as_deref()]
             .into_iter()
             .flatten()
         {

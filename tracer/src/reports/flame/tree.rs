@@ -8,9 +8,11 @@ use std::cmp::Reverse;
 /// One frame of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    name: String,
+    /// Full name of the function, or category.
+    pub name: String,
     place: Option<String>,
-    module: Option<String>,
+    /// File name of the module.
+    pub module: Option<String>,
 }
 
 impl Step {
@@ -48,20 +50,18 @@ impl Step {
 /// A frame in its place in the picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    /// Full name of the function, or category.
-    pub name: String,
-    /// Where in the source, if it is one place; where it is several in one
-    /// file, that file.
-    pub place: Option<String>,
-    /// File name of the module.
-    pub module: Option<String>,
+    /// The step that made it.
+    first: u32,
+    /// The step that was last added to it.
+    last: u32,
+    /// Where in the source it is, if that is another than where its step is: where it is several
+    /// places in one file, that file; nothing where it is in several files.
+    elsewhere: Option<Option<String>>,
     /// Bytes of it and everything below.
     pub bytes: Bytes,
     /// Those of them that became resident.
     pub resident: Bytes,
     children: Vec<u32>,
-    /// The step that was last added to it.
-    step: u32,
 }
 
 /// Steps by numbers: a frame becomes one once, however many stacks it is in.
@@ -132,15 +132,14 @@ pub(super) struct Tree<'a> {
 }
 
 impl Node {
-    fn new(step: &Step) -> Self {
+    fn new(step: u32) -> Self {
         Self {
-            name: step.name.clone(),
-            place: step.place.clone(),
-            module: step.module.clone(),
+            first: step,
+            last: step,
+            elsewhere: None,
             bytes: Bytes::ZERO,
             resident: Bytes::ZERO,
             children: Vec::new(),
-            step: u32::MAX,
         }
     }
 
@@ -148,32 +147,27 @@ impl Node {
         self.bytes += bytes;
         self.resident += resident;
     }
+}
 
-    /// Another call of the same function may stand in another line, or be
-    /// another function of that name in another file.
-    fn widen(&mut self, place: &Option<String>) {
-        if self.place == *place {
-            return;
-        }
-        let file = |place: &Option<String>| {
-            let place = place.as_deref()?;
-            Some(
-                place
-                    .rsplit_once(':')
-                    .map_or(place, |(file, _)| file)
-                    .to_owned(),
-            )
-        };
-        self.place = file(&self.place).filter(|own| Some(own) == file(place).as_ref());
-    }
+/// Where a function is that is called in both places, or two functions of a name are: in one
+/// file at most.
+fn widened(own: Option<&str>, place: Option<&str>) -> Option<String> {
+    let file = |place: &str| {
+        let file = place.rsplit_once(':').map_or(place, |(file, _)| file);
+        file.to_owned()
+    };
+    own.map(file)
+        .filter(|own| Some(own) == place.map(file).as_ref())
 }
 
 impl<'a> Tree<'a> {
     /// An empty one, of frames of `symbols`.
     pub(super) fn new(symbols: &'a SymbolTable) -> Self {
+        let mut steps = Steps::new(symbols);
+        let all = Node::new(steps.add(Step::category("all")));
         Self {
-            steps: Steps::new(symbols),
-            nodes: vec![Node::new(&Step::category("all"))],
+            steps,
+            nodes: vec![all],
             index: FxHashMap::default(),
         }
     }
@@ -190,17 +184,38 @@ impl<'a> Tree<'a> {
             let key = (parent, self.steps.names[step as usize]);
             let number = *self.index.entry(key).or_insert(next);
             if number == next {
-                let new = Node::new(&self.steps.steps[step as usize]);
-                self.nodes.push(new);
+                self.nodes.push(Node::new(step));
                 self.nodes[parent as usize].children.push(number);
             }
-            let node = &mut self.nodes[number as usize];
-            if node.step != step {
-                node.step = step;
-                node.widen(&self.steps.steps[step as usize].place);
+            if self.nodes[number as usize].last != step {
+                self.widen(number, step);
             }
-            node.add(bytes, resident);
+            self.nodes[number as usize].add(bytes, resident);
             parent = number;
+        }
+    }
+
+    /// Another step of its name is added to a node.
+    fn widen(&mut self, number: u32, step: u32) {
+        let own = self.place(&self.nodes[number as usize]);
+        let place = self.steps.steps[step as usize].place.as_deref();
+        let elsewhere = (own != place).then(|| widened(own, place));
+        let node = &mut self.nodes[number as usize];
+        node.last = step;
+        node.elsewhere = elsewhere.or(node.elsewhere.take());
+    }
+
+    /// What a node is called, and its module.
+    pub(super) fn step(&self, node: &Node) -> &Step {
+        &self.steps.steps[node.first as usize]
+    }
+
+    /// Where in the source a node is, if it is one place; where it is several in one file, that
+    /// file.
+    pub(super) fn place<'s>(&'s self, node: &'s Node) -> Option<&'s str> {
+        match &node.elsewhere {
+            Some(elsewhere) => elsewhere.as_deref(),
+            None => self.step(node).place.as_deref(),
         }
     }
 
@@ -234,7 +249,7 @@ impl<'a> Tree<'a> {
                 lines.push(format!("{path} {}", own.0));
             }
             shown.sort_by(|&a, &b| {
-                let key = |n: u32| (Reverse(at(n).bytes), &at(n).name);
+                let key = |n: u32| (Reverse(at(n).bytes), &self.step(at(n)).name);
                 key(b).cmp(&key(a))
             });
             for child in shown {
@@ -267,7 +282,8 @@ mod tests {
             tree.add(&path, Bytes(bytes), Bytes(1));
         }
         assert_eq!(tree.total(), Bytes(87));
-        let names: Vec<_> = tree.nodes().iter().map(|n| n.name.as_str()).collect();
+        let names = tree.nodes().iter().map(|n| tree.step(n).name.as_str());
+        let names: Vec<_> = names.collect();
         assert_eq!(names, ["all", "a", "b", "c", "z", "d"]);
         assert_eq!(
             tree.folded(Bytes(1)),
@@ -297,7 +313,7 @@ mod tests {
         let mut place_after = |place: &str| {
             let step = tree.steps.add(step(place));
             tree.add(&[step], Bytes(1), Bytes::ZERO);
-            tree.nodes()[1].place.clone()
+            tree.place(&tree.nodes()[1]).map(str::to_owned)
         };
         assert_eq!(place_after("/a.rs:1").as_deref(), Some("/a.rs:1"));
         assert_eq!(place_after("/a.rs:1").as_deref(), Some("/a.rs:1"));
