@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use tracer::reports::budget::{Limit, Metric};
+use tracer::units::Bytes;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -10,6 +12,7 @@ Examples:
   sudo tracer -o out/py -- python3 app.py    name the folder for the results
   sudo tracer --trace pages -- ./server      mappings and faults only, no malloc probes
   sudo tracer -u \"$USER\" -- ./server        run it as yourself, not as root
+  sudo tracer --max-resident 400M -- ./test  fail if more becomes resident
   tracer report out/py                       every report again, offline, no root
 
 Results: --out-dir DIR, by default out/<label>. A run that is there already moves to previous/ in the
@@ -17,7 +20,7 @@ same folder. They belong to the user who called sudo, whoever the command runs a
 to standard error, since standard output is the command's own.
 
 Exit status: the command's own (128+N when signal N ended it), 126 or 127 when it could not be
-run, 125 when the tracer itself failed.
+run, 125 when the tracer itself failed, 123 when the command succeeded and its budget was exceeded.
 
 Environment:
   TRACER_CACHE   folder that keeps unwind tables for the next run [default: /var/cache/tracer];
@@ -104,9 +107,44 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    /// How much it may take.
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+
     /// The command to trace, with its arguments
-    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true)]
+    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, help_heading = None)]
     pub(crate) command: Vec<OsString>,
+}
+
+/// How much the command may take.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Budget (exit status 123 where it is exceeded)")]
+pub(crate) struct BudgetArgs {
+    /// Most bytes reserved at a time, by all processes together or, with a NAME, by each that runs
+    /// that program or script; may be given several times
+    #[arg(long, value_name = "[NAME=]SIZE", value_parser = parse_reserved)]
+    pub(crate) max_reserved: Vec<Limit>,
+
+    /// Most bytes resident at a time
+    #[arg(long, value_name = "[NAME=]SIZE", value_parser = parse_resident)]
+    pub(crate) max_resident: Vec<Limit>,
+
+    /// Most bytes in blocks that are never freed
+    #[arg(long, value_name = "[NAME=]SIZE", value_parser = parse_leaked)]
+    pub(crate) max_leaked: Vec<Limit>,
+
+    /// Most allocations
+    #[arg(long, value_name = "[NAME=]NUMBER", value_parser = parse_allocs)]
+    pub(crate) max_allocs: Vec<Limit>,
+
+    /// Read the budget from this file; options go before it [default: tracer.toml in the current
+    /// folder, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) budget: Option<PathBuf>,
+
+    /// Keep to the budget even where events were lost, and it may have come to more
+    #[arg(long)]
+    pub(crate) allow_lost: bool,
 }
 
 /// What a trace follows.
@@ -131,6 +169,10 @@ pub(crate) struct ReportArgs {
     /// No summary: only files, warnings and errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// How much it may have taken.
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
 }
 
 /// Options of `tracer doctor`.
@@ -154,32 +196,34 @@ pub(crate) struct DoctorArgs {
     pub(crate) unwind: Option<PathBuf>,
 }
 
-/// Bytes from `4096`, `100K`, `100KiB`, `1.5G`, …: the letters mean powers of 1,024.
+/// Room for events, as [`Bytes`] are written.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let shift = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        other => return Err(format!("unknown unit `{other}`; use K, M or G")),
+    let Bytes(bytes) = text.parse()?;
+    let has_unit = !text.ends_with(|c: char| c.is_ascii_digit());
+    match bytes {
+        1..4096 if !has_unit => Err(format!(
+            "`{text}` is {bytes} bytes: did you mean {bytes}MiB?"
+        )),
+        4096..=0x8000_0000 => Ok(bytes),
+        _ => Err(format!("`{text}` is not between 4 KiB and 2 GiB")),
+    }
+}
+
+macro_rules! limit_parsers {
+    ($($name:ident: $metric:ident,)*) => {
+        $(
+            fn $name(text: &str) -> Result<Limit, String> {
+                Limit::parse(Metric::$metric, text)
+            }
+        )*
     };
-    let number: f64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` is not a size such as 64MiB"))?;
-    let bytes = number * f64::from(1u32 << shift);
-    if bytes < 4096.0 && shift == 0 && bytes >= 1.0 {
-        return Err(format!(
-            "`{text}` is {number} bytes: did you mean {number}MiB?"
-        ));
-    }
-    if !(4096.0..=f64::from(1u32 << 31)).contains(&bytes) {
-        return Err(format!("`{text}` is not between 4 KiB and 2 GiB"));
-    }
-    Ok(bytes as u64)
+}
+
+limit_parsers! {
+    parse_reserved: Reserved,
+    parse_resident: Resident,
+    parse_leaked: Leaked,
+    parse_allocs: Allocs,
 }
 
 #[cfg(test)]

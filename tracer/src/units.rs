@@ -121,9 +121,52 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// `4096`, `100K`, `100KiB`, `1.5 G`, …: the letters mean powers of 1,024.
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let shift = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
+            other => return Err(format!("unknown unit `{other}`; use K, M, G or T")),
+        };
+        let no_size = || format!("`{text}` is not a size such as 64MiB");
+        let number: f64 = number.parse().map_err(|_| no_size())?;
+        let bytes = number * (1_u64 << shift) as f64;
+        // Beyond that a float has not every whole number.
+        match (0.0..=9e15).contains(&bytes) {
+            true => Ok(Self(bytes as u64)),
+            false => Err(no_size()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Bytes;
+
+    #[test]
+    fn sizes_parse_or_say_why_not() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1.5 k", 1536),
+            ("2TiB", 2 << 40),
+            ("64MB", 64 << 20),
+        ] {
+            assert_eq!(text.parse(), Ok(Bytes(bytes)));
+        }
+        for bad in ["", "x", "-1", "1..2", "nan", "1P", "99999999T"] {
+            assert!(bad.parse::<Bytes>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn bytes_print_like_memray() {

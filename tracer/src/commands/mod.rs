@@ -1,5 +1,6 @@
 //! What the tracer does, a file a command.
 
+mod budget;
 mod doctor;
 mod report;
 mod run;

@@ -1,5 +1,6 @@
 //! Every report again, from a recording: offline, without root.
 
+use super::budget;
 use crate::cli::ReportArgs;
 use crate::results;
 use crate::terminal::Summary;
@@ -8,6 +9,7 @@ use std::path::Path;
 
 /// Writes the reports of a recording.
 pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
+    let budget = budget::of(&args.budget)?;
     let recording = results::recording_at(&args.recording);
     let beside = recording
         .parent()
@@ -28,7 +30,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
         false => Summary::Stdout,
     };
     results::write(&out, &concluded, &mut summary)?;
-    Ok(0)
+    budget::conclude(&budget, &concluded, 0, args.quiet)
 }
 
 /// Whether both are there and are one folder.

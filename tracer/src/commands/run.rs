@@ -1,6 +1,6 @@
 //! Tracing a command.
 
-use super::Refused;
+use super::{Refused, budget};
 use crate::cli::{RunArgs, Trace};
 use crate::results;
 use crate::terminal::{FAILED, Line, Summary, line, losses, notices, stop, warn};
@@ -9,7 +9,7 @@ use std::panic::resume_unwind;
 use std::thread::JoinHandle;
 use tracer::probes::machine;
 use tracer::recording::{Limits, Meta, Writer};
-use tracer::reports::{Counted, OutDir};
+use tracer::reports::{Concluded, Counted, OutDir};
 use tracer::target::{Capabilities, Command, Environment, LaunchError, Signals, User};
 use tracer::trace::{self, Collected, Follow, Live, Options, Recorder, Session, Subject, View};
 use tracer::units::Bytes;
@@ -21,6 +21,8 @@ type Told = (Recorder, Option<Live>);
 /// Runs the command under the probes, then writes every report. Returns the exit status.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     machine::early()?;
+    let budget = budget::of(&args.budget)?;
+    budget.fits(follow(args).name())?;
     let out = args
         .out_dir
         .clone()
@@ -75,11 +77,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     // Names are found: what is left is to read the recording and to write reports of it.
     notices().give_up(reporting);
     let counted = counting.and_then(|thread| thread.join().unwrap_or_else(|p| resume_unwind(p)));
-    let concluded = results::load(&results::recording(&out), counted)
-        .and_then(|concluded| results::write(&out, &concluded, &mut summary));
-    both(recorded, concluded)?;
+    let concluded = results::load(&results::recording(&out), counted).and_then(|concluded| {
+        results::write(&out, &concluded, &mut summary)?;
+        Ok(concluded)
+    });
+    let concluded = both(recorded, concluded)?;
     waited?;
-    Ok(ended?.status.exit_code())
+    let status = ended?.status.exit_code();
+    budget::conclude(&budget, &concluded, status, args.quiet)
 }
 
 /// What to trace.
@@ -156,7 +161,7 @@ fn record(mut collected: Collected<Told>, limits: Limits, out: &OutDir) -> Resul
 
 /// Where the disk is full neither can be written: what of the recording is missing must not be
 /// hidden by what came after.
-fn both(recorded: Result<()>, concluded: Result<()>) -> Result<()> {
+fn both(recorded: Result<()>, concluded: Result<Concluded>) -> Result<Concluded> {
     match (recorded, concluded) {
         (Err(recorded), Err(concluded)) => bail!("{recorded:#}; {concluded:#}"),
         (recorded, concluded) => recorded.and(concluded),

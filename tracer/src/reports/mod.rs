@@ -1,6 +1,7 @@
 //! What users read: files and the summary on the terminal, all made from the
 //! same [`Concluded`].
 
+pub mod budget;
 mod concluded;
 mod flame;
 mod kernel_time;

@@ -3,6 +3,7 @@
 
 mod allocations;
 mod bad_input;
+mod budget;
 mod containers;
 mod debuginfod;
 mod endings;

@@ -1,0 +1,210 @@
+//! What a run came to, held against its budget.
+
+use super::{Budget, BudgetError, Limit, Metric};
+use crate::ledger::account::{Account, ProcessAccount, Reserver};
+use crate::reports::processes::Lives;
+use crate::reports::{Concluded, Run};
+use crate::units::{Bytes, Pid, StackId};
+use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+
+/// Locations that are named where a limit is exceeded.
+const NAMED: usize = 5;
+
+/// What is less than this part of all is not named.
+const LEAST: u64 = 100;
+
+/// What came of a budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Each limit.
+    pub checks: Vec<Check>,
+    /// Why the numbers may be too low for it to be kept.
+    pub incomplete: Option<String>,
+}
+
+/// What came of a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// The limit.
+    pub limit: Limit,
+    /// What was found.
+    pub found: Found,
+    /// Of a limit that was exceeded: who took most, each with its largest stack.
+    pub by: Vec<(u64, StackId)>,
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// All processes together.
+    All(u64),
+    /// Of the processes of that name the one that came to most.
+    Process(u64, Pid),
+    /// No process of that name ran.
+    Nobody,
+}
+
+impl Check {
+    /// Whether the limit was kept. One of a process that never was is not: its name may be
+    /// misspelt.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        match self.found {
+            Found::All(value) | Found::Process(value, _) => value <= self.limit.most,
+            Found::Nobody => false,
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether all limits were kept, as far as it is known.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.incomplete.is_none() && self.checks.iter().all(Check::is_kept)
+    }
+}
+
+impl Budget {
+    /// Holds a run against it.
+    ///
+    /// # Errors
+    /// If the recording does not say what is limited.
+    pub fn check(&self, input: &Concluded) -> Result<Verdict, BudgetError> {
+        self.fits(&input.run.mode)?;
+        let of_pages = |limit: &Limit| limit.metric == Metric::Resident;
+        if !input.run.counts_pages() && self.limits.iter().any(of_pages) {
+            return Err(BudgetError::NoPages);
+        }
+        let limits = self.limits.iter();
+        Ok(Verdict {
+            checks: limits.map(|limit| check(limit, input)).collect(),
+            incomplete: incomplete(input).filter(|_| !self.allow_lost),
+        })
+    }
+}
+
+fn incomplete(input: &Concluded) -> Option<String> {
+    match (input.lost_total(), input.complete) {
+        (0, true) => None,
+        (0, false) => Some("the recording is incomplete".to_owned()),
+        (1, _) => Some("an event was lost".to_owned()),
+        (lost, _) => Some(format!("{lost} events were lost")),
+    }
+}
+
+fn check(limit: &Limit, input: &Concluded) -> Check {
+    let found = match &limit.process {
+        None => Found::All(of_all(limit.metric, &input.account)),
+        Some(name) => of_process(limit.metric, name, input),
+    };
+    let mut check = Check {
+        limit: limit.clone(),
+        found,
+        by: Vec::new(),
+    };
+    if !check.is_kept() && found != Found::Nobody {
+        check.by = largest(limit, input);
+    }
+    check
+}
+
+fn of_all(metric: Metric, account: &Account) -> u64 {
+    match metric {
+        Metric::Reserved => account.reserved_peak.reserved.0,
+        Metric::Resident => account.resident_peak.resident.0,
+        Metric::Leaked => {
+            let leaked = account.stacks.iter().map(|(_, totals)| totals.leaked);
+            leaked.sum::<Bytes>().0
+        }
+        Metric::Allocs => account.allocs,
+    }
+}
+
+/// The most that one of the processes of that name came to.
+fn of_process(metric: Metric, name: &str, input: &Concluded) -> Found {
+    let leaked = leaked_by_process(input);
+    let value = |(index, process): (usize, &ProcessAccount)| match metric {
+        Metric::Reserved => process.reserved_peak.0,
+        Metric::Resident => process.resident_peak.0,
+        Metric::Allocs => process.allocs,
+        Metric::Leaked => leaked.get(&index).copied().unwrap_or_default(),
+    };
+    let processes = input.account.processes.iter().enumerate();
+    let named = processes.filter(|&(index, _)| is_called(&input.run, index, name));
+    let most = named.max_by_key(|&process| (value(process), Reverse(process.0)));
+    most.map_or(Found::Nobody, |process| {
+        Found::Process(value(process), process.1.pid)
+    })
+}
+
+/// Whether a process runs a program of that name, or a script as the program's first argument.
+fn is_called(run: &Run, index: usize, name: &str) -> bool {
+    let words = run.commands.get(index).map_or(&[][..], Vec::as_slice);
+    let file = |word: &String| word.rsplit('/').next() == Some(name);
+    words.iter().take(2).any(file)
+}
+
+fn leaked_by_process(input: &Concluded) -> FxHashMap<usize, u64> {
+    let lives = Lives::new(&input.account.processes);
+    let mut leaked: FxHashMap<usize, u64> = FxHashMap::default();
+    for &(id, totals) in &input.account.stacks {
+        let process = input.symbols.process(id);
+        if let Some(index) = process.and_then(|(pid, time)| lives.find(pid, time)) {
+            *leaked.entry(index).or_default() += totals.leaked.0;
+        }
+    }
+    leaked
+}
+
+/// The locations that came to most of what is limited, each with its largest stack: of peaks, at
+/// the peak of all processes together.
+fn largest(limit: &Limit, input: &Concluded) -> Vec<(u64, StackId)> {
+    let lives = Lives::new(&input.account.processes);
+    let counts = |id: StackId| match &limit.process {
+        None => true,
+        Some(name) => {
+            let process = input.symbols.process(id);
+            let index = process.and_then(|(pid, time)| lives.find(pid, time));
+            index.is_some_and(|index| is_called(&input.run, index, name))
+        }
+    };
+    // By location: all of it, the largest stack and its part.
+    let mut sums: FxHashMap<String, (u64, StackId, u64)> = FxHashMap::default();
+    for (id, value) in by_stack(limit.metric, &input.account) {
+        if value > 0 && counts(id) {
+            let location = input.symbols.location(id).to_string();
+            let sum = sums.entry(location).or_insert((0, id, 0));
+            sum.0 = sum.0.saturating_add(value);
+            if value > sum.2 {
+                (sum.1, sum.2) = (id, value);
+            }
+        }
+    }
+    let whole: u64 = sums.values().map(|sum| sum.0).sum();
+    let mut all: Vec<_> = sums.into_iter().collect();
+    all.retain(|(_, sum)| sum.0 >= whole / LEAST);
+    all.sort_by(|(a, x), (b, y)| (Reverse(x.0), a).cmp(&(Reverse(y.0), b)));
+    let named = all.into_iter().take(NAMED);
+    named.map(|(_, (value, id, _))| (value, id)).collect()
+}
+
+fn by_stack(metric: Metric, account: &Account) -> Vec<(StackId, u64)> {
+    let stacks = account.stacks.iter();
+    match metric {
+        Metric::Reserved => {
+            let by = account.reserved_peak.by_reserver.iter();
+            by.map(|&(id, bytes)| (id, bytes.0)).collect()
+        }
+        Metric::Resident => {
+            let by = account.resident_peak.resident_by_reserver.iter();
+            by.filter_map(|&(reserver, bytes)| match reserver {
+                Reserver::Stack(id) => Some((id, bytes.0)),
+                _ => None,
+            })
+            .collect()
+        }
+        Metric::Leaked => stacks.map(|&(id, totals)| (id, totals.leaked.0)).collect(),
+        Metric::Allocs => stacks.map(|&(id, totals)| (id, totals.calls)).collect(),
+    }
+}

@@ -1,0 +1,193 @@
+//! Budgets: how much a command may take, and whether it took more.
+
+mod check;
+mod file;
+mod told;
+
+pub use check::{Check, Found, Verdict};
+pub use file::FileError;
+
+use crate::units::Bytes;
+use std::fmt;
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    /// The reserved peak, in bytes.
+    Reserved,
+    /// The resident peak, in bytes.
+    Resident,
+    /// Bytes of blocks that were never freed.
+    Leaked,
+    /// Number of allocations.
+    Allocs,
+}
+
+impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Reserved, Self::Resident, Self::Leaked, Self::Allocs];
+
+    /// How it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Resident => "resident",
+            Self::Leaked => "leaked",
+            Self::Allocs => "allocs",
+        }
+    }
+
+    /// Whether it counts blocks of the heap, and nothing where the heap is not followed.
+    fn is_of_heap(self) -> bool {
+        matches!(self, Self::Leaked | Self::Allocs)
+    }
+
+    /// A limit from `64MiB`, or `1000` where allocations are counted.
+    fn parse(self, text: &str) -> Result<u64, String> {
+        match self {
+            Self::Allocs => {
+                let digits = text.replace('_', "");
+                let number = digits.parse();
+                number.map_err(|_| format!("`{text}` is not a number such as 100000"))
+            }
+            _ => text.parse::<Bytes>().map(|bytes| bytes.0),
+        }
+    }
+}
+
+/// The most that something may come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What.
+    pub metric: Metric,
+    /// Of each process that runs this program or script, by file name; of all together where
+    /// none is named.
+    pub process: Option<String>,
+    /// The most, in bytes or allocations.
+    pub most: u64,
+}
+
+impl Limit {
+    /// A limit from `64MiB`, or `python3=64MiB` for each process of that name.
+    ///
+    /// # Errors
+    /// Why it is none, in words.
+    pub fn parse(metric: Metric, text: &str) -> Result<Self, String> {
+        let (process, most) = match text.rsplit_once('=') {
+            Some(("", _)) => return Err(format!("`{text}` names no process before the `=`")),
+            Some((name, most)) => (Some(name.to_owned()), most),
+            None => (None, text),
+        };
+        Ok(Self {
+            metric,
+            process,
+            most: metric.parse(most.trim())?,
+        })
+    }
+}
+
+/// All limits of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// The limits.
+    pub limits: Vec<Limit>,
+    /// Whether it may be kept where events were lost: there might have been more.
+    pub allow_lost: bool,
+}
+
+/// Why a budget can't be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BudgetError {
+    /// The heap is not followed.
+    #[error(
+        "a budget of {0} counts blocks of the heap, which `--trace pages` does not follow: leave \
+         one of them out"
+    )]
+    NoHeap(Metric),
+    /// Resident memory is not followed.
+    #[error(
+        "a budget of resident memory can't be checked: this machine does not let it be followed \
+         (`tracer doctor` says why)"
+    )]
+    NoPages,
+}
+
+impl Budget {
+    /// Whether nothing is limited.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.limits.is_empty()
+    }
+
+    /// Puts other limits over these, each over the one of the same kind and process.
+    pub fn override_by(&mut self, limits: Vec<Limit>) {
+        let same =
+            |one: &Limit, other: &Limit| one.metric == other.metric && one.process == other.process;
+        self.limits
+            .retain(|own| !limits.iter().any(|other| same(own, other)));
+        self.limits.extend(limits);
+    }
+
+    /// Makes sure that a trace of this mode (`heap`, `pages`) counts all that is limited.
+    ///
+    /// # Errors
+    /// [`BudgetError::NoHeap`] where it does not.
+    pub fn fits(&self, mode: &str) -> Result<(), BudgetError> {
+        let of_heap = |limit: &&Limit| limit.metric.is_of_heap();
+        match self.limits.iter().find(of_heap) {
+            Some(limit) if mode == "pages" => Err(BudgetError::NoHeap(limit.metric)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_parse_or_say_why_not() {
+        let limit = |metric, text: &str| Limit::parse(metric, text);
+        let whole = limit(Metric::Resident, "64MiB").unwrap();
+        assert_eq!((whole.process, whole.most), (None, 64 << 20));
+        let one = limit(Metric::Allocs, "a=b=1_000").unwrap();
+        assert_eq!((one.process.as_deref(), one.most), (Some("a=b"), 1000));
+        for bad in ["", "x", "=1", "1MiB=", "-1", "1.5"] {
+            assert!(limit(Metric::Allocs, bad).is_err(), "{bad}");
+        }
+        assert_eq!(limit(Metric::Leaked, "0").unwrap().most, 0);
+    }
+
+    #[test]
+    fn a_limit_on_the_command_line_goes_before_the_same_of_a_file() {
+        let limits = |texts: &[&str]| -> Vec<Limit> {
+            let parse = |text: &&str| Limit::parse(Metric::Reserved, text).unwrap();
+            texts.iter().map(parse).collect()
+        };
+        let mut budget = Budget {
+            limits: limits(&["1G", "a=2G", "b=3G"]),
+            allow_lost: false,
+        };
+        budget.override_by(limits(&["5G", "b=4G"]));
+        assert_eq!(budget.limits, limits(&["a=2G", "5G", "b=4G"]));
+    }
+
+    #[test]
+    fn what_is_not_followed_can_not_be_limited() {
+        let budget = |metric| Budget {
+            limits: vec![Limit::parse(metric, "1").unwrap()],
+            allow_lost: false,
+        };
+        assert!(budget(Metric::Leaked).fits("heap").is_ok());
+        assert!(budget(Metric::Reserved).fits("pages").is_ok());
+        let error = budget(Metric::Allocs).fits("pages").unwrap_err();
+        assert_eq!(error, BudgetError::NoHeap(Metric::Allocs));
+    }
+}
