@@ -14,6 +14,7 @@ Examples:
   sudo tracer -u \"$USER\" -- ./server        run it as yourself, not as root
   sudo tracer --max-resident 400M -- ./test  fail if more becomes resident
   tracer report out/py                       every report again, offline, no root
+  tracer diff out/before out/after           what changed, location by location
 
 Results: --out-dir DIR, by default out/<label>. A run that is there already moves to previous/ in the
 same folder. They belong to the user who called sudo, whoever the command runs as. The summary goes
@@ -38,6 +39,13 @@ Words:
   reserver   the stack that allocated or mapped the memory a page belongs to
   toucher    the stack that was running when a page became resident";
 
+const DIFF: &str = "\
+Locations are the same if their function and file name are, wherever they have moved. Reserved and
+leaked bytes and calls are compared exactly; resident bytes count as changed from 64 KiB and 1 % on.
+A stats.json has the largest locations alone; recordings have all.
+
+Exit status: 0 whatever changed (budgets gate: --max-…), 125 where the two can't be compared.";
+
 const DOCTOR: &str = "\
 Loads and attaches everything, then traces a child of its own that does what is known
 beforehand, and compares. Nothing stays behind.
@@ -52,7 +60,7 @@ when the doctor itself failed.";
 #[derive(Debug, Parser)]
 #[command(name = "tracer", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(
-    override_usage = "tracer [OPTIONS] [--] COMMAND [ARGS]...\n       tracer report DIR [-o DIR]"
+    override_usage = "tracer [OPTIONS] [--] COMMAND [ARGS]...\n       tracer report DIR [-o DIR]\n       tracer diff BASE HEAD"
 )]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Cli {
@@ -69,6 +77,8 @@ pub(crate) struct Cli {
 pub(crate) enum Job {
     /// Write every report again from a recording: offline, without root
     Report(ReportArgs),
+    /// Compare two runs, location by location: recordings, folders of results, or stats.json
+    Diff(DiffArgs),
     /// Try what this machine allows, by a trace of its own, and tell the remedy for what it lacks
     Doctor(DoctorArgs),
 }
@@ -173,6 +183,21 @@ pub(crate) struct ReportArgs {
     /// How much it may have taken.
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
+}
+
+/// Options of `tracer diff`.
+#[derive(Debug, Args)]
+#[command(after_help = DIFF)]
+pub(crate) struct DiffArgs {
+    /// The earlier run: a recording, the folder of its results, or a stats.json
+    pub(crate) base: PathBuf,
+
+    /// The later one
+    pub(crate) head: PathBuf,
+
+    /// Print Markdown, for a job's summary
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 /// Options of `tracer doctor`.

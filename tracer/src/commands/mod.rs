@@ -1,6 +1,7 @@
 //! What the tracer does, a file a command.
 
 mod budget;
+mod diff;
 mod doctor;
 mod report;
 mod run;
@@ -15,6 +16,7 @@ use tracer::target::Capabilities;
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     let result = match cli.job {
         Some(Job::Report(args)) => report::report(&args),
+        Some(Job::Diff(args)) => diff::diff(&args),
         Some(Job::Doctor(args)) => doctor::doctor(&args),
         None => run::run(&cli.run),
     };

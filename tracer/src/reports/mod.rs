@@ -3,6 +3,7 @@
 
 pub mod budget;
 mod concluded;
+pub mod diff;
 mod flame;
 mod kernel_time;
 mod limits;

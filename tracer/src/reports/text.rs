@@ -114,6 +114,70 @@ pub(super) fn seconds(nanos: u64) -> String {
     }
 }
 
+/// Text as code, in a table too; nothing in it is markup.
+pub(super) fn code(text: &str) -> String {
+    let text = printable(text).replace('|', "\\|");
+    match text.contains('`') {
+        true => format!("`` {text} ``").replace("```", "` ``"),
+        false => format!("`{text}`"),
+    }
+}
+
+/// Rows of cells: all columns but the last are numbers, and stand to the right.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these heads.
+    pub(super) fn new(heads: &[&str]) -> Self {
+        let heads = heads.iter().map(|&head| head.to_owned()).collect();
+        Self { rows: vec![heads] }
+    }
+
+    /// Adds a row.
+    pub(super) fn push(&mut self, row: Vec<String>) {
+        self.rows.push(row);
+    }
+
+    /// For a terminal.
+    pub(super) fn text(&self) -> String {
+        let mut widths = vec![0; self.rows[0].len()];
+        for row in &self.rows {
+            for (most, cell) in widths.iter_mut().zip(row) {
+                *most = (*most).max(width(cell));
+            }
+        }
+        let mut out = String::new();
+        for row in &self.rows {
+            let Some((last, numbers)) = row.split_last() else {
+                continue;
+            };
+            for (cell, most) in numbers.iter().zip(&widths) {
+                out.push_str(&right(cell, *most));
+                out.push_str("  ");
+            }
+            out.push_str(last);
+            out.push('\n');
+        }
+        out
+    }
+
+    /// As Markdown.
+    pub(super) fn markdown(&self) -> String {
+        let mut out = String::new();
+        for (index, row) in self.rows.iter().enumerate() {
+            out.push_str(&format!("| {} |\n", row.join(" | ")));
+            if index == 0 {
+                let numbers = "---:|".repeat(row.len().saturating_sub(1));
+                out.push_str(&format!("|{numbers}---|\n"));
+            }
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use super::kernel_time::slowest;
 use super::location::Location;
 use super::locations::{largest, locations, sum, touched};
-use super::text::{count, percent, printable, seconds};
+use super::text::{code, count, percent, printable, seconds};
 use super::totals::{ending, nameless, totals, warnings};
 use super::{Concluded, Report};
 use crate::symbols::Frame;
@@ -240,15 +240,6 @@ fn place(frame: &Frame) -> String {
         ""
     };
     code(&frame.to_string()) + note
-}
-
-/// Text as code, in a table too; nothing in it is markup.
-fn code(text: &str) -> String {
-    let text = printable(text).replace('|', "\\|");
-    match text.contains('`') {
-        true => format!("`` {text} ``").replace("```", "` ``"),
-        false => format!("`{text}`"),
-    }
 }
 
 fn cell(text: &str) -> String {

@@ -6,6 +6,7 @@ mod bad_input;
 mod budget;
 mod containers;
 mod debuginfod;
+mod diff;
 mod endings;
 mod files;
 mod harness;

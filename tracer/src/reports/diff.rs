@@ -1,0 +1,406 @@
+//! Two runs side by side: what of a location's figures changed.
+//!
+//! Locations are the same if function and file are: lines and addresses move from build to build.
+//! What a program asks for is compared to the byte; resident memory is what the kernel made of it,
+//! and counts as changed from 64 KiB and 1 % on.
+
+use super::location::Location;
+use super::locations::locations;
+use super::text::{Table, count, printable};
+use super::{Concluded, Style};
+use crate::symbols::short_name;
+use crate::units::Bytes;
+use serde_json::Value;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+/// Resident bytes of a location that come and go with the allocator and the kernel: so many, or
+/// so great a part of the larger figure.
+const NOISE: u64 = 64 << 10;
+const NOISE_PART: u64 = 100;
+
+/// Rows of a table.
+const ROWS: usize = 40;
+
+/// What is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Bytes at the reserved peak.
+    pub reserved: u64,
+    /// Bytes at the resident peak.
+    pub resident: u64,
+    /// Bytes that were never freed.
+    pub leaked: u64,
+    /// Blocks and direct mappings made.
+    pub calls: u64,
+}
+
+/// One run, as far as it is compared.
+#[derive(Clone, Debug)]
+pub struct Side {
+    command: String,
+    mode: String,
+    all: Figures,
+    locations: BTreeMap<Key, Figures>,
+    /// Why it may have come to more.
+    incomplete: bool,
+    /// Whether only the largest locations are known.
+    largest_only: bool,
+}
+
+/// A function and the name of its file; of code without names its module and offset.
+type Key = (String, String);
+
+/// Why two runs can't be compared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiffError {
+    /// The heap was followed in one of them alone.
+    #[error("one was traced with --trace {0}, the other with --trace {1}: they count other things")]
+    Modes(String, String),
+    /// A `stats.json` is none.
+    #[error("no stats.json of this tool: {0}")]
+    Stats(String),
+}
+
+impl Side {
+    /// A recording.
+    #[must_use]
+    pub fn of(input: &Concluded) -> Self {
+        let account = &input.account;
+        let leaked = account.stacks.iter().map(|(_, totals)| totals.leaked);
+        let mut side = Self {
+            command: input.command_line(),
+            mode: input.run.mode.clone(),
+            all: Figures {
+                reserved: account.reserved_peak.reserved.0,
+                resident: account.resident_peak.resident.0,
+                leaked: leaked.sum::<Bytes>().0,
+                calls: account.allocs,
+            },
+            locations: BTreeMap::new(),
+            incomplete: input.lost_total() > 0 || !input.complete,
+            largest_only: false,
+        };
+        for location in locations(input) {
+            side.add(&location.frame.to_string(), figures(location));
+        }
+        side
+    }
+
+    /// A `stats.json`, which has the largest locations alone.
+    ///
+    /// # Errors
+    /// [`DiffError::Stats`] where it is something else.
+    pub fn from_stats(text: &str) -> Result<Self, DiffError> {
+        let no = |what: &str| DiffError::Stats(what.to_owned());
+        let stats: Value = serde_json::from_str(text).map_err(|e| no(&e.to_string()))?;
+        if stats["schema_version"] != 1 {
+            return Err(DiffError::Stats(format!(
+                "its schema_version is {}, and this tracer reads 1",
+                stats["schema_version"]
+            )));
+        }
+        let number = |value: &Value| value.as_u64().unwrap_or_default();
+        let words = stats["command"]
+            .as_array()
+            .ok_or_else(|| no("it has no command"))?;
+        let words: Vec<String> = words
+            .iter()
+            .filter_map(|word| word.as_str().map(str::to_owned))
+            .collect();
+        let mut side = Self {
+            command: super::text::command_line(&words),
+            mode: stats["mode"].as_str().unwrap_or("heap").to_owned(),
+            all: Figures {
+                reserved: number(&stats["reserved"]["peak_bytes"]),
+                resident: number(&stats["resident"]["peak_bytes"]),
+                leaked: number(&stats["leaked"]["bytes"]),
+                calls: number(&stats["tracked_allocs"]),
+            },
+            locations: BTreeMap::new(),
+            incomplete: stats["complete"] != true
+                || stats["lost"]
+                    .as_object()
+                    .is_some_and(|lost| lost.values().any(|count| number(count) > 0)),
+            largest_only: true,
+        };
+        for entry in stats["top_allocs"].as_array().into_iter().flatten() {
+            let figures = Figures {
+                reserved: number(&entry["reserved_at_peak_bytes"]),
+                resident: number(&entry["resident_at_peak_bytes"]),
+                leaked: number(&entry["leaked_bytes"]),
+                calls: number(&entry["calls"]),
+            };
+            side.add(entry["location"].as_str().unwrap_or_default(), figures);
+        }
+        Ok(side)
+    }
+
+    fn add(&mut self, location: &str, figures: Figures) {
+        let sum = self.locations.entry(key(location)).or_default();
+        sum.reserved += figures.reserved;
+        sum.resident += figures.resident;
+        sum.leaked += figures.leaked;
+        sum.calls += figures.calls;
+    }
+}
+
+fn figures(location: &Location) -> Figures {
+    Figures {
+        reserved: location.reserved.0,
+        resident: location.resident.0,
+        leaked: location.leaked.0,
+        calls: location.calls,
+    }
+}
+
+/// `function:/path/file.rs:12` without its line and its folder.
+fn key(location: &str) -> Key {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let without_line = match location.rsplit_once(':') {
+        Some((rest, line)) if is_number(line) => rest,
+        _ => location,
+    };
+    match without_line.rsplit_once(':') {
+        // A path of names, not of files.
+        Some((function, file)) if !function.ends_with(':') && !file.is_empty() => {
+            let file = file.rsplit('/').next().unwrap_or(file);
+            (function.to_owned(), file.to_owned())
+        }
+        _ => (without_line.to_owned(), String::new()),
+    }
+}
+
+/// Two runs, compared.
+#[derive(Clone, Debug)]
+pub struct Diff {
+    base: Side,
+    head: Side,
+    /// What changed, the most bytes first.
+    rows: Vec<(Key, Figures, Figures)>,
+}
+
+impl Diff {
+    /// Compares them.
+    ///
+    /// # Errors
+    /// [`DiffError::Modes`] where they did not follow the same.
+    pub fn new(base: Side, head: Side) -> Result<Self, DiffError> {
+        if base.mode != head.mode {
+            return Err(DiffError::Modes(base.mode, head.mode));
+        }
+        let keys = base.locations.keys().chain(head.locations.keys());
+        let keys: std::collections::BTreeSet<&Key> = keys.collect();
+        let of = |side: &Side, key: &Key| side.locations.get(key).copied().unwrap_or_default();
+        let mut rows: Vec<_> = keys
+            .into_iter()
+            .map(|key| (key.clone(), of(&base, key), of(&head, key)))
+            .filter(|(_, base, head)| changed(base, head))
+            .collect();
+        rows.sort_by_key(|(key, base, head)| (Reverse(weight(base, head)), key.clone()));
+        Ok(Self { base, head, rows })
+    }
+
+    /// Whether no location changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// For a terminal.
+    #[must_use]
+    pub fn text(&self, style: Style) -> String {
+        let mut table = Table::new(&["reserved", "resident", "leaked", "calls", "location"]);
+        table.push(cells("all", &self.base.all, &self.head.all));
+        for (key, base, head) in self.rows.iter().take(ROWS) {
+            let room = style.columns.saturating_sub(52).max(20);
+            let name = super::text::cut_front(&name(key), room);
+            table.push(cells(&name, base, head));
+        }
+        let mut out = self.notes().concat();
+        out.push_str(&table.text());
+        out.push_str(&self.end());
+        out
+    }
+
+    /// As Markdown, for a job's summary or a comment.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let mut table = Table::new(&["reserved", "resident", "leaked", "calls", "location"]);
+        table.push(cells("all", &self.base.all, &self.head.all));
+        for (key, base, head) in self.rows.iter().take(ROWS) {
+            table.push(cells(&super::text::code(&name(key)), base, head));
+        }
+        let mut out = self.notes().join("\n");
+        out.push_str(&table.markdown());
+        out.push('\n');
+        out.push_str(&self.end());
+        out
+    }
+
+    /// What is to be known before the numbers are read, a line each.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.base.command != self.head.command {
+            let commands = (printable(&self.base.command), printable(&self.head.command));
+            notes.push(format!("from `{}` to `{}`\n", commands.0, commands.1));
+        }
+        for (side, what) in [(&self.base, "first"), (&self.head, "second")] {
+            if side.incomplete {
+                notes.push(format!(
+                    "events of the {what} are missing: it may have come to more\n"
+                ));
+            }
+        }
+        if self.base.largest_only || self.head.largest_only {
+            notes.push("by location, stats.json has the largest alone\n".to_owned());
+        }
+        notes
+    }
+
+    fn end(&self) -> String {
+        match self.rows.len() {
+            0 => "no change beyond noise\n".to_owned(),
+            rows if rows > ROWS => {
+                format!("{} more locations changed\n", count((rows - ROWS) as u64))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// Whether a location did something else.
+fn changed(base: &Figures, head: &Figures) -> bool {
+    let resident = base.resident.abs_diff(head.resident);
+    let noise = NOISE.max(base.resident.max(head.resident) / NOISE_PART);
+    (base.reserved, base.leaked, base.calls) != (head.reserved, head.leaked, head.calls)
+        || resident > noise
+}
+
+fn weight(base: &Figures, head: &Figures) -> (u64, u64) {
+    let bytes = [
+        base.reserved.abs_diff(head.reserved),
+        base.resident.abs_diff(head.resident),
+        base.leaked.abs_diff(head.leaked),
+    ];
+    let most = bytes.into_iter().max().unwrap_or_default();
+    (most, base.calls.abs_diff(head.calls))
+}
+
+fn name((function, file): &Key) -> String {
+    let function = short_name(function);
+    match file.as_str() {
+        "" => function.to_string(),
+        file => format!("{function}  {file}"),
+    }
+}
+
+fn cells(name: &str, base: &Figures, head: &Figures) -> Vec<String> {
+    let bytes = |n: u64| Bytes(n).to_string();
+    vec![
+        change(base.reserved, head.reserved, bytes),
+        change(base.resident, head.resident, bytes),
+        change(base.leaked, head.leaked, bytes),
+        change(base.calls, head.calls, count),
+        printable(name),
+    ]
+}
+
+/// `+12 MiB`, `-3`, or `=`.
+fn change(base: u64, head: u64, told: impl Fn(u64) -> String) -> String {
+    match head.cmp(&base) {
+        std::cmp::Ordering::Equal => "=".to_owned(),
+        std::cmp::Ordering::Greater => format!("+{}", told(head - base)),
+        std::cmp::Ordering::Less => format!("-{}", told(base - head)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(locations: &[(&str, [u64; 4])]) -> Side {
+        let mut side = Side {
+            command: "x".to_owned(),
+            mode: "heap".to_owned(),
+            all: Figures::default(),
+            locations: BTreeMap::new(),
+            incomplete: false,
+            largest_only: false,
+        };
+        for (location, [reserved, resident, leaked, calls]) in locations {
+            let figures = Figures {
+                reserved: *reserved,
+                resident: *resident,
+                leaked: *leaked,
+                calls: *calls,
+            };
+            side.add(location, figures);
+        }
+        side
+    }
+
+    #[test]
+    fn locations_are_known_again_wherever_they_have_moved() {
+        for (one, other) in [
+            ("a::b:/x/y.rs:12", "a::b:/other/y.rs:345"),
+            ("f:src/y.c:1", "f:y.c"),
+            ("a::b", "a::b"),
+        ] {
+            assert_eq!(key(one), key(other));
+        }
+        assert_ne!(key("a::b:/x/y.rs:12"), key("a::c:/x/y.rs:12"));
+        assert_eq!(
+            key("lib.so+0x12"),
+            ("lib.so+0x12".to_owned(), String::new())
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_is_compared_to_the_byte_and_what_is_resident_is_not() {
+        let base = side(&[
+            ("f:/a.c:1", [100, 1 << 20, 0, 1]),
+            ("g:/a.c:9", [5, 0, 5, 1]),
+        ]);
+        let moved = side(&[
+            ("f:/a.c:41", [100, (1 << 20) + 9999, 0, 1]),
+            ("g:/a.c:9", [5, 0, 5, 1]),
+        ]);
+        let same = Diff::new(base.clone(), moved).unwrap();
+        assert!(same.is_empty());
+        assert!(
+            same.text(Style::PLAIN)
+                .ends_with("no change beyond noise\n")
+        );
+        let more = side(&[("f:/a.c:1", [101, 2 << 20, 0, 1])]);
+        let diff = Diff::new(base, more).unwrap();
+        let text = diff.text(Style::PLAIN);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| {
+                line.split("  ")
+                    .map(str::trim)
+                    .filter(|c| !c.is_empty())
+                    .collect()
+            })
+            .collect();
+        assert_eq!(lines[2], ["+1 B", "+1 MiB", "=", "=", "f", "a.c"]);
+        assert_eq!(lines[3], ["-5 B", "=", "-5 B", "-1", "g", "a.c"]);
+    }
+
+    #[test]
+    fn what_is_not_the_same_kind_of_run_is_refused() {
+        let mut pages = side(&[]);
+        pages.mode = "pages".to_owned();
+        let error = Diff::new(side(&[]), pages).unwrap_err();
+        assert_eq!(error, DiffError::Modes("heap".into(), "pages".into()));
+        for text in [
+            "",
+            "[]",
+            "{\"schema_version\": 2}",
+            "{\"schema_version\": 1}",
+        ] {
+            assert!(Side::from_stats(text).is_err(), "{text}");
+        }
+    }
+}
