@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use tracer::reports::budget::{Limit, Metric};
+use tracer::reports::budget::{Growth, Limit, Metric};
 use tracer::units::Bytes;
 
 const EXAMPLES: &str = "\
@@ -151,6 +151,15 @@ pub(crate) struct BudgetArgs {
     /// folder, if it is there]
     #[arg(long, value_name = "FILE")]
     pub(crate) budget: Option<PathBuf>,
+
+    /// Limit all of these to what an earlier run came to: a stats.json, a recording, or the folder
+    /// of its results
+    #[arg(long, value_name = "BASE")]
+    pub(crate) baseline: Option<PathBuf>,
+
+    /// By how much each may have grown since [default: 5%]; may be given several times
+    #[arg(long, value_name = "[METRIC=]PERCENT", requires = "baseline", value_parser = Growth::parse)]
+    pub(crate) max_growth: Vec<Growth>,
 
     /// Keep to the budget even where events were lost, and it may have come to more
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! The budget of a command: where it is written, and what becomes of it.
 
+use super::diff;
 use crate::cli::BudgetArgs;
 use crate::terminal::say;
 use anyhow::{Context, Result, bail};
@@ -19,8 +20,8 @@ const DEFAULT: &str = "tracer.toml";
 /// Most bytes of a budget file.
 const MOST: u64 = 64 << 10;
 
-/// The budget that options and a file set.
-pub(super) fn of(args: &BudgetArgs) -> Result<Budget> {
+/// The budget that options and a file set for a trace of this mode (`heap`, `pages`).
+pub(super) fn of(args: &BudgetArgs, mode: &str) -> Result<Budget> {
     let file = match &args.budget {
         Some(path) => Some((path.as_path(), read(path)?)),
         None => read_default()?.map(|text| (Path::new(DEFAULT), text)),
@@ -39,6 +40,18 @@ pub(super) fn of(args: &BudgetArgs) -> Result<Budget> {
     ];
     budget.override_by(given.into_iter().flatten().cloned().collect());
     budget.allow_lost |= args.allow_lost;
+    budget.fits(mode)?;
+    if let Some(path) = &args.baseline {
+        let base = diff::side(path).context("no baseline")?;
+        if base.is_incomplete() && !budget.allow_lost {
+            bail!(
+                "{}: events of the baseline are missing, so that it may have come to more \
+                 (--allow-lost takes it so)",
+                path.display()
+            );
+        }
+        budget.baseline(&base, mode, &args.max_growth)?;
+    }
     Ok(budget)
 }
 

@@ -25,7 +25,8 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn side(path: &Path) -> Result<Side> {
+/// A run, from a recording, the folder of its results, or a `stats.json`.
+pub(super) fn side(path: &Path) -> Result<Side> {
     if !path.is_file() {
         return Ok(Side::of(&results::load(
             &results::recording_at(path),

@@ -9,7 +9,6 @@ use std::path::Path;
 
 /// Writes the reports of a recording.
 pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
-    let budget = budget::of(&args.budget)?;
     let recording = results::recording_at(&args.recording);
     let beside = recording
         .parent()
@@ -18,6 +17,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
     let out = args.out_dir.as_deref().unwrap_or(beside);
     // Read first: where there is none, no folder is made and nothing is moved.
     let concluded = results::load(&recording, None)?;
+    let budget = budget::of(&args.budget, &concluded.run.mode)?;
     let within = out.join("recording");
     match within.exists() && !same(&recording, &within) {
         // Another run is there: its reports stay with their recording.

@@ -21,8 +21,7 @@ type Told = (Recorder, Option<Live>);
 /// Runs the command under the probes, then writes every report. Returns the exit status.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     machine::early()?;
-    let budget = budget::of(&args.budget)?;
-    budget.fits(follow(args).name())?;
+    let budget = budget::of(&args.budget, follow(args).name())?;
     let out = args
         .out_dir
         .clone()

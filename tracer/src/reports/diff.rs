@@ -136,6 +136,24 @@ impl Side {
         Ok(side)
     }
 
+    /// `heap` or `pages`.
+    #[must_use]
+    pub fn mode(&self) -> &str {
+        &self.mode
+    }
+
+    /// What all of it came to.
+    #[must_use]
+    pub fn all(&self) -> Figures {
+        self.all
+    }
+
+    /// Whether events of it are missing: it may have come to more.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
     fn add(&mut self, location: &str, figures: Figures) {
         let sum = self.locations.entry(key(location)).or_default();
         sum.reserved += figures.reserved;

@@ -169,3 +169,44 @@ fn a_committed_file_is_read_and_what_is_wrong_with_it_said_before_anything_runs(
         assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
     }
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_run_is_held_against_an_earlier_one() {
+    let base = trace(&["-q"], &program("builds", &[]), &[]);
+    base.assert_nothing_lost();
+    let stats = base.out().join("stats.json");
+    let stats = stats.to_str().expect("UTF-8");
+    let later = |options: &[&str], flags: &[&str]| {
+        let options = [&["-q", "--baseline", stats], options].concat();
+        let run = trace(&options, &program("builds", flags), &[]);
+        (run.code(), run.stderr())
+    };
+    // The same build asks for the same, to the byte.
+    let exact = ["--max-growth", "0%", "--max-growth", "resident=20%"];
+    let (code, said) = later(&exact, &[]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let some = ["--max-growth", "10%", "--max-growth", "allocs=100%"];
+    let (code, said) = later(&some, &["-DLATER"]);
+    assert_eq!(code, Some(123), "{said}");
+    for metric in ["reserved", "resident", "leaked"] {
+        assert!(
+            said.contains(&format!("budget: FAIL: {metric}: ")),
+            "{said}"
+        );
+    }
+    // One allocation more is not twice as many.
+    assert!(!said.contains("FAIL: allocs"), "{said}");
+    assert!(said.contains("doubled"), "{said}");
+    assert_eq!(later(&["--max-growth", "1000%"], &["-DLATER"]).0, Some(0));
+    let (code, said) = later(&["--trace", "pages"], &[]);
+    assert_eq!(code, Some(125), "{said}");
+    assert!(said.contains("--trace heap"), "{said}");
+    let absent = trace(&["--baseline", "absent.json"], Path::new("/bin/true"), &[]);
+    assert_eq!(absent.code(), Some(125));
+    assert!(
+        absent.stderr().contains("no baseline: absent.json"),
+        "{}",
+        absent.stderr()
+    );
+}

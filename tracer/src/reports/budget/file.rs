@@ -98,6 +98,7 @@ fn limit(place: &str, key: &str, value: Value, process: Option<&str>) -> Result<
         metric,
         process: process.map(str::to_owned),
         most: most.map_err(|why| FileError(format!("{place}.{key}: {why}")))?,
+        baseline: None,
     })
 }
 

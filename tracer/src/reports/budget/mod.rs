@@ -7,6 +7,7 @@ mod told;
 pub use check::{Check, Found, Verdict};
 pub use file::FileError;
 
+use super::diff::Side;
 use crate::units::Bytes;
 use std::fmt;
 
@@ -66,6 +67,8 @@ pub struct Limit {
     pub process: Option<String>,
     /// The most, in bytes or allocations.
     pub most: u64,
+    /// What an earlier run came to, where that set it.
+    pub baseline: Option<u64>,
 }
 
 impl Limit {
@@ -83,7 +86,91 @@ impl Limit {
             metric,
             process,
             most: metric.parse(most.trim())?,
+            baseline: None,
         })
+    }
+}
+
+/// By how much something may grow, as a part of what it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Growth {
+    /// Of one metric; of all where none is named.
+    metric: Option<Metric>,
+    percent: f64,
+}
+
+impl Growth {
+    /// What is allowed where nothing is said.
+    pub const DEFAULT: Self = Self {
+        metric: None,
+        percent: 5.0,
+    };
+
+    /// `5%`, or `resident=10%` for one metric.
+    ///
+    /// # Errors
+    /// Why it is none, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (metric, percent) = match text.split_once('=') {
+            None => (None, text),
+            Some((name, percent)) => {
+                let known = Metric::ALL.into_iter().find(|metric| metric.name() == name);
+                let names = Metric::ALL.map(Metric::name).join(", ");
+                let known = known.ok_or_else(|| format!("`{name}` is none of {names}"))?;
+                (Some(known), percent)
+            }
+        };
+        let number = percent.trim().strip_suffix('%').map(str::trim);
+        let number = number.and_then(|number| number.parse::<f64>().ok());
+        let fits = number.filter(|number| (0.0..=1e6).contains(number));
+        let percent = fits.ok_or_else(|| format!("`{percent}` is not a growth such as 5%"))?;
+        Ok(Self { metric, percent })
+    }
+
+    /// The most that what was `base` may have become.
+    fn of(self, base: u64) -> u64 {
+        base.saturating_add((base as f64 * self.percent / 100.0) as u64)
+    }
+}
+
+impl Budget {
+    /// Limits everything that a trace of this mode counts to what an earlier run came to, and
+    /// some growth: that of its metric, else the one of all, the last one given of each.
+    ///
+    /// # Errors
+    /// [`BudgetError::Mode`] where the earlier run was traced otherwise.
+    pub fn baseline(
+        &mut self,
+        base: &Side,
+        mode: &str,
+        growths: &[Growth],
+    ) -> Result<(), BudgetError> {
+        if base.mode() != mode {
+            return Err(BudgetError::Mode(base.mode().to_owned(), mode.to_owned()));
+        }
+        let growth = |metric| {
+            let last = |of: Option<Metric>| growths.iter().rev().find(|g| g.metric == of);
+            let found = last(Some(metric)).or_else(|| last(None));
+            found.copied().unwrap_or(Growth::DEFAULT)
+        };
+        let figures = base.all();
+        let all = [
+            (Metric::Reserved, figures.reserved),
+            (Metric::Resident, figures.resident),
+            (Metric::Leaked, figures.leaked),
+            (Metric::Allocs, figures.calls),
+        ];
+        let counted = all
+            .into_iter()
+            .filter(|(metric, _)| mode != "pages" || !metric.is_of_heap());
+        let limits = counted.map(|(metric, base)| Limit {
+            metric,
+            process: None,
+            most: growth(metric).of(base),
+            baseline: Some(base),
+        });
+        self.limits.extend(limits);
+        Ok(())
     }
 }
 
@@ -97,8 +184,11 @@ pub struct Budget {
 }
 
 /// Why a budget can't be checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BudgetError {
+    /// The baseline was traced otherwise.
+    #[error("the baseline was traced with --trace {0}, and this run with --trace {1}")]
+    Mode(String, String),
     /// The heap is not followed.
     #[error(
         "a budget of {0} counts blocks of the heap, which `--trace pages` does not follow: leave \
@@ -177,6 +267,20 @@ mod tests {
         };
         budget.override_by(limits(&["5G", "b=4G"]));
         assert_eq!(budget.limits, limits(&["a=2G", "5G", "b=4G"]));
+    }
+
+    #[test]
+    fn growths_parse_or_say_why_not() {
+        let growth = Growth::parse("resident=10 %").unwrap();
+        assert_eq!(
+            (growth.metric, growth.of(200)),
+            (Some(Metric::Resident), 220)
+        );
+        assert_eq!(Growth::parse("0%").unwrap().of(7), 7);
+        assert_eq!(Growth::DEFAULT.of(u64::MAX), u64::MAX);
+        for bad in ["", "5", "x%", "-1%", "nan%", "size=5%", "1e9%"] {
+            assert!(Growth::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -46,7 +46,14 @@ impl Verdict {
 
 fn exceeded(check: &Check) -> String {
     let limit = &check.limit;
-    let most = exact(limit.metric, limit.most);
+    let most = match limit.baseline {
+        None => exact(limit.metric, limit.most),
+        Some(base) => format!(
+            "{}, of which the baseline came to {}",
+            exact(limit.metric, limit.most),
+            exact(limit.metric, base)
+        ),
+    };
     let more = |value: u64| {
         let over = value - limit.most;
         let over = amount(limit.metric, over);
