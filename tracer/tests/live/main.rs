@@ -1,6 +1,7 @@
 //! Live tests: the real tracer, on the real kernel, over programs that know their own truth.
 //! They need root, a C compiler and bpftool, and fail with the reason where one is missing.
 
+mod action;
 mod allocations;
 mod bad_input;
 mod budget;
