@@ -69,7 +69,7 @@ const DISTRIBUTIONS: [(&str, &str); 3] = [
 ];
 
 /// All that the commands need beside Rust.
-static NEEDS: [Need; 21] = [
+static NEEDS: [Need; 23] = [
     need(
         "cc",
         Program,
@@ -114,6 +114,8 @@ static NEEDS: [Need; 21] = [
         ["python3-venv", "python3", "python"],
     ),
     need("curl", Program, &[Test], ["curl"; 3]),
+    need("bash", Program, &[Test], ["bash"; 3]),
+    need("sudo", Program, &[Test], ["sudo"; 3]),
     need("strace", Program, &[Test, Vm], ["strace"; 3]),
     need(
         "bpftool",
