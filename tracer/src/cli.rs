@@ -42,7 +42,7 @@ Words:
 const DIFF: &str = "\
 Locations are the same if their function and file name are, wherever they have moved. Reserved and
 leaked bytes and calls are compared exactly; resident bytes count as changed from 64 KiB and 1 % on.
-A stats.json has the largest locations alone; recordings have all.
+A stats.json has the largest locations alone where there are many; recordings have all.
 
 Exit status: 0 whatever changed (budgets gate: --max-…), 125 where the two can't be compared.";
 

@@ -1,8 +1,5 @@
 //! x86-64.
 
-/// How messages call it.
-pub const NAME: &str = "x86-64";
-
 /// Bytes of a base page: there is no other size.
 pub const PAGE: u64 = 4096;
 

@@ -87,7 +87,7 @@ impl Side {
         side
     }
 
-    /// A `stats.json`, which has the largest locations alone.
+    /// A `stats.json`, which has the largest locations alone where there are many.
     ///
     /// # Errors
     /// [`DiffError::Stats`] where it is something else.
@@ -122,7 +122,7 @@ impl Side {
                 || stats["lost"]
                     .as_object()
                     .is_some_and(|lost| lost.values().any(|count| number(count) > 0)),
-            largest_only: true,
+            largest_only: false,
         };
         for entry in stats["top_allocs"].as_array().into_iter().flatten() {
             let figures = Figures {
@@ -133,6 +133,8 @@ impl Side {
             };
             side.add(entry["location"].as_str().unwrap_or_default(), figures);
         }
+        let listed = side.locations.values().map(|figures| figures.calls);
+        side.largest_only = listed.fold(0, u64::saturating_add) != side.all.calls;
         Ok(side)
     }
 
@@ -156,10 +158,10 @@ impl Side {
 
     fn add(&mut self, location: &str, figures: Figures) {
         let sum = self.locations.entry(key(location)).or_default();
-        sum.reserved += figures.reserved;
-        sum.resident += figures.resident;
-        sum.leaked += figures.leaked;
-        sum.calls += figures.calls;
+        sum.reserved = sum.reserved.saturating_add(figures.reserved);
+        sum.resident = sum.resident.saturating_add(figures.resident);
+        sum.leaked = sum.leaked.saturating_add(figures.leaked);
+        sum.calls = sum.calls.saturating_add(figures.calls);
     }
 }
 
@@ -219,10 +221,11 @@ impl Diff {
         Ok(Self { base, head, rows })
     }
 
-    /// Whether no location changed.
+    /// Whether nothing changed: no location, nor the whole. What no location answers for (the
+    /// program's own pages, slack) is in the whole alone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && !changed(&self.base.all, &self.head.all)
     }
 
     /// For a terminal.
@@ -271,14 +274,18 @@ impl Diff {
             }
         }
         if self.base.largest_only || self.head.largest_only {
-            notes.push("by location, stats.json has the largest alone\n".to_owned());
+            notes.push(
+                "a stats.json has the largest locations alone: what left it shows as gone\n"
+                    .to_owned(),
+            );
         }
         notes
     }
 
     fn end(&self) -> String {
         match self.rows.len() {
-            0 => "no change beyond noise\n".to_owned(),
+            0 if self.is_empty() => "no change beyond noise\n".to_owned(),
+            0 => "no location changed\n".to_owned(),
             rows if rows > ROWS => {
                 format!("{} more locations changed\n", count((rows - ROWS) as u64))
             }
@@ -390,6 +397,10 @@ mod tests {
             same.text(Style::PLAIN)
                 .ends_with("no change beyond noise\n")
         );
+        let mut whole = base.clone();
+        whole.all.resident = 1 << 20;
+        let grown = Diff::new(base.clone(), whole).unwrap();
+        assert!(grown.text(Style::PLAIN).ends_with("no location changed\n"));
         let more = side(&[("f:/a.c:1", [101, 2 << 20, 0, 1])]);
         let diff = Diff::new(base, more).unwrap();
         let text = diff.text(Style::PLAIN);

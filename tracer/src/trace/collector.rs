@@ -28,15 +28,15 @@ const BATCH: usize = 16_384;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything that the thread reads.
-pub struct Streams {
+pub(super) struct Streams {
     /// What the programs send.
-    pub ring: Ring,
+    pub(super) ring: Ring,
     /// What the processes map.
-    pub modules: Watcher,
+    pub(super) modules: Watcher,
     /// What the programs could not send.
-    pub losses: Losses,
+    pub(super) losses: Losses,
     /// The stacks that wait for unwind tables.
-    pub deferred: Deferred,
+    pub(super) deferred: Deferred,
 }
 
 /// What it leaves behind.
@@ -61,7 +61,7 @@ impl<C> Collected<C> {
 }
 
 /// The running thread.
-pub struct Collector<C> {
+pub(super) struct Collector<C> {
     thread: JoinHandle<Result<Collected<C>>>,
     stop: Arc<AtomicBool>,
     mapped: Receiver<Module>,
@@ -71,11 +71,11 @@ pub struct Collector<C> {
 
 /// A process of which another thread than the first has replaced the image.
 #[derive(Clone, Copy, Debug)]
-pub struct Moved {
+pub(super) struct Moved {
     /// The process.
-    pub pid: Pid,
+    pub(super) pid: Pid,
     /// Whether it is stopped, and is to be continued.
-    pub held: bool,
+    pub(super) held: bool,
 }
 
 impl<C: Consumer + 'static> Collector<C> {
@@ -83,7 +83,7 @@ impl<C: Consumer + 'static> Collector<C> {
     ///
     /// # Errors
     /// If there is no thread or no descriptor to be had.
-    pub fn start(streams: Streams, consumer: C) -> Result<Self> {
+    pub(super) fn start(streams: Streams, consumer: C) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, mapped) = channel();
         let (tell_move, moved) = channel();
@@ -118,19 +118,19 @@ impl<C: Consumer + 'static> Collector<C> {
     }
 
     /// Files that were mapped since the last call.
-    pub fn mapped(&self) -> impl Iterator<Item = Module> + '_ {
+    pub(super) fn mapped(&self) -> impl Iterator<Item = Module> + '_ {
         self.mapped.try_iter()
     }
 
     /// Processes that a thread other than the first has replaced the image of, since the last call.
-    pub fn moved(&self) -> impl Iterator<Item = Moved> + '_ {
+    pub(super) fn moved(&self) -> impl Iterator<Item = Moved> + '_ {
         // Nothing to read: then nobody has called.
         let _ = self.wake.read();
         self.moved.try_iter()
     }
 
     /// Readable (`poll`, POLLIN) when there may be one.
-    pub fn calls(&self) -> BorrowedFd<'_> {
+    pub(super) fn calls(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
@@ -138,7 +138,7 @@ impl<C: Consumer + 'static> Collector<C> {
     ///
     /// # Errors
     /// If the ring buffer or the counters of what was lost can't be read.
-    pub fn finish(self) -> Result<Collected<C>> {
+    pub(super) fn finish(self) -> Result<Collected<C>> {
         self.stop.store(true, Ordering::Release);
         match self.thread.join() {
             Ok(collected) => collected,
@@ -201,8 +201,7 @@ impl<C: Consumer> Work<C> {
             let Self {
                 consumer, streams, ..
             } = &mut self;
-            // Where it can't be read, the end of the run says so.
-            consumer.told(&|| streams.all_losses().unwrap_or_default());
+            consumer.told(&|| streams.all_losses().ok());
             if taken == BATCH {
                 continue;
             }

@@ -21,8 +21,8 @@ pub trait Consumer: Send {
     fn command(&mut self, _: &Command) {}
 
     /// A round of what was there is told. `lost` reads what was lost until now, at a system call
-    /// for each counter.
-    fn told(&mut self, _lost: &dyn Fn() -> Vec<Lost>) {}
+    /// for each counter; nothing where it can't be read.
+    fn told(&mut self, _lost: &dyn Fn() -> Option<Vec<Lost>>) {}
 
     /// Nothing is waiting to be told.
     fn idle(&mut self) {}
@@ -49,7 +49,7 @@ impl<A: Consumer, B: Consumer> Consumer for (A, B) {
         self.1.command(command);
     }
 
-    fn told(&mut self, lost: &dyn Fn() -> Vec<Lost>) {
+    fn told(&mut self, lost: &dyn Fn() -> Option<Vec<Lost>>) {
         self.0.told(lost);
         self.1.told(lost);
     }
@@ -85,7 +85,7 @@ impl<C: Consumer> Consumer for Option<C> {
         }
     }
 
-    fn told(&mut self, lost: &dyn Fn() -> Vec<Lost>) {
+    fn told(&mut self, lost: &dyn Fn() -> Option<Vec<Lost>>) {
         if let Some(consumer) = self {
             consumer.told(lost);
         }

@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The stacks that wait.
-pub struct Deferred {
+pub(super) struct Deferred {
     known: Known,
     waiting: Vec<Waiting>,
     copies: Copies,
@@ -52,7 +52,7 @@ struct Missing<'m> {
 
 impl Deferred {
     /// Nothing waits; tables will be in `known`.
-    pub fn new(known: Known) -> Self {
+    pub(super) fn new(known: Known) -> Self {
         Self {
             known,
             waiting: Vec::new(),
@@ -64,12 +64,12 @@ impl Deferred {
 
     /// Whether the ring buffer should be left alone for now. A thread whose stack needs a copy
     /// then waits for room in it, and the tables catch up.
-    pub fn holds(&self) -> bool {
+    pub(super) fn holds(&self) -> bool {
         self.full_since.is_some_and(|since| since.elapsed() < HOLD)
     }
 
     /// Takes a stack in.
-    pub fn push(&mut self, stack: Captured, mut copy: Box<StackCopy>) {
+    pub(super) fn push(&mut self, stack: Captured, mut copy: Box<StackCopy>) {
         let bytes = std::mem::take(&mut copy.bytes);
         self.waiting.push(Waiting {
             stack,
@@ -84,7 +84,7 @@ impl Deferred {
 
     /// Walks those whose tables are there by now, and those that have waited long enough: they
     /// are cut where a table is missing even then. `file` opens one that no process shows any more.
-    pub fn take(
+    pub(super) fn take(
         &mut self,
         modules: &[Module],
         file: impl Fn(&Module) -> Option<File>,
@@ -106,7 +106,7 @@ impl Deferred {
 
     /// Walks all. No process is there any more by which a table could be made; what is left is
     /// the `file` that was opened while one was. A stack is cut where a table is missing even then.
-    pub fn finish(
+    pub(super) fn finish(
         &mut self,
         modules: &[Module],
         file: impl Fn(&Module) -> Option<File>,

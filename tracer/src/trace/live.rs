@@ -62,10 +62,13 @@ impl Consumer for Live {
         self.ledger.apply(event);
     }
 
-    fn told(&mut self, lost: &dyn Fn() -> Vec<Lost>) {
+    fn told(&mut self, lost: &dyn Fn() -> Option<Vec<Lost>>) {
         if self.lost_at.elapsed() >= self.every {
             self.lost_at = Instant::now();
-            self.lost = lost().iter().map(|lost| lost.count).sum();
+            // Where it can't be read, the end of the run says so.
+            if let Some(lost) = lost() {
+                self.lost = lost.iter().map(|lost| lost.count).sum();
+            }
         }
         let totals = self.ledger.totals();
         *held(&self.shown) = Progress {

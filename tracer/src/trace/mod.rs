@@ -3,7 +3,7 @@
 //!
 //! - A [`Subject`] is what to trace, with what its files say;
 //! - a [`Session`] is the probes on it, and keeps them there whatever it loads or executes;
-//! - a [`Collector`] is the thread that takes in what the probes send, in order and as fast as it
+//! - a `Collector` is the thread that takes in what the probes send, in order and as fast as it
 //!   comes. It completes what the programs could not know: stacks that waited for a table
 //!   (`deferred`, their bytes in `copies`), pages that no event tells of (`checks`), lengths of
 //!   shared memory (`segments`);
@@ -24,10 +24,9 @@ mod segments;
 mod session;
 mod subject;
 
-pub use collector::{Collected, Collector, Streams};
+pub use collector::Collected;
 pub use command::{Finished, Running, Trace};
 pub use consumer::Consumer;
-pub use deferred::Deferred;
 pub use live::{Live, Progress, View};
 pub use options::{Follow, Notices, Options};
 pub use recorder::Recorder;

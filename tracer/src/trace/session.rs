@@ -97,7 +97,7 @@ impl Session {
     }
 
     /// Whether any process is followed still.
-    pub fn has_targets(&self) -> bool {
+    pub(super) fn has_targets(&self) -> bool {
         self.loaded.has_targets()
     }
 
@@ -105,7 +105,7 @@ impl Session {
     /// by its first thread, which is another one now: the probes have lost it. It is held until
     /// they stand anew; where it could not be, what it allocates meanwhile is not seen, and that is
     /// announced.
-    pub fn moved(&mut self, moved: Moved) -> Result<()> {
+    pub(super) fn moved(&mut self, moved: Moved) -> Result<()> {
         if self.uprobes.is_none() || moved.pid != self.target {
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl Session {
     }
 
     /// How often the target ran without probes for a while.
-    pub fn unprobed(&self) -> Option<Lost> {
+    pub(super) fn unprobed(&self) -> Option<Lost> {
         (self.gaps > 0).then(|| Lost {
             cause: LossCause::Unprobed,
             probe: "alloc".into(),
@@ -192,7 +192,7 @@ impl Session {
     }
 
     /// A file that the target has mapped since: it may bring an allocator of its own.
-    pub fn mapped(&mut self, module: &Module) -> Result<()> {
+    pub(super) fn mapped(&mut self, module: &Module) -> Result<()> {
         // Probes are scoped to the target: its children's heap is not followed yet.
         if self.uprobes.is_none() || module.pid != self.target {
             return Ok(());

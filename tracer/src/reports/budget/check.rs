@@ -45,15 +45,24 @@ pub enum Found {
     Nobody,
 }
 
+impl Found {
+    /// What it came to; nothing where nobody did.
+    pub(super) fn value(self) -> Option<u64> {
+        match self {
+            Self::All(value) | Self::Process(value, _) => Some(value),
+            Self::Nobody => None,
+        }
+    }
+}
+
 impl Check {
     /// Whether the limit was kept. One of a process that never was is not: its name may be
     /// misspelt.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        match self.found {
-            Found::All(value) | Found::Process(value, _) => value <= self.limit.most,
-            Found::Nobody => false,
-        }
+        self.found
+            .value()
+            .is_some_and(|value| value <= self.limit.most)
     }
 }
 
@@ -128,7 +137,7 @@ fn of_process(metric: Metric, name: &str, input: &Concluded) -> Found {
         Metric::Reserved => process.reserved_peak.0,
         Metric::Resident => process.resident_peak.0,
         Metric::Allocs => process.allocs,
-        Metric::Leaked => leaked.get(&index).copied().unwrap_or_default(),
+        Metric::Leaked => leaked.get(&index).copied().unwrap_or_default().0,
     };
     let processes = input.account.processes.iter().enumerate();
     let named = processes.filter(|&(index, _)| is_called(&input.run, index, name));
@@ -145,13 +154,13 @@ fn is_called(run: &Run, index: usize, name: &str) -> bool {
     words.iter().take(2).any(file)
 }
 
-fn leaked_by_process(input: &Concluded) -> FxHashMap<usize, u64> {
+fn leaked_by_process(input: &Concluded) -> FxHashMap<usize, Bytes> {
     let lives = Lives::new(&input.account.processes);
-    let mut leaked: FxHashMap<usize, u64> = FxHashMap::default();
+    let mut leaked: FxHashMap<usize, Bytes> = FxHashMap::default();
     for &(id, totals) in &input.account.stacks {
         let process = input.symbols.process(id);
         if let Some(index) = process.and_then(|(pid, time)| lives.find(pid, time)) {
-            *leaked.entry(index).or_default() += totals.leaked.0;
+            *leaked.entry(index).or_default() += totals.leaked;
         }
     }
     leaked
@@ -181,7 +190,8 @@ fn largest(limit: &Limit, input: &Concluded) -> Vec<(u64, StackId)> {
             }
         }
     }
-    let whole: u64 = sums.values().map(|sum| sum.0).sum();
+    let values = sums.values().map(|sum| sum.0);
+    let whole = values.fold(0, u64::saturating_add);
     let mut all: Vec<_> = sums.into_iter().collect();
     all.retain(|(_, sum)| sum.0 >= whole / LEAST);
     all.sort_by(|(a, x), (b, y)| (Reverse(x.0), a).cmp(&(Reverse(y.0), b)));

@@ -84,10 +84,7 @@ fn exceeded(check: &Check) -> String {
 
 fn kept(check: &Check) -> String {
     let limit = &check.limit;
-    let value = match check.found {
-        Found::All(value) | Found::Process(value, _) => amount(limit.metric, value),
-        Found::Nobody => "nothing".to_owned(),
-    };
+    let value = amount(limit.metric, check.found.value().unwrap_or_default());
     let most = amount(limit.metric, limit.most);
     format!("{} {value} of {most}", named(limit))
 }
