@@ -18,11 +18,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracer::events::{Body, Event};
+use tracer::files::{Elf, Source};
 use tracer::probes::decode::Record;
 use tracer::probes::load::{Loaded, Stacks};
 use tracer::trace::Options;
 use tracer::units::{Bytes, StackId};
-use tracer::unwind::elf::Image;
+use tracer::unwind::image::Image;
 use tracer::unwind::{Cache, Table};
 
 const VARIANTS: [(&str, Option<Stacks>); 5] = [
@@ -183,8 +184,9 @@ fn time_table(path: &Path) {
     let cache = Cache::at(folder.path()).expect("a cache");
     let timed = |cached: bool| {
         let began = Instant::now();
-        let data = object::ReadCache::new(std::fs::File::open(path).expect("a file"));
-        let image = Image::parse(&data).expect("an ELF file");
+        let source = Source::of(std::fs::File::open(path).expect("a file"));
+        let elf = Elf::parse(source.expect("a length")).expect("an ELF file");
+        let image = Image::of(&elf).expect("its parts");
         let table = match cached {
             true => cache.table(&image),
             false => Table::build(&image),

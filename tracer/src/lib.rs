@@ -6,11 +6,12 @@
 //! target, unwind ─ probes ─(ring buffer)─ events ─ recording ─ ledger ─ symbols ─ reports
 //! ```
 //!
-//! `units` and `arch` are the ground that all stand on. [`trace`] is the engine that lets data flow while a
+//! `units`, `arch` and `files` are the ground that all stand on. [`trace`] is the engine that lets data flow while a
 //! program runs, from its probes into a recording; [`reports`] starts from the recording.
 
 pub mod arch;
 pub mod events;
+pub mod files;
 pub mod ledger;
 pub mod probes;
 pub mod recording;

@@ -18,7 +18,7 @@ use tracer::probes::modules::Watcher;
 use tracer::symbols::AddressSpaces;
 use tracer::trace::Options;
 use tracer::units::{Address, Bytes};
-use tracer::unwind::{FileId, Found, Known, StackCopy, walk};
+use tracer::unwind::{Found, Known, StackCopy, walk};
 
 /// Stacks that have to be compared.
 const ENOUGH: usize = 10_000;
@@ -103,8 +103,8 @@ fn compare(run: &Run, evaluator: &mut Evaluator, tally: &mut Tally) {
             |address| place(address).map(|(module, offset)| (PathBuf::from(&module.path), offset));
         let find = |address| {
             place(address).map_or(Found::NotReady, |(module, offset)| {
-                let file = FileId::new(module.device, module.inode);
-                run.known.find(file, offset)
+                let file = module.file();
+                file.map_or(Found::NotReady, |file| run.known.find(file, offset))
             })
         };
         let frames: Vec<u64> = stack.frames.iter().map(|frame| frame.0).collect();

@@ -1,8 +1,8 @@
 //! Names of this test process's own stacks, against what is known of them.
 
 use std::hint::black_box;
-use std::os::unix::fs::MetadataExt;
 use tracer::events::{Captured, Module, StackEnd};
+use tracer::files::{FileId, Identity};
 use tracer::symbols::{Frame, SymbolTable, Symbolizer};
 use tracer::units::{Address, Bytes, Nanos, Pid, StackId};
 
@@ -31,9 +31,10 @@ fn module(line: &str) -> Option<Module> {
         length: Bytes(end - begin),
         offset,
         path: path.to_owned(),
-        device: metadata.as_ref().map_or(0, MetadataExt::dev),
-        inode: metadata.as_ref().map_or(0, MetadataExt::ino),
-        build_id: String::new(),
+        identity: Identity {
+            file: metadata.as_ref().map(FileId::of),
+            build_id: None,
+        },
     })
 }
 

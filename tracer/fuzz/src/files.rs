@@ -1,9 +1,9 @@
 //! Files that hold symbols: the mapped one, and those that it names.
 
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use tracer::events::{Captured, Module, StackEnd};
+use tracer::files::{FileId, Identity};
 use tracer::symbols::{SymbolTable, Symbolizer};
 use tracer::units::{Address, Bytes, Nanos, Pid, StackId};
 
@@ -113,9 +113,10 @@ fn resolve(path: &Path, offsets: impl Iterator<Item = u64>) {
         length: Bytes(1 << 32),
         offset: 0,
         path: path.to_owned(),
-        device: found.dev(),
-        inode: found.ino(),
-        build_id: String::new(),
+        identity: Identity {
+            file: Some(FileId::of(&found)),
+            build_id: None,
+        },
     };
     let stack = Captured {
         id: StackId(1),

@@ -10,14 +10,15 @@ pub use files::{debug_files, symbols};
 
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use tracer::files::{Elf, Source};
 use tracer::ledger::Ledger;
 use tracer::recording::schema::Stream;
 use tracer::recording::{Meta, Recording, Writer};
 use tracer::symbols::PerfMap;
 use tracer::units::Bytes;
-use tracer::unwind::elf::{Image, Section, Segment};
+use tracer::unwind::image::{Image, Section, Segment};
 use tracer::unwind::pack::{Packed, pack};
-use tracer::unwind::{Source, Table, cache};
+use tracer::unwind::{Table, cache};
 
 /// Unwind tables of a whole ELF file, of a section alone, or of code alone.
 pub fn elf_eh_frame(data: &[u8]) {
@@ -32,33 +33,34 @@ pub fn elf_eh_frame(data: &[u8]) {
             Cow::default()
         },
     };
-    let image = match how % 4 {
-        0 => match Image::parse(data) {
-            Ok(image) => image,
-            Err(_) => return,
-        },
-        kind => Image {
-            segments: vec![Segment {
-                address: 0x40_0000,
-                size: if kind == 1 {
-                    data.len() as u64
-                } else {
-                    0x8_0000
-                },
-                offset: 0,
-            }],
-            eh_frame: section(kind == 2),
-            search: None,
-            debug_frame: section(kind == 3),
-            pieced: Vec::new(),
-            text: 0x40_0000,
-            got: 0x60_0000,
-            entry: 0x40_0010,
-            build_id: Vec::new(),
-            is_program: true,
-            is_go: false,
-            source: Source::new(data),
-        },
+    let source = || Source::Memory(data.to_vec());
+    if how % 4 == 0 {
+        if let Ok(elf) = Elf::parse(source())
+            && let Ok(image) = Image::of(&elf)
+        {
+            check_table(&Table::build(&image));
+        }
+        return;
+    }
+    let (kind, code) = (how % 4, source());
+    let image = Image {
+        segments: vec![Segment {
+            address: 0x40_0000,
+            size: if kind == 1 {
+                data.len() as u64
+            } else {
+                0x8_0000
+            },
+            offset: 0,
+        }],
+        eh_frame: section(kind == 2),
+        debug_frame: section(kind == 3),
+        text: 0x40_0000,
+        got: 0x60_0000,
+        entry: 0x40_0010,
+        is_program: true,
+        source: Some(&code),
+        ..Image::default()
     };
     check_table(&Table::build(&image));
 }

@@ -9,6 +9,7 @@
 mod losses;
 mod table;
 
+use crate::files::{BuildId, FileId, Identity, Mapping};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 pub use losses::{LossCause, Lost};
 pub(crate) use table::event_table;
@@ -101,12 +102,34 @@ pub struct Module {
     pub offset: u64,
     /// Path as the target sees it, or `[vdso]`, `//anon`, ….
     pub path: String,
-    /// Device and inode, to tell whether the path still is that file; 0 for none.
-    pub device: u64,
-    /// See `device`.
-    pub inode: u64,
-    /// GNU build-id in hexadecimal; empty where the file has none.
-    pub build_id: String,
+    /// Which file it was, to tell whether the path still leads to it.
+    pub identity: Identity,
+}
+
+impl Module {
+    /// What is mapped, to be opened.
+    #[must_use]
+    pub fn mapping(&self) -> Mapping<'_> {
+        let begin = self.address.0;
+        Mapping {
+            pid: self.pid.0,
+            range: begin..begin.saturating_add(self.length.0),
+            path: &self.path,
+            identity: self.identity.clone(),
+        }
+    }
+
+    /// Its device and inode, if it is a file that has them.
+    #[must_use]
+    pub fn file(&self) -> Option<FileId> {
+        self.identity.file
+    }
+
+    /// Its build-id, if it is a file that has one.
+    #[must_use]
+    pub fn build_id(&self) -> Option<&BuildId> {
+        self.identity.build_id.as_ref()
+    }
 }
 
 /// What a process executes, from one moment on.

@@ -1,10 +1,16 @@
 use super::*;
+use crate::files::{Identity, open};
 use crate::probes::objects::file_of;
 use crate::target::{Command, Environment, Launch, Status};
 use crate::units::{Address, Bytes};
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// Digits of a module's build-id.
+fn length(module: &Module) -> usize {
+    module.build_id().map_or(0, |id| id.as_str().len())
+}
 
 const ROOT: &str = "needs root (CAP_PERFMON, CAP_SYS_PTRACE)";
 
@@ -54,14 +60,9 @@ fn exec_itself_and_the_dynamic_linker_are_seen() {
     );
     for module in modules.iter().filter(|module| module.path.starts_with('/')) {
         let path = Path::new(&module.path);
-        let expected = crate::probes::objects::identity(path).unwrap();
-        assert_ne!(expected.inode, 0);
-        assert_eq!(
-            (module.device, module.inode),
-            (expected.device, expected.inode)
-        );
-        assert_eq!(module.build_id, expected.build_id);
-        assert_eq!(module.build_id.len(), 40, "{}", module.path);
+        let expected = open::identity(&open::regular(path).unwrap()).unwrap();
+        assert_eq!(module.identity, expected);
+        assert_eq!(length(module), 40, "{}", module.path);
         assert!((before..Nanos::now()).contains(&module.time));
         assert_eq!(
             file_of(module).as_deref(),
@@ -88,7 +89,7 @@ fn records_agree_with_proc_maps() {
     assert!(names(&modules, pid).is_superset(&set(&["libc.so.6", "[vdso]"])));
     for module in &modules {
         if module.path.starts_with('/') {
-            assert_eq!(module.build_id.len(), 40, "{}", module.path);
+            assert_eq!(length(module), 40, "{}", module.path);
             let link = file_of(module).expect(ROOT);
             assert!(link.starts_with(format!("/proc/{}/map_files", pid.0)));
             assert_eq!(link.canonicalize().unwrap(), PathBuf::from(&module.path));
@@ -217,9 +218,7 @@ fn module(pid: u32, time: u64, address: u64) -> Module {
         length: Bytes(1),
         offset: 0,
         path: String::new(),
-        device: 0,
-        inode: 0,
-        build_id: String::new(),
+        identity: Identity::default(),
     }
 }
 

@@ -5,22 +5,22 @@
 //! Several names may share an address (`cfree` is `free`, `aligned_alloc` is
 //! `memalign`): there is one probe per file offset, or calls would count twice.
 
-mod elf;
 mod identity;
 mod loader;
+mod program;
 mod script;
 
 use super::placement::{self, Entry, Text};
 use super::table;
 use crate::events::Module;
+use crate::files::FileId;
+pub use crate::files::elf::Error as ObjectError;
 use crate::target::command::{Command, Environment};
-use elf::Elf;
 pub(in crate::probes) use identity::Identities;
 pub use identity::file_of;
+use program::Program;
 use rustc_hash::FxHashMap;
 use std::fmt;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tracer_ebpf::Function;
 
@@ -29,8 +29,8 @@ use tracer_ebpf::Function;
 pub struct Object {
     /// Where it can be opened.
     pub path: PathBuf,
-    /// Device and inode.
-    pub identity: (u64, u64),
+    /// Which file it is.
+    pub id: FileId,
     /// Where to probe it, one per file offset.
     pub sites: Vec<Site>,
     /// Functions that it chooses at run time (STT_GNU_IFUNC): not probed.
@@ -48,37 +48,6 @@ pub struct Site {
     pub offset: u64,
     /// Whether every kernel emulates that instruction.
     pub emulated: bool,
-}
-
-/// Which file it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Identity {
-    /// Device, as in `stat(2)`.
-    pub device: u64,
-    /// Inode.
-    pub inode: u64,
-    /// GNU build-id in hexadecimal; empty where there is none.
-    pub build_id: String,
-}
-
-/// Why a file can't be probed.
-#[derive(Debug, thiserror::Error)]
-pub enum ObjectError {
-    /// It could not be read.
-    #[error("{0}")]
-    Io(#[source] io::Error),
-    /// It is no ELF file.
-    #[error("not an ELF file")]
-    NotElf,
-    /// It is for 32-bit x86 or x32.
-    #[error("a 32-bit program: only x86-64 programs can be traced")]
-    Bits32,
-    /// It is for another machine (`e_machine`).
-    #[error("a program for another machine (ELF machine {0}): only x86-64 programs can be traced")]
-    Machine(u16),
-    /// It contradicts itself.
-    #[error("malformed ELF file: {0}")]
-    Malformed(&'static str),
 }
 
 /// A command whose program can't be traced.
@@ -120,7 +89,7 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Finder {
     /// Files by device and inode, and whether they define `malloc`.
-    seen: FxHashMap<(u64, u64), bool>,
+    seen: FxHashMap<FileId, bool>,
 }
 
 impl Finder {
@@ -136,7 +105,7 @@ impl Finder {
     ) -> Result<Found, CommandError> {
         let mut found = Found::default();
         for path in script::programs(command, environment) {
-            let program = match Elf::open(&path) {
+            let program = match Program::open(&path) {
                 Ok(program) => program,
                 Err(error @ (ObjectError::Bits32 | ObjectError::Machine(_))) => {
                     return Err(CommandError { path, error });
@@ -145,9 +114,9 @@ impl Finder {
                 Err(_) => continue,
             };
             let mut has_heap = false;
-            for elf in loader::closure(program, environment) {
+            for program in loader::closure(program, environment) {
                 // A file may be known from the program before it (`env` runs another).
-                has_heap |= self.add(&elf, &mut found);
+                has_heap |= self.add(&program, &mut found);
             }
             if !has_heap {
                 found.notes.push(Note::NoHeap(path));
@@ -159,9 +128,9 @@ impl Finder {
     /// A file that was mapped executable, through a path by which this process
     /// can open it. Nothing is found in a file that was seen before.
     pub fn file(&mut self, path: &Path, found: &mut Found) {
-        match Elf::open(path) {
-            Ok(elf) => {
-                self.add(&elf, found);
+        match Program::open(path) {
+            Ok(program) => {
+                self.add(&program, found);
             }
             Err(ObjectError::NotElf) => {}
             Err(error) => found.notes.push(Note::Unreadable(path.to_owned(), error)),
@@ -172,7 +141,9 @@ impl Finder {
     /// came later than could be foreseen (`dlopen`, another exec).
     pub fn modules(&mut self, modules: &[Module], found: &mut Found) {
         for module in modules {
-            if !self.seen.contains_key(&(module.device, module.inode))
+            if module
+                .file()
+                .is_none_or(|file| !self.seen.contains_key(&file))
                 && let Some(path) = file_of(module)
             {
                 self.file(&path, found);
@@ -181,13 +152,13 @@ impl Finder {
     }
 
     /// Whether the file defines `malloc`, be it known already or new.
-    fn add(&mut self, elf: &Elf, found: &mut Found) -> bool {
-        if let Some(&has_heap) = self.seen.get(&elf.identity) {
+    fn add(&mut self, program: &Program, found: &mut Found) -> bool {
+        if let Some(&has_heap) = self.seen.get(&program.id) {
             return has_heap;
         }
-        found.files.push(elf.path.clone());
+        found.files.push(program.path.clone());
         let mut has_heap = false;
-        match object(elf) {
+        match object(program) {
             Ok(object) => {
                 has_heap = object.has_heap();
                 if !object.indirect.is_empty() {
@@ -198,9 +169,11 @@ impl Finder {
                     found.objects.push(object);
                 }
             }
-            Err(error) => found.notes.push(Note::Unreadable(elf.path.clone(), error)),
+            Err(error) => found
+                .notes
+                .push(Note::Unreadable(program.path.clone(), error)),
         }
-        self.seen.insert(elf.identity, has_heap);
+        self.seen.insert(program.id, has_heap);
         has_heap
     }
 }
@@ -210,39 +183,19 @@ impl Finder {
 /// # Errors
 /// Where the file can't be read or is not a well-formed one for x86-64.
 pub fn inspect(path: &Path) -> Result<Object, ObjectError> {
-    object(&Elf::open(path)?)
+    object(&Program::open(path)?)
 }
 
-/// Which file it is, with its build-id if it is one that can be probed.
-///
-/// # Errors
-/// Where it can't be read.
-pub fn identity(path: &Path) -> Result<Identity, ObjectError> {
-    match Elf::open(path) {
-        Ok(elf) => Ok(Identity {
-            device: elf.identity.0,
-            inode: elf.identity.1,
-            build_id: elf.build_id(),
-        }),
-        Err(ObjectError::Io(error)) => Err(ObjectError::Io(error)),
-        Err(_) => {
-            let data = path.metadata().map_err(ObjectError::Io)?;
-            Ok(Identity {
-                device: data.dev(),
-                inode: data.ino(),
-                build_id: String::new(),
-            })
-        }
-    }
-}
-
-fn object(elf: &Elf) -> Result<Object, ObjectError> {
+fn object(program: &Program) -> Result<Object, ObjectError> {
+    let elf = &program.elf;
     let mut entries: Vec<(Function, Entry)> = Vec::new();
     let mut indirect = Vec::new();
     // What other files can't call is only found in the static symbol table.
-    let all = elf.interpreter.is_some() || elf.is_static();
-    for row in table::functions() {
-        for symbol in elf.define(row.symbol, all)? {
+    let all = program.interpreter.is_some() || elf.is_static()?;
+    let rows: Vec<_> = table::functions().collect();
+    let names: Vec<_> = rows.iter().map(|row| row.symbol).collect();
+    for (row, defined) in rows.iter().zip(elf.define(&names, all)?) {
+        for symbol in defined {
             let known = |(_, entry): &(_, Entry)| entry.address == symbol.address;
             if symbol.indirect && !indirect.contains(&row.function) {
                 indirect.push(row.function);
@@ -253,18 +206,18 @@ fn object(elf: &Elf) -> Result<Object, ObjectError> {
         }
     }
     Ok(Object {
-        path: elf.path.clone(),
-        identity: elf.identity,
-        sites: sites(elf, entries)?,
+        path: program.path.clone(),
+        id: program.id,
+        sites: sites(program, entries)?,
         indirect,
     })
 }
 
 /// Places the probes of one file, one executable segment after the other.
-fn sites(elf: &Elf, mut entries: Vec<(Function, Entry)>) -> Result<Vec<Site>, ObjectError> {
+fn sites(program: &Program, mut entries: Vec<(Function, Entry)>) -> Result<Vec<Site>, ObjectError> {
     let mut sites: Vec<Site> = Vec::new();
     while let Some(&(_, first)) = entries.first() {
-        let (address, bytes) = elf.text(first.address)?;
+        let (address, bytes) = program.code(first.address)?;
         let end = address.saturating_add(bytes.len() as u64);
         let (here, elsewhere): (Vec<_>, Vec<_>) = entries
             .into_iter()
@@ -277,8 +230,8 @@ fn sites(elf: &Elf, mut entries: Vec<(Function, Entry)>) -> Result<Vec<Site>, Ob
         let wanted: Vec<_> = here.iter().map(|&(_, entry)| entry).collect();
         let placed = placement::place(Text { bytes, address }, &wanted);
         for ((function, entry), placed) in here.into_iter().zip(placed) {
-            let entry = elf.file_offset(entry.address);
-            let offset = elf.file_offset(placed.address);
+            let entry = program.code_offset(entry.address);
+            let offset = program.code_offset(placed.address);
             let (Some(entry), Some(offset)) = (entry, offset) else {
                 return Err(ObjectError::Malformed("symbol outside the code"));
             };

@@ -7,6 +7,7 @@
 
 use crate::arch::PAGE;
 use crate::events::Member;
+use crate::files::Mapping;
 use crate::units::{Address, Bytes, Pid};
 use procfs::process::{MMapPath, MemoryMap, Process};
 use std::collections::HashMap;
@@ -72,8 +73,7 @@ fn is_counted(map: &MemoryMap) -> bool {
 fn is_of_hugetlbfs(pid: Pid, map: &MemoryMap, known: &mut HashMap<(i32, i32), bool>) -> bool {
     let ask = || {
         let (start, end) = map.address;
-        let link = format!("/proc/{}/map_files/{start:x}-{end:x}", pid.0);
-        nix::sys::statfs::statfs(link.as_str())
+        nix::sys::statfs::statfs(&Mapping::link(pid.0, &(start..end)))
             .is_ok_and(|found| found.filesystem_type().0 == HUGETLBFS)
     };
     match map.pathname {

@@ -12,6 +12,7 @@ use crate::events::{
     Body, Captured, Cause, Command, Event, Function, Kind, LossCause, Lost, Member, Module,
     StackEnd, event_table,
 };
+use crate::files::{BuildId, FileId, Identity};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use arrow::array::{
     Array, ArrayRef, BooleanArray, ListArray, PrimitiveArray, RecordBatch, StringArray, StructArray,
@@ -169,9 +170,13 @@ impl Decode for Module {
             length: Bytes(size.value(row)),
             offset: offset.value(row),
             path: path.value(row).to_owned(),
-            device: device.value(row),
-            inode: inode.value(row),
-            build_id: build_id.value(row).to_owned(),
+            identity: Identity {
+                file: (inode.value(row) != 0).then(|| FileId {
+                    device: device.value(row),
+                    inode: inode.value(row),
+                }),
+                build_id: BuildId::parse(build_id.value(row)),
+            },
         };
         Ok((0..batch.num_rows()).map(row).collect())
     }
@@ -190,7 +195,7 @@ impl Decode for Symbol {
             let place = match (text(path, row), pid.is_valid(row)) {
                 (Some(path), false) => Place::File {
                     path,
-                    build_id: text(build_id, row).unwrap_or_default(),
+                    build_id: text(build_id, row).and_then(|id| BuildId::parse(&id)),
                     offset: address.value(row),
                 },
                 (None, true) => Place::Process {

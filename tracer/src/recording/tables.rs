@@ -4,6 +4,7 @@ use super::Frame;
 use super::cells::Names;
 use super::schema::{self, Stream};
 use crate::events::{Captured, Command, Lost, Module, Named as _, StackEnd};
+use crate::files::BuildId;
 use crate::units::{Address, Pid};
 use arrow::array::{
     ArrayRef, BooleanArray, Int8Array, ListArray, RecordBatch, StringArray, StructArray,
@@ -20,8 +21,8 @@ pub enum Place {
     File {
         /// Path as the target saw it ([`Module::path`]).
         path: String,
-        /// Its build-id; empty where it has none.
-        build_id: String,
+        /// Its build-id.
+        build_id: Option<BuildId>,
         /// Offset in the file.
         offset: u64,
     },
@@ -122,9 +123,9 @@ impl Row for Module {
             u64s(rows, |row| row.length.0),
             u64s(rows, |row| row.offset),
             texts(rows, |row| &row.path),
-            u64s(rows, |row| row.device),
-            u64s(rows, |row| row.inode),
-            texts(rows, |row| &row.build_id),
+            u64s(rows, |row| row.file().map_or(0, |file| file.device)),
+            u64s(rows, |row| row.file().map_or(0, |file| file.inode)),
+            texts(rows, |row| row.build_id().map_or("", BuildId::as_str)),
         ]
     }
 }
@@ -149,7 +150,7 @@ impl Row for Symbol {
                 Place::Process { .. } => None,
             }),
             optional_texts(rows.iter(), |row| match &row.place {
-                Place::File { build_id, .. } => Some(build_id),
+                Place::File { build_id, .. } => Some(build_id.as_ref().map_or("", BuildId::as_str)),
                 Place::Process { .. } => None,
             }),
             Arc::new(UInt32Array::from_iter(pids)),

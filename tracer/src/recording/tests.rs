@@ -6,6 +6,7 @@ use crate::events::{
     Body, Captured, Cause, Degraded, Event, Function, KernelCounts, Kind, LossCause, Lost, Member,
     Module, Named as _, StackEnd,
 };
+use crate::files::{BuildId, FileId, Identity};
 use crate::recording::Frame;
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use proptest::prelude::*;
@@ -157,9 +158,13 @@ fn module() -> Module {
         length: Bytes(4),
         offset: 5,
         path: "/lib/ü.so".to_owned(),
-        device: 6,
-        inode: 7,
-        build_id: "abcd".to_owned(),
+        identity: Identity {
+            file: Some(FileId {
+                device: 6,
+                inode: 7,
+            }),
+            build_id: BuildId::parse("abcd"),
+        },
     }
 }
 
@@ -177,7 +182,7 @@ fn symbols() -> Vec<Symbol> {
         Symbol {
             place: Place::File {
                 path,
-                build_id: String::new(),
+                build_id: None,
                 offset: 77,
             },
             frames: vec![known, Frame::default()],

@@ -1,10 +1,9 @@
 //! Separate files with debug information, as distributions install them.
 
 use super::debuginfod::Debuginfod;
-use super::elf::{Elf, bytes_at, hexadecimal};
-use super::files::regular;
-use super::source::{PIECE, Source, number};
 use crate::arch;
+use crate::files::source::{PIECE, number, text};
+use crate::files::{BuildId, Elf, Source, regular};
 use std::path::Path;
 
 /// Where distributions put them.
@@ -30,24 +29,23 @@ pub(crate) fn find(elf: &Elf, path: &str, debuginfod: &mut Debuginfod) -> Option
 
 /// Likewise, below another root.
 pub(super) fn find_below(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
-    let build_id = elf.build_id();
-    let by_id = build_id.as_deref().and_then(|id| by_build_id(root, id));
+    let by_id = elf.build_id().and_then(|id| by_build_id(root, &id));
     by_id.or_else(|| by_link(root, elf, path))
 }
 
-fn by_build_id(root: &Path, id: &str) -> Option<Elf> {
-    let (first, rest) = id.split_at_checked(2)?;
+fn by_build_id(root: &Path, id: &BuildId) -> Option<Elf> {
+    let (first, rest) = id.as_str().split_at_checked(2)?;
     let place = root
         .join(".build-id")
         .join(first)
         .join(format!("{rest}.debug"));
     let found = open(&place)?;
-    (found.build_id().as_deref() == Some(id)).then_some(found)
+    (found.build_id().as_ref() == Some(id)).then_some(found)
 }
 
 fn by_link(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
     let link = elf.data(elf.section(".gnu_debuglink")?)?;
-    let name = bytes_at(&link, 0, 255);
+    let name = text(&link, 0, 255);
     let checksum = number::<4>(&link, (name.len() + 1).next_multiple_of(4))? as u32;
     let name = std::str::from_utf8(name).ok()?;
     // A name, not a path: the file must not choose what root reads.
@@ -77,7 +75,7 @@ const MINI_MEMORY: u32 = 80 << 10;
 /// has it: an ELF file by itself ("MiniDebugInfo" in GDB's manual).
 pub(crate) fn mini(elf: &Elf) -> Option<Elf> {
     let packed = elf.data(elf.section(".gnu_debugdata")?)?;
-    Elf::parse(Source::Memory(unpack(&packed, MAX_MINI)?))
+    Elf::parse(Source::Memory(unpack(&packed, MAX_MINI)?)).ok()
 }
 
 /// Unpacks xz; nothing where it is damaged, or has more than so many bytes.
@@ -99,10 +97,10 @@ pub(crate) fn supplementary(elf: &Elf, path: &str, debuginfod: &mut Debuginfod) 
 }
 
 /// Name and build-id of what DWZ moved to another file.
-fn alternate_link(elf: &Elf) -> Option<(String, String)> {
+fn alternate_link(elf: &Elf) -> Option<(String, BuildId)> {
     let link = elf.data(elf.section(".gnu_debugaltlink")?)?;
-    let name = bytes_at(&link, 0, 4096);
-    let id = hexadecimal(link.get(name.len() + 1..)?);
+    let name = text(&link, 0, 4096);
+    let id = BuildId::of(link.get(name.len() + 1..)?)?;
     Some((std::str::from_utf8(name).ok()?.to_owned(), id))
 }
 
@@ -114,7 +112,12 @@ pub(super) fn supplementary_below(root: &Path, elf: &Elf, path: &str) -> Option<
     by_build_id(root, &id).or_else(|| by_alternate_name(root, elf, path, (&name, &id)))
 }
 
-fn by_alternate_name(root: &Path, elf: &Elf, path: &str, (name, id): (&str, &str)) -> Option<Elf> {
+fn by_alternate_name(
+    root: &Path,
+    elf: &Elf,
+    path: &str,
+    (name, id): (&str, &BuildId),
+) -> Option<Elf> {
     let name = Path::new(name).file_name()?;
     let beside = |path: &Path| Some(path.parent()?.join(name));
     let places = [
@@ -124,7 +127,7 @@ fn by_alternate_name(root: &Path, elf: &Elf, path: &str, (name, id): (&str, &str
         beside(Path::new(path)),
     ];
     let mut found = places.iter().flatten().filter_map(|place| open(place));
-    found.find(|found| found.build_id().as_deref() == Some(id))
+    found.find(|found| found.build_id().as_ref() == Some(id))
 }
 
 /// A file that the compiler split off, where it was when the program was built. Its id decides whether
@@ -134,9 +137,8 @@ pub(crate) fn split(path: &str) -> Option<Elf> {
 }
 
 fn open(path: &Path) -> Option<Elf> {
-    let file = regular(path.to_str()?).ok()?;
-    let length = file.metadata().ok()?.len();
-    Elf::parse(Source::File(file, length))
+    let source = Source::of(regular(path).ok()?).ok()?;
+    Elf::parse(source).ok()
 }
 
 /// CRC-32 as zlib computes it, over the whole file; nothing for one larger than
@@ -150,7 +152,7 @@ fn crc32(source: &Source) -> Option<u32> {
     let mut at = 0;
     while at < source.len() {
         let length = STEP.min(source.len() - at);
-        hasher.update(&source.read(at, length)?);
+        hasher.update(&source.read(at, length).ok()?);
         at += length;
     }
     Some(hasher.finalize())
@@ -171,7 +173,7 @@ mod tests {
         assert_eq!(unpack(&packed, size).as_ref(), Some(&whole));
         assert_eq!(unpack(&packed, size - 1), None, "too much");
         assert_eq!(unpack(&packed[..packed.len() - 9], size), None, "cut");
-        let mut damaged = packed.clone();
+        let mut damaged = packed.to_vec();
         damaged[packed.len() / 2] ^= 0x55;
         assert_eq!(unpack(&damaged, size), None, "damaged");
         assert_eq!(unpack(b"not xz", size), None);

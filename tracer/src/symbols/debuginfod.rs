@@ -13,7 +13,7 @@ mod store;
 mod tests;
 
 use super::demangle::escape;
-use super::elf::Elf;
+use crate::files::{BuildId, Elf};
 use download::{Client, Failure};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of a file if `DEBUGINFOD_MAXSIZE` does not say it: those of the largest
 /// section that is read.
-const MAX_SIZE: u64 = super::source::PIECE;
+const MAX_SIZE: u64 = crate::files::source::PIECE;
 
 /// What a download may cost.
 #[derive(Clone, Copy, Debug)]
@@ -106,13 +106,13 @@ impl Debuginfod {
     }
 
     /// The debug file of a build-id, if it was fetched before.
-    pub(super) fn cached(&self, id: &str) -> Option<Elf> {
-        is_build_id(id).then(|| self.store.find(id))?
+    pub(super) fn cached(&self, id: &BuildId) -> Option<Elf> {
+        self.store.find(id)
     }
 
     /// Likewise, from a server. It is kept for the next time.
-    pub(super) fn fetch(&mut self, id: &str) -> Option<Elf> {
-        if self.servers.is_empty() || !is_build_id(id) || self.store.is_missing(id) {
+    pub(super) fn fetch(&mut self, id: &BuildId) -> Option<Elf> {
+        if self.servers.is_empty() || self.store.is_missing(id) {
             return None;
         }
         let began = Instant::now();
@@ -139,7 +139,7 @@ impl Debuginfod {
         troubles
     }
 
-    fn ask(&mut self, id: &str) -> Option<Elf> {
+    fn ask(&mut self, id: &BuildId) -> Option<Elf> {
         let began = Instant::now();
         let mut nobody_has_it = true;
         for server in self.servers.clone() {
@@ -166,14 +166,14 @@ impl Debuginfod {
         None
     }
 
-    fn ask_one(&mut self, server: &str, id: &str, left: Duration) -> Result<Elf, Failure> {
+    fn ask_one(&mut self, server: &str, id: &BuildId, left: Duration) -> Result<Elf, Failure> {
         let limits = self.limits;
         let client = self.client.get_or_insert_with(|| Client::new(limits));
         let url = format!("{}/buildid/{id}/debuginfo", server.trim_end_matches('/'));
         let mut file = self.store.begin().map_err(Failure::NotKept)?;
         client.download(&url, left, file.as_file_mut())?;
         let elf = store::open_file(file.as_file())
-            .filter(|elf| elf.build_id().as_deref() == Some(id))
+            .filter(|elf| elf.build_id().as_ref() == Some(id))
             .ok_or(Failure::Wrong)?;
         self.store.keep(file, id);
         Ok(elf)
@@ -190,9 +190,4 @@ impl Debuginfod {
             self.troubles.push(trouble);
         }
     }
-}
-
-/// Whether a text is bytes in hexadecimal, as many as a build-id may have.
-fn is_build_id(id: &str) -> bool {
-    (4..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_hexdigit())
 }

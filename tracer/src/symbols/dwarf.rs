@@ -11,11 +11,12 @@ mod scopes;
 mod split;
 mod units;
 
-use super::elf::Elf;
+use crate::files::Elf;
 use gimli::{AttributeValue, EndianSlice, LittleEndian};
 use lines::{Lines, Program};
 use rustc_hash::FxHashMap;
 use scopes::{FileNumber, Scopes};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use units::{Budget, Units};
 
@@ -69,7 +70,7 @@ fn load(elf: &Elf) -> Option<gimli::DwarfSections<Vec<u8>>> {
     };
     gimli::DwarfSections::load(|id| match elf.section(id.name()) {
         // One section that can't be had makes all of them worthless.
-        Some(section) if wanted(id) => elf.data(section).ok_or(()),
+        Some(section) if wanted(id) => elf.data(section).map(Cow::into_owned).ok_or(()),
         _ => Ok(Vec::new()),
     })
     .ok()

@@ -1,6 +1,6 @@
 //! Where functions begin, of files without symbols: by their unwind information.
 
-use super::elf::Elf;
+use crate::files::Elf;
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, UnwindSection};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
@@ -24,8 +24,8 @@ impl Functions {
                 .set_eh_frame(frames.address)
                 .set_text(address(".text"))
                 .set_got(address(".got")),
-            index: elf.data(index)?,
-            frames: elf.data(frames)?,
+            index: elf.data(index)?.into_owned(),
+            frames: elf.data(frames)?.into_owned(),
         })
     }
 
@@ -45,7 +45,7 @@ impl Functions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symbols::source::Source;
+    use crate::files::Source;
     use std::fs::File;
 
     /// A function of its own, so that there is one to find.
@@ -57,8 +57,7 @@ mod tests {
     #[test]
     fn addresses_of_a_function_lead_to_its_beginning() {
         let file = File::open("/proc/self/exe").expect("a program");
-        let length = file.metadata().expect("its size").len();
-        let elf = Elf::parse(Source::File(file, length)).expect("ELF");
+        let elf = Elf::parse(Source::of(file).expect("its size")).expect("ELF");
         let functions = Functions::read(&elf).expect("an index");
         // Where the program is loaded: the difference is the same for all of it.
         let maps = std::fs::read_to_string("/proc/self/maps").expect("maps");

@@ -5,9 +5,9 @@ use super::debug_files;
 use super::debuginfod::Debuginfod;
 use super::demangle::{demangle, escape, is_mangled};
 use super::dwarf::{DebugFrame, Lookup, Sections};
-use super::elf::Elf;
 use super::fde::Functions;
 use super::symtab::Symbols;
+use crate::files::Elf;
 use rustc_hash::FxHashMap;
 use std::cell::OnceCell;
 

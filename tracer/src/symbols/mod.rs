@@ -23,7 +23,6 @@ mod debug_files;
 mod debuginfod;
 mod demangle;
 mod dwarf;
-mod elf;
 mod fde;
 mod files;
 mod image;
@@ -34,7 +33,6 @@ mod plumbing;
 mod reason;
 mod resolve;
 mod short;
-mod source;
 mod symtab;
 mod table;
 #[cfg(test)]
@@ -42,7 +40,6 @@ mod tests;
 
 pub use crate::recording::Frame;
 pub(crate) use demangle::escape;
-pub use elf::build_id;
 pub use modules::AddressSpaces;
 pub use perf_map::PerfMap;
 pub use plumbing::{location, toucher};

@@ -81,6 +81,7 @@ impl<'a> AddressSpaces<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Identity;
     use crate::units::Bytes;
 
     fn module(pid: u32, time: u64, address: u64, length: u64) -> Module {
@@ -91,9 +92,7 @@ mod tests {
             length: Bytes(length),
             offset: 0,
             path: String::new(),
-            device: 0,
-            inode: 0,
-            build_id: String::new(),
+            identity: Identity::default(),
         }
     }
 

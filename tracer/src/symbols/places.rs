@@ -2,6 +2,7 @@
 
 use super::modules::AddressSpaces;
 use crate::events::{Captured, Module};
+use crate::files::{BuildId, vdso};
 use crate::recording::Place;
 use crate::units::{Address, Pid};
 use rustc_hash::FxHashMap;
@@ -22,7 +23,7 @@ pub(crate) enum Spot {
 pub(crate) struct Places<'a> {
     spaces: AddressSpaces<'a>,
     files: Vec<&'a Module>,
-    numbers: FxHashMap<(&'a str, &'a str), usize>,
+    numbers: FxHashMap<(&'a str, Option<&'a BuildId>), usize>,
     /// The file of each module; none where its code is a matter of its process.
     of_module: Vec<Option<usize>>,
 }
@@ -38,7 +39,7 @@ impl<'a> Places<'a> {
         };
         for module in modules.iter().filter(|module| is_file(&module.path)) {
             let next = places.files.len();
-            let key = (module.path.as_str(), module.build_id.as_str());
+            let key = (module.path.as_str(), module.build_id());
             if *places.numbers.entry(key).or_insert(next) == next {
                 places.files.push(module);
             }
@@ -74,10 +75,9 @@ impl<'a> Places<'a> {
     /// The number of a module's file. Of files that have no build-id and differ in their inode
     /// alone, the first has it.
     fn file(&self, module: &Module) -> Option<usize> {
-        let key = (module.path.as_str(), module.build_id.as_str());
+        let key = (module.path.as_str(), module.build_id());
         let number = *self.numbers.get(&key)?;
-        let identity = |m: &Module| (m.device, m.inode);
-        let same = !module.build_id.is_empty() || identity(module) == identity(self.files[number]);
+        let same = module.build_id().is_some() || module.file() == self.files[number].file();
         same.then_some(number)
     }
 
@@ -87,7 +87,7 @@ impl<'a> Places<'a> {
             Spot::Process(pid, address) => Place::Process { pid, address },
             Spot::File(number, offset) => Place::File {
                 path: self.files[number].path.clone(),
-                build_id: self.files[number].build_id.clone(),
+                build_id: self.files[number].build_id().cloned(),
                 offset,
             },
         }
@@ -102,7 +102,7 @@ impl<'a> Places<'a> {
                 build_id,
                 offset,
             } => {
-                let number = self.numbers.get(&(path.as_str(), build_id.as_str()))?;
+                let number = self.numbers.get(&(path.as_str(), build_id.as_ref()))?;
                 Some(Spot::File(*number, *offset))
             }
         }
@@ -112,13 +112,14 @@ impl<'a> Places<'a> {
 /// Whether a module's path is that of a file or of the vDSO, which is the same
 /// in every process.
 pub(crate) fn is_file(path: &str) -> bool {
-    path == "[vdso]" || path.starts_with('/') && !path.starts_with("//")
+    path == vdso::NAME || path.starts_with('/') && !path.starts_with("//")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::events::StackEnd;
+    use crate::files::{FileId, Identity};
     use crate::units::{Bytes, Nanos, StackId};
 
     fn module(pid: u32, path: &str, build_id: &str, inode: u64) -> Module {
@@ -129,9 +130,10 @@ mod tests {
             length: Bytes(0x1000),
             offset: 0x200,
             path: path.to_owned(),
-            device: 1,
-            inode,
-            build_id: build_id.to_owned(),
+            identity: Identity {
+                file: Some(FileId { device: 1, inode }),
+                build_id: BuildId::parse(build_id),
+            },
         }
     }
 
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_file_is_the_same_in_every_process() {
-        let modules = [module(1, "/a", "id", 1), module(2, "/a", "id", 2)];
+        let modules = [module(1, "/a", "abcd", 1), module(2, "/a", "abcd", 2)];
         let places = Places::new(&modules);
         assert_eq!(spot(&places, 1, &[0x1010], 0), Some(Spot::File(0, 0x210)));
         assert_eq!(spot(&places, 2, &[0x1010], 0), Some(Spot::File(0, 0x210)));
@@ -177,14 +179,14 @@ mod tests {
 
     #[test]
     fn places_are_found_again() {
-        let modules = [module(1, "/a", "id", 1), module(1, "/b", "", 2)];
+        let modules = [module(1, "/a", "abcd", 1), module(1, "/b", "", 2)];
         let places = Places::new(&modules);
         for spot in [Spot::File(1, 7), Spot::Process(Pid(3), Address(9))] {
             assert_eq!(places.find(&places.place(spot)), Some(spot));
         }
         let absent = Place::File {
             path: "/a".to_owned(),
-            build_id: "other".to_owned(),
+            build_id: BuildId::parse("0ddba11f"),
             offset: 7,
         };
         assert_eq!(places.find(&absent), None);

@@ -8,8 +8,8 @@ use super::image::{Debug, Image};
 use super::perf_map::{self, PerfMap};
 use super::places::{Places, Spot, is_file};
 use super::reason::Reason;
-use super::source::Source;
 use crate::events::{Captured, Module};
+use crate::files::{Identity, Source};
 use crate::recording::{Place, Symbol};
 use crate::units::{Address, Pid};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -48,18 +48,14 @@ impl Default for Symbolizer {
 /// What makes a mapped file the same as another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct FileKey {
-    device: u64,
-    inode: u64,
-    build_id: String,
+    identity: Identity,
     path: String,
 }
 
 impl FileKey {
     fn of(module: &Module) -> Self {
         Self {
-            device: module.device,
-            inode: module.inode,
-            build_id: module.build_id.clone(),
+            identity: module.identity.clone(),
             path: module.path.clone(),
         }
     }

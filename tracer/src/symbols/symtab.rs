@@ -1,16 +1,11 @@
 //! Names by address out of ELF symbol tables.
 
-use super::elf::{Elf, bytes_at};
-use super::source::number;
+use crate::files::Elf;
+use crate::files::source::text;
+use object::elf::{SHT_DYNSYM, SHT_SYMTAB, STB_LOCAL, STT_NOTYPE, SectionType};
 use std::cmp::Reverse;
 use std::ops::Range;
 
-const SHT_SYMTAB: u64 = 2;
-const SHT_DYNSYM: u64 = 11;
-const STT_NOTYPE: u8 = 0;
-const STT_FUNC: u8 = 2;
-const STT_GNU_IFUNC: u8 = 10;
-const STB_LOCAL: u8 = 0;
 /// Longest name that is read; longer ones are cut.
 const MAX_NAME: usize = 64 << 10;
 /// How many symbols that begin nearer to an address are passed over in search
@@ -51,28 +46,19 @@ impl Symbols {
         all
     }
 
-    fn add(&mut self, elf: &Elf, table: usize, kind: u64) -> Option<()> {
-        let section = elf.section_of_kind(kind)?;
-        let strings = elf.data(elf.section_at(section.link)?)?;
-        let entries = elf.data(section)?;
-        self.symbols
-            .extend(entries.chunks_exact(24).filter_map(|entry| {
-                let info = number::<1>(entry, 4)? as u8;
-                let symbol = Symbol {
-                    name: number::<4>(entry, 0)? as u32,
-                    kind: info & 0xf,
-                    binding: info >> 4,
-                    address: number::<8>(entry, 8)?,
-                    size: number::<8>(entry, 16)?,
-                    table: table as u8,
-                };
-                // Section index 0: defined elsewhere; from 0xff00 on: no address.
-                let defined = (1..0xff00).contains(&number::<2>(entry, 6)?);
-                let code = matches!(symbol.kind, STT_NOTYPE | STT_FUNC | STT_GNU_IFUNC);
-                let named = strings.get(symbol.name as usize).is_some_and(|&b| b != 0);
-                (defined && code && named).then_some(symbol)
-            }));
-        self.strings[table] = strings;
+    fn add(&mut self, elf: &Elf, table: usize, kind: SectionType) -> Option<()> {
+        let found = elf.symbol_table(kind)?;
+        let code = found.symbols().filter(|symbol| symbol.is_code());
+        let named = code.filter(|symbol| !found.name(symbol).is_empty());
+        self.symbols.extend(named.map(|symbol| Symbol {
+            name: symbol.name,
+            kind: symbol.kind,
+            binding: symbol.binding,
+            address: symbol.address,
+            size: symbol.size,
+            table: table as u8,
+        }));
+        self.strings[table] = found.into_strings();
         Some(())
     }
 
@@ -87,9 +73,9 @@ impl Symbols {
             (
                 symbol.address,
                 symbol.size == 0,
-                symbol.kind == STT_NOTYPE,
+                symbol.kind == STT_NOTYPE.0,
                 underscores,
-                Reverse(symbol.binding != STB_LOCAL),
+                Reverse(symbol.binding != STB_LOCAL.0),
                 name.len(),
                 (name.first().copied(), symbol.table, symbol.name),
             )
@@ -102,7 +88,7 @@ impl Symbols {
     /// (`malloc@@GLIBC_2.2.5`).
     fn bytes(&self, symbol: &Symbol) -> &[u8] {
         let strings = &self.strings[symbol.table as usize];
-        let name = bytes_at(strings, symbol.name.into(), MAX_NAME);
+        let name = text(strings, symbol.name.into(), MAX_NAME);
         match name.iter().position(|&byte| byte == b'@') {
             Some(end) if end > 0 => &name[..end],
             _ => name,

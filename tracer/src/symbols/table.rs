@@ -204,6 +204,7 @@ fn unnamed(spot: Spot, module: &Module) -> Frame {
 mod tests {
     use super::*;
     use crate::events::StackEnd;
+    use crate::files::Identity;
     use crate::recording::Place;
     use crate::units::Bytes;
 
@@ -222,9 +223,7 @@ mod tests {
             length: Bytes(0x1000),
             offset: 0,
             path: path.to_owned(),
-            device: 1,
-            inode: 1,
-            build_id: String::new(),
+            identity: Identity::default(),
         }
     }
 
@@ -242,7 +241,7 @@ mod tests {
         Symbol {
             place: Place::File {
                 path: "/lib/a.so".to_owned(),
-                build_id: String::new(),
+                build_id: None,
                 offset,
             },
             frames: names.iter().map(|name| frame(name)).collect(),

@@ -3,9 +3,8 @@
 
 use super::debug_files;
 use super::debuginfod::Debuginfod;
-use super::elf::Elf;
 use super::image::{Debug, Image};
-use super::source::Source;
+use crate::files::{Elf, Source};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -112,9 +111,9 @@ fn a_separate_file_is_found_by_build_id_or_checked_link() {
     assert!(find().is_none());
 
     let id = stripped.build_id().expect("a build-id");
-    let by_id = root.path().join(".build-id").join(&id[..2]);
+    let by_id = root.path().join(".build-id").join(&id.as_str()[..2]);
     std::fs::create_dir_all(&by_id).expect("made");
-    let by_id = by_id.join(format!("{}.debug", &id[2..]));
+    let by_id = by_id.join(format!("{}.debug", &id.as_str()[2..]));
     std::fs::copy(fixture("inlined.debug"), &by_id).expect("copied");
     assert_eq!(frames_of(&stripped, find(), &ADDRESSES), full());
     // A file of that name with another build-id is not it.
@@ -170,7 +169,11 @@ fn a_common_file_is_found_by_build_id_or_name_and_checked() {
     let places = [
         ".dwz/dwz.sup".to_owned(),
         ".dwz/x86_64-linux-gnu/dwz.sup".to_owned(),
-        format!(".build-id/{}/{}.debug", &id[..2], &id[2..]),
+        format!(
+            ".build-id/{}/{}.debug",
+            &id.as_str()[..2],
+            &id.as_str()[2..]
+        ),
     ];
     for place in places.map(|place| root.path().join(place)) {
         std::fs::create_dir_all(place.parent().expect("a folder")).expect("made");
@@ -203,7 +206,7 @@ fn a_file_cut_short_anywhere_is_no_panic() {
 
 /// Resolves every address of the code; whatever comes out, it comes out.
 fn resolve_hostile(bytes: Vec<u8>) {
-    if let Some(elf) = Elf::parse(Source::Memory(bytes)) {
+    if let Ok(elf) = Elf::parse(Source::Memory(bytes)) {
         let offsets: Vec<u64> = (0x1000..0x1060).chain([0, u64::MAX, 1 << 40]).collect();
         let count = offsets.len();
         let debug = Debug::of(&elf, None, "/nowhere/x.elf", &mut Debuginfod::none());
@@ -233,6 +236,8 @@ fn image(sections: &[(&str, Vec<u8>)]) -> Vec<u8> {
         body.extend(content);
     }
     let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(18, 0);
+    file.extend(crate::arch::ELF_MACHINE.to_le_bytes());
     file.resize(32, 0);
     file.extend(64_u64.to_le_bytes());
     file.extend((120 + body.len() as u64).to_le_bytes());

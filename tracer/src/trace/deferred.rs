@@ -3,9 +3,11 @@
 
 use super::copies::{Copies, Place};
 use crate::events::{Captured, Module, StackEnd};
+use crate::files::{FileId, vdso};
 use crate::symbols::AddressSpaces;
 use crate::units::{Address, Pid};
-use crate::unwind::{FileId, Found, Known, StackCopy, walk};
+use crate::unwind::known::VDSO_FILE;
+use crate::unwind::{Found, Known, StackCopy, walk};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -200,10 +202,8 @@ impl Deferred {
 /// What tables know the file of a module by; nothing if no file has its code.
 fn file_id(module: &Module) -> Option<FileId> {
     match module.path.as_str() {
-        "[vdso]" => Some(FileId::VDSO),
-        path if path.starts_with('/') && module.inode != 0 => {
-            Some(FileId::new(module.device, module.inode))
-        }
+        vdso::NAME => Some(VDSO_FILE),
+        path if path.starts_with('/') => module.file(),
         _ => None,
     }
 }

@@ -220,11 +220,7 @@ impl Session {
             let Attached { links, failed } =
                 attach::attach(mechanism, &programs, object, Scope::Process(self.target));
             self.links.extend(links);
-            if !self
-                .objects
-                .iter()
-                .any(|known| known.identity == object.identity)
-            {
+            if !self.objects.iter().any(|known| known.id == object.id) {
                 self.objects.push(object.clone());
             }
             for failure in failed {

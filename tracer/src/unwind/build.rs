@@ -1,7 +1,8 @@
 //! The table of a file: of its unwind information, and of its instructions where it has none.
 
-use super::elf::Image;
+use super::image::Image;
 use super::{Error, Table, cfi, derive};
+use crate::files::{Elf, Source};
 
 impl Table {
     /// Makes the table of a file from its unwind information, and from its
@@ -24,7 +25,7 @@ impl Table {
     ///
     /// If it can't be read, or is no x86-64 ELF file.
     pub fn of_file(file: std::fs::File) -> Result<Self, Error> {
-        let cache = object::ReadCache::new(file);
-        Ok(Self::build(&Image::parse(&cache)?))
+        let elf = Elf::parse(Source::of(file)?)?;
+        Ok(Self::build(&Image::of(&elf)?))
     }
 }

@@ -8,10 +8,11 @@
 //! A file in the cache: [`MAGIC`], the digest of what follows, then, each number
 //! little-endian: rules, rows, the rules (24 bytes each), the rows (8 bytes each).
 
-use super::elf::Image;
+use super::image::Image;
 use super::table::{MAX_ROWS, Row, Table};
+use crate::files::BuildId;
+use crate::files::identity::hexadecimal;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -171,18 +172,8 @@ fn name(image: &Image<'_>) -> String {
         digest.update((section.data.len() as u64).to_le_bytes());
         digest.update(&section.data);
     }
-    let mut name = hexadecimal(&image.build_id);
-    name.push('-');
-    name.push_str(&hexadecimal(&digest.finalize()));
-    name
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let build_id = image.build_id.as_ref().map_or("", BuildId::as_str);
+    format!("{build_id}-{}", hexadecimal(&digest.finalize()))
 }
 
 fn encode(table: &Table) -> Vec<u8> {
@@ -284,12 +275,18 @@ fn number(bytes: &[u8]) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::{Elf, Source};
     use proptest::prelude::*;
     use std::fs::File;
 
+    fn own() -> Elf {
+        let file = File::open("/proc/self/exe").expect("our own file");
+        Elf::parse(Source::of(file).expect("a length")).expect("an ELF file")
+    }
+
     fn table() -> Table {
-        let image = fs::read("/proc/self/exe").expect("our own file");
-        Table::build(&Image::parse(image.as_slice()).expect("an ELF file"))
+        let elf = own();
+        Table::build(&Image::of(&elf).expect("its parts"))
     }
 
     #[test]
@@ -304,8 +301,8 @@ mod tests {
     fn a_second_look_reads_what_the_first_one_wrote() {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::at(folder.path()).expect("a cache");
-        let file = fs::read("/proc/self/exe").expect("our own file");
-        let image = Image::parse(file.as_slice()).expect("an ELF file");
+        let elf = own();
+        let image = Image::of(&elf).expect("its parts");
         let made = cache.table(&image);
         let path = cache.folder.join(name(&image));
         // What is made of instructions is not kept.

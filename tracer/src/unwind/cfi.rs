@@ -1,7 +1,7 @@
 //! The table of what a file's own unwind information says (`.eh_frame`, `.debug_frame`).
 
 use super::coverage::Coverage;
-use super::elf::{Image, Section};
+use super::image::{Image, Section};
 use super::rule::{Reader, Unsupported, rule};
 use super::table::{MAX_ROWS, Row, Table, UNSUPPORTED};
 use gimli::{BaseAddresses, CieOrFde, LittleEndian, UnwindContext, UnwindSection};
@@ -182,9 +182,8 @@ impl<'a> Builder<'a> {
         };
         let code = self
             .image
-            .source
             .bytes((start + skipped).into(), CODE.len() as u64);
-        code.is_some_and(|code| code == CODE)
+        code.is_some_and(|code| *code == CODE)
     }
 
     /// Nobody called what returns to the first byte of a function, and a walk looks one byte before

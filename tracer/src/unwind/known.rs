@@ -4,6 +4,7 @@
 use super::Table;
 use super::lookup::{Found, Lookup};
 use super::pack::{Packed, pack};
+use crate::files::FileId;
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
@@ -13,32 +14,15 @@ use tracer_ebpf::tables::{
     cfa, row,
 };
 
-/// A file, by device (as `makedev(3)` has it) and inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileId {
-    /// `major << 20 | minor`
-    device: u32,
-    inode: u64,
-}
+/// The vDSO, which is no file.
+pub const VDSO_FILE: FileId = FileId {
+    device: VDSO.device as u64,
+    inode: VDSO.inode,
+};
 
-impl FileId {
-    /// The vDSO, which is no file.
-    pub const VDSO: Self = Self::of_key(&VDSO);
-
-    /// A file by what `stat(2)` says.
-    #[must_use]
-    pub fn new(device: u64, inode: u64) -> Self {
-        let device = libc::major(device) << 20 | libc::minor(device);
-        Self { device, inode }
-    }
-
-    /// A file by what the kernel says.
-    pub(crate) const fn of_key(key: &FileKey) -> Self {
-        Self {
-            device: key.device,
-            inode: key.inode,
-        }
-    }
+/// The file that the programs know by a key.
+pub(crate) const fn file_of(key: &FileKey) -> FileId {
+    FileId::of_kernel(key.device, key.inode)
 }
 
 /// The tables of files, shared with the thread that makes them.
@@ -192,7 +176,10 @@ mod tests {
             ..Rule::default()
         };
         known.set_rule(1, earlier);
-        let id = FileId::new(7, 8);
+        let id = FileId {
+            device: 7,
+            inode: 8,
+        };
         assert_eq!(known.find(id, 0), Found::NotReady);
         known.add(id, own());
         let table = Table::of_file(own()).expect("a table");
@@ -220,7 +207,10 @@ mod tests {
     #[test]
     fn a_file_without_a_table_is_known_to_have_none() {
         let known = Known::default();
-        let id = FileId::new(7, 8);
+        let id = FileId {
+            device: 7,
+            inode: 8,
+        };
         known.add(id, File::open("/dev/null").expect("opened"));
         assert_eq!(known.find(id, 0), Found::NoRule);
     }

@@ -4,11 +4,10 @@
 //! (`.eh_frame_hdr`, LSB 10.6.2) by which the entry of one function is found at once: stacks that
 //! wait for the table are walked by that.
 
-use super::elf::{Image, Segment};
+use super::image::{Image, Segment};
 use super::rule::{Reader, rule};
 use super::table::UNSUPPORTED;
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindContext, UnwindSection as _};
-use object::ReadRef;
 use rustc_hash::FxHashMap;
 use std::sync::{Mutex, PoisonError};
 use tracer_ebpf::tables::Rule;
@@ -52,12 +51,11 @@ struct Kept {
 impl Lookup {
     /// Keeps what of a file is needed; nothing where its linker left no search table.
     #[must_use]
-    pub(crate) fn new<'a, R: ReadRef<'a>>(image: &Image<'_>, data: R) -> Option<Self> {
+    pub(crate) fn new(image: &Image<'_>) -> Option<Self> {
         let search = image.search.as_ref()?;
-        let bytes = data.read_bytes_at(search.offset, search.size).ok()?;
         Some(Self {
             eh_frame: image.eh_frame.data.to_vec(),
-            search: bytes.to_vec(),
+            search: image.bytes(search.offset, search.size)?.into_owned(),
             bases: BaseAddresses::default()
                 .set_eh_frame_hdr(search.address)
                 .set_eh_frame(image.eh_frame.address)
@@ -117,14 +115,19 @@ impl Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::{Elf, Source};
     use crate::unwind::Table;
     use tracer_ebpf::tables::cfa;
 
+    fn of(bytes: Vec<u8>) -> Elf {
+        Elf::parse(Source::Memory(bytes)).expect("an ELF file")
+    }
+
     #[test]
     fn it_says_what_the_table_of_our_own_program_says() {
-        let file = std::fs::read("/proc/self/exe").expect("our own file");
-        let image = Image::parse(file.as_slice()).expect("an ELF file");
-        let lookup = Lookup::new(&image, file.as_slice()).expect("a search table");
+        let elf = of(std::fs::read("/proc/self/exe").expect("our own file"));
+        let image = Image::of(&elf).expect("its parts");
+        let lookup = Lookup::new(&image).expect("a search table");
         let table = Table::build(&image);
         let (mut compared, mut unknown) = (0, 0);
         for row in table.rows.iter().step_by(97) {
@@ -147,17 +150,16 @@ mod tests {
     #[test]
     fn a_damaged_search_table_is_survived() {
         let mut file = std::fs::read("/proc/self/exe").expect("our own file");
-        let search = Image::parse(file.as_slice())
-            .expect("an ELF file")
-            .search
-            .expect("one");
+        let elf = of(file.clone());
+        let search = Image::of(&elf).expect("its parts").search.expect("one");
         let (at, size) = (search.offset as usize, search.size as usize);
         for (step, byte) in file[at + 4..at + size.min(4096)].iter_mut().enumerate() {
             *byte ^= (step % 251) as u8;
         }
-        let image = Image::parse(file.as_slice()).expect("an ELF file");
-        if let Some(lookup) = Lookup::new(&image, file.as_slice()) {
-            for offset in (0..file.len() as u64).step_by(4099) {
+        let length = file.len() as u64;
+        let elf = of(file);
+        if let Some(lookup) = Lookup::new(&Image::of(&elf).expect("its parts")) {
+            for offset in (0..length).step_by(4099) {
                 let _ = lookup.find(offset);
             }
         }

@@ -1,7 +1,7 @@
 //! Unwind tables, from a file's `.eh_frame` to the rows that the BPF programs search, and the walk
 //! by them in user space.
 //!
-//! - [`elf`] finds the sections, reading nothing else of the file;
+//! - [`image`] finds the sections, reading nothing else of the file;
 //! - [`rule`] turns one row of CFI into a rule that fits 24 bytes;
 //! - `cfi` sorts and merges a file's rows into a [`table`];
 //! - `derive` makes rules of instructions where a file has no CFI;
@@ -20,12 +20,11 @@ pub mod cache;
 mod cfi;
 pub mod coverage;
 mod derive;
-pub mod elf;
+pub mod image;
 pub mod known;
 pub(crate) mod lookup;
 pub mod pack;
 pub mod rule;
-mod source;
 pub mod table;
 pub mod walk;
 
@@ -34,9 +33,9 @@ mod tests;
 
 pub use cache::Cache;
 pub use coverage::Coverage;
-pub use known::{FileId, Known};
+pub use image::Image;
+pub use known::Known;
 pub use lookup::Found;
-pub use source::Source;
 pub use table::Table;
 pub use walk::{StackCopy, walk};
 
@@ -46,12 +45,9 @@ pub enum Error {
     /// It could not be opened or read.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// It is not an ELF file that can be read.
-    #[error("not a readable ELF file: {0}")]
-    Elf(#[from] object::Error),
-    /// It is not for this machine.
-    #[error("not an x86-64 ELF file")]
-    Machine,
+    /// It is not an ELF file of this machine, or one that can't be read.
+    #[error("{0}")]
+    Elf(#[from] crate::files::elf::Error),
     /// It is larger than any file's unwind information should be.
     #[error("{what} has {size} bytes, more than {limit}")]
     TooLarge {

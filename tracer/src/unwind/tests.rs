@@ -1,10 +1,10 @@
 //! Tables made of hand-written `.eh_frame`.
 
-use super::Source;
-use super::elf::{Image, Section, Segment};
+use super::image::{Image, Section, Segment};
 use super::known::find;
 use super::pack::pack;
 use super::table::{Row, Table};
+use crate::files::{Elf, Source};
 use proptest::prelude::*;
 use std::borrow::Cow;
 use tracer_ebpf::tables::{Rule, bp, cfa, ra};
@@ -27,16 +27,9 @@ fn image(eh_frame: &[u8]) -> Image<'_> {
             address: FRAMES,
             data: Cow::Borrowed(eh_frame),
         },
-        search: None,
-        debug_frame: Section::default(),
-        pieced: Vec::new(),
         text: CODE,
-        got: 0,
-        entry: 0,
         is_program: true,
-        build_id: Vec::new(),
-        is_go: false,
-        source: Source::default(),
+        ..Image::default()
     }
 }
 
@@ -321,7 +314,7 @@ proptest! {
 
     #[test]
     fn garbage_is_no_elf_file(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
-        prop_assert!(Image::parse(bytes.as_slice()).is_err());
+        prop_assert!(Elf::parse(Source::Memory(bytes)).is_err());
     }
 }
 

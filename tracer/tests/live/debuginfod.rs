@@ -85,7 +85,7 @@ fn a_stripped_program_has_names_and_lines_from_a_server() {
     run_tool(objcopy.arg("--only-keep-debug").arg(&full).arg(&debug));
     run_tool(Command::new("strip").arg(&full).arg("-o").arg(&stripped));
     let file = std::fs::File::open(&stripped).expect("built");
-    let id = tracer::symbols::build_id(&file).expect("a build-id");
+    let id = tracer::files::open::build_id(&file).expect("a build-id");
 
     let without = trace(&stripped, &cache, "");
     assert_eq!(lines(&without), 0);

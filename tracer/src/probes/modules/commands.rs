@@ -113,6 +113,7 @@ fn arguments(pid: Pid) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Identity;
     use crate::units::{Address, Bytes};
 
     /// No process has this id: pid_max is at most 2^22.
@@ -126,9 +127,7 @@ mod tests {
             length: Bytes(0x1000),
             offset: 0,
             path: path.to_owned(),
-            device: 0,
-            inode: 0,
-            build_id: String::new(),
+            identity: Identity::default(),
         }
     }
 

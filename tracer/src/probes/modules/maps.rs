@@ -1,6 +1,7 @@
 //! What a process has mapped executable, from /proc/PID/maps (proc_pid_maps(5)).
 
 use crate::events::Module;
+use crate::files::{FileId, Identity, vdso};
 use crate::probes::objects::Identities;
 use crate::units::{Address, Bytes, Nanos, Pid};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
@@ -37,9 +38,13 @@ fn module(map: MemoryMap, pid: Pid, time: Nanos) -> Module {
         length: Bytes(end.saturating_sub(begin)),
         offset: map.offset,
         path: path(map.pathname),
-        device: if map.inode == 0 { 0 } else { device },
-        inode: map.inode,
-        build_id: String::new(),
+        identity: Identity {
+            file: (map.inode != 0).then_some(FileId {
+                device,
+                inode: map.inode,
+            }),
+            build_id: None,
+        },
     }
 }
 
@@ -51,7 +56,7 @@ fn path(name: MMapPath) -> String {
         MMapPath::Anonymous => "//anon".to_owned(),
         MMapPath::Heap => "[heap]".to_owned(),
         MMapPath::Stack => "[stack]".to_owned(),
-        MMapPath::Vdso => "[vdso]".to_owned(),
+        MMapPath::Vdso => vdso::NAME.to_owned(),
         MMapPath::Vsyscall => "[vsyscall]".to_owned(),
         other => format!("{other:?}"),
     }

@@ -1,9 +1,9 @@
 //! The records that perf events write (perf_event_open(2)).
 
 use crate::events::Module;
+use crate::files::{BuildId, FileId, Identity};
 use crate::units::{Address, Bytes, Nanos, Pid};
 use aya_obj::generated as abi;
-use std::fmt::Write;
 
 /// What stands at the end of every record: process, thread, time.
 pub(super) const MODULE_RECORDS: u64 = abi::perf_event_sample_format::PERF_SAMPLE_TID as u64
@@ -108,27 +108,17 @@ fn mapped(bytes: &[u8], misc: u16, time: Nanos) -> Option<Module> {
         length: Bytes(long(bytes, 24)?),
         offset: long(bytes, 32)?,
         path: String::from_utf8_lossy(path).into_owned(),
-        device: 0,
-        inode: 0,
-        build_id: String::new(),
+        identity: Identity::default(),
     };
     if misc & MISC_MMAP_BUILD_ID != 0 {
         let length = usize::from(*bytes.get(40)?).min(BUILD_ID);
-        module.build_id = hexadecimal(bytes.get(44..44 + length)?);
+        module.identity.build_id = BuildId::of(bytes.get(44..44 + length)?);
     } else {
-        module.inode = long(bytes, 48)?;
-        if module.inode != 0 {
-            module.device = libc::makedev(word(bytes, 40)?, word(bytes, 44)?);
-        }
+        let inode = long(bytes, 48)?;
+        let device = libc::makedev(word(bytes, 40)?, word(bytes, 44)?);
+        module.identity.file = (inode != 0).then_some(FileId { device, inode });
     }
     Some(module)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

@@ -4,8 +4,10 @@
 //! Where the rules depend on the processor (glibc-hwcaps), all variants are
 //! returned: a probe on a file that is not mapped costs nothing.
 
-use super::elf::{Elf, u32_at};
+use super::program::Program;
 use crate::arch::{self, VARIANTS};
+use crate::files::FileId;
+use crate::files::source::{number, text};
 use crate::target::command::Environment;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
@@ -26,7 +28,7 @@ const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 
 /// A loaded object and who asked for it.
 struct Node {
-    elf: Elf,
+    program: Program,
     parent: Option<usize>,
 }
 
@@ -37,12 +39,12 @@ struct Loader<'a> {
     tries: Cell<usize>,
     nodes: Vec<Node>,
     names: FxHashSet<Vec<u8>>,
-    files: FxHashSet<(u64, u64)>,
+    files: FxHashSet<FileId>,
 }
 
 /// The program, its interpreter, and all that they will load, in the order of
 /// loading. What can't be found or read is left out: ld.so will say so itself.
-pub(super) fn closure(program: Elf, environment: &Environment) -> Vec<Elf> {
+pub(super) fn closure(program: Program, environment: &Environment) -> Vec<Program> {
     let interpreter = program.interpreter.clone();
     let musl = interpreter.as_deref().is_some_and(is_musl);
     let mut loader = Loader {
@@ -59,8 +61,8 @@ pub(super) fn closure(program: Elf, environment: &Environment) -> Vec<Elf> {
     };
     loader.add(program, None);
     if let Some(path) = interpreter {
-        if let Ok(elf) = Elf::open(&path) {
-            loader.add(elf, Some(0));
+        if let Ok(program) = Program::open(&path) {
+            loader.add(program, Some(0));
         }
         for name in loader.preloads() {
             loader.load(0, &name);
@@ -68,13 +70,13 @@ pub(super) fn closure(program: Elf, environment: &Environment) -> Vec<Elf> {
     }
     let mut next = 0;
     while next < loader.nodes.len() {
-        let needed: Vec<_> = loader.nodes[next].elf.needed().collect();
+        let needed: Vec<_> = loader.nodes[next].program.needed().collect();
         for name in needed {
             loader.load(next, &name);
         }
         next += 1;
     }
-    loader.nodes.into_iter().map(|node| node.elf).collect()
+    loader.nodes.into_iter().map(|node| node.program).collect()
 }
 
 fn is_musl(interpreter: &Path) -> bool {
@@ -83,16 +85,16 @@ fn is_musl(interpreter: &Path) -> bool {
 }
 
 impl Loader<'_> {
-    fn add(&mut self, elf: Elf, parent: Option<usize>) {
-        if self.nodes.len() < MAX_OBJECTS && self.files.insert(elf.identity) {
-            self.nodes.push(Node { elf, parent });
+    fn add(&mut self, program: Program, parent: Option<usize>) {
+        if self.nodes.len() < MAX_OBJECTS && self.files.insert(program.id) {
+            self.nodes.push(Node { program, parent });
         }
     }
 
     fn load(&mut self, by: usize, name: &[u8]) {
         if self.names.insert(name.to_vec()) {
-            for elf in self.search(by, name) {
-                self.add(elf, Some(by));
+            for program in self.search(by, name) {
+                self.add(program, Some(by));
             }
         }
     }
@@ -114,18 +116,18 @@ impl Loader<'_> {
             .collect()
     }
 
-    fn open(&self, path: &Path) -> Option<Elf> {
+    fn open(&self, path: &Path) -> Option<Program> {
         let left = self.tries.get().checked_sub(1)?;
         self.tries.set(left);
-        Elf::open(path).ok()
+        Program::open(path).ok()
     }
 
     /// The file that a name means to the object that asks for it, with its variants.
-    fn search(&self, by: usize, name: &[u8]) -> Vec<Elf> {
+    fn search(&self, by: usize, name: &[u8]) -> Vec<Program> {
         if name.contains(&b'/') {
-            let path = expand(name, &self.nodes[by].elf.path);
+            let path = expand(name, &self.nodes[by].program.path);
             return path
-                .and_then(|path| Elf::open(&path).ok())
+                .and_then(|path| Program::open(&path).ok())
                 .into_iter()
                 .collect();
         }
@@ -140,8 +142,8 @@ impl Loader<'_> {
                 return found;
             }
         }
-        let elf = &self.nodes[by].elf;
-        if elf.without_default_directories() {
+        let asks = &self.nodes[by].program;
+        if asks.without_default_directories() {
             return Vec::new();
         }
         let cached = self.cache.get(name.as_os_str().as_bytes());
@@ -165,20 +167,20 @@ impl Loader<'_> {
     fn directories(&self, by: usize) -> Vec<PathBuf> {
         let mut rpath = Vec::new();
         let mut at = Some(by);
-        let own_runpath = self.nodes[by].elf.runpath();
+        let own_runpath = self.nodes[by].program.runpath();
         while let (Some(index), true) = (at, own_runpath.is_none()) {
-            let Node { elf, parent } = &self.nodes[index];
-            if let (Some(list), None) = (elf.rpath(), elf.runpath()) {
-                rpath.extend(split(&list, &elf.path));
+            let Node { program, parent } = &self.nodes[index];
+            if let (Some(list), None) = (program.rpath(), program.runpath()) {
+                rpath.extend(split(&list, &program.path));
             }
             at = *parent;
         }
         let variable = self.environment.library_path.as_deref().unwrap_or_default();
         let from_variable = match variable.is_empty() {
             true => Vec::new(),
-            false => split(variable.as_bytes(), &self.nodes[0].elf.path),
+            false => split(variable.as_bytes(), &self.nodes[0].program.path),
         };
-        let runpath = own_runpath.map(|list| split(&list, &self.nodes[by].elf.path));
+        let runpath = own_runpath.map(|list| split(&list, &self.nodes[by].program.path));
         let (first, second) = match self.musl {
             true => (from_variable, rpath),
             false => (rpath, from_variable),
@@ -262,23 +264,23 @@ fn parse_cache(bytes: &[u8]) -> FxHashMap<Vec<u8>, Vec<PathBuf>> {
     const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
     /// FLAG_ELF_LIBC6 | FLAG_X8664_LIB64
     const X86_64: u32 = 0x0303;
+    let word = |bytes: &[u8], at| number::<4>(bytes, at).unwrap_or_default() as u32;
     let mut libraries: FxHashMap<_, Vec<_>> = FxHashMap::default();
     let start = match bytes.starts_with(OLD_MAGIC) {
-        true => (16 + u32_at(bytes, 12) as usize * 12).next_multiple_of(8),
+        true => (16 + word(bytes, 12) as usize * 12).next_multiple_of(8),
         false => 0,
     };
     let Some(cache) = bytes.get(start..).filter(|rest| rest.starts_with(MAGIC)) else {
         return libraries;
     };
     let string = |offset: u32| {
-        let text = cache.get(offset as usize..)?;
-        let end = text.iter().position(|&byte| byte == 0)?;
-        Some(&text[..end])
+        let found = text(cache, offset.into(), cache.len());
+        (!found.is_empty()).then_some(found)
     };
     let entries = cache.get(48..).unwrap_or_default().chunks_exact(24);
-    for entry in entries.take(u32_at(cache, 20) as usize) {
-        let names = (string(u32_at(entry, 4)), string(u32_at(entry, 8)));
-        if let (X86_64, (Some(name), Some(path))) = (u32_at(entry, 0), names) {
+    for entry in entries.take(word(cache, 20) as usize) {
+        let names = (string(word(entry, 4)), string(word(entry, 8)));
+        if let (X86_64, (Some(name), Some(path))) = (word(entry, 0), names) {
             let path = PathBuf::from(OsStr::from_bytes(path));
             libraries.entry(name.to_vec()).or_default().push(path);
         }

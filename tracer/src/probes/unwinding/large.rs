@@ -1,9 +1,11 @@
 //! Tables of large files, which are made on a thread of their own: no small file waits for one.
 
+use crate::files::{Elf, Source};
 use crate::unwind::cache::table_of;
-use crate::unwind::elf::Image;
+use crate::unwind::image::Image;
+use crate::unwind::known::file_of;
 use crate::unwind::lookup::Lookup;
-use crate::unwind::{Cache, Error, FileId, Known, Table};
+use crate::unwind::{Cache, Error, Known, Table};
 use rustc_hash::FxHashSet;
 use std::fs::File;
 use std::path::PathBuf;
@@ -115,11 +117,11 @@ fn next(jobs: &Receiver<Job>, waiting: &mut Vec<Job>) -> Option<Job> {
 /// A file's table; until it is there, stacks are walked by single rules.
 fn make(job: &Job, cache: Option<&Cache>, known: &Known) -> Result<(FileKey, Table), Error> {
     set_priority(-5);
-    let data = object::ReadCache::new(&job.file);
-    let image = Image::parse(&data)?;
-    if let Some(lookup) = Lookup::new(&image, &data).map(Arc::new) {
+    let elf = Elf::parse(Source::of(job.file.try_clone()?)?)?;
+    let image = Image::of(&elf)?;
+    if let Some(lookup) = Lookup::new(&image).map(Arc::new) {
         for key in [job.key, job.own] {
-            known.look_up_meanwhile(FileId::of_key(&key), &lookup);
+            known.look_up_meanwhile(file_of(&key), &lookup);
         }
     }
     // Stacks need not wait for it any more, and whoever walks them goes before it.

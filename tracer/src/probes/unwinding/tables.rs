@@ -2,18 +2,19 @@
 //! those of the files that they report as they meet them.
 
 use super::large::{Job, Large};
+use crate::files::{Elf, FileId, Mapping, Source, regular, vdso};
 use crate::probes::bpf;
 use crate::unwind::cache::table_of;
-use crate::unwind::elf::Image;
+use crate::unwind::image::Image;
+use crate::unwind::known::file_of;
 use crate::unwind::pack::{Packed, pack};
-use crate::unwind::{Cache, Error, FileId, Known, Table};
+use crate::unwind::{Cache, Error, Known, Table};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use rustc_hash::FxHashMap;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tracer_ebpf::tables::{Chunk, FileKey, FileTable, MAX_RULES, MAX_TABLES, Rule, Sighting, VDSO};
@@ -170,7 +171,7 @@ impl Tables {
         for (path, result) in built {
             prepared.push(self.add(path, None, result)?);
         }
-        prepared.push(self.add(Path::new("[vdso]"), Some(VDSO), vdso())?);
+        prepared.push(self.add(Path::new(vdso::NAME), Some(VDSO), vdso_table())?);
         self.publish()?;
         Ok(prepared)
     }
@@ -188,12 +189,9 @@ impl Tables {
         let mut handled = Vec::with_capacity(met.len());
         for (Raw(key), Raw(seen)) in met {
             let (path, result) = if key == VDSO {
-                ("[vdso]".into(), vdso())
+                (vdso::NAME.into(), vdso_table())
             } else {
-                let path = PathBuf::from(format!(
-                    "/proc/{}/map_files/{:x}-{:x}",
-                    seen.pid, seen.start, seen.end
-                ));
+                let path = Mapping::link(seen.pid, &(seen.start..seen.end));
                 let Some(result) = self.build_here_or_apart(key, &path) else {
                     continue;
                 };
@@ -302,14 +300,14 @@ impl Tables {
             Err(error) => {
                 prepared.problem = Some(error.to_string());
                 if let Some(key) = key {
-                    self.known.insert(FileId::of_key(&key), None);
+                    self.known.insert(file_of(&key), None);
                     self.told.push((key, FileTable::default()));
                 }
                 return Ok(prepared);
             }
         };
         let (entry, packed) = match self.entries.get(&own) {
-            Some(&entry) => (entry, self.known.get(FileId::of_key(&own))),
+            Some(&entry) => (entry, self.known.get(file_of(&own))),
             None => {
                 let numbers = self.number(&table.rules)?;
                 match pack(&table, &numbers).map(Arc::new) {
@@ -329,7 +327,7 @@ impl Tables {
         };
         self.entries.insert(own, entry);
         for key in [Some(own), key].into_iter().flatten() {
-            self.known.insert(FileId::of_key(&key), packed.clone());
+            self.known.insert(file_of(&key), packed.clone());
             self.told.push((key, entry));
         }
         Ok(prepared)
@@ -404,11 +402,11 @@ impl Tables {
 
 /// What the kernel knows a file by, as far as `stat(2)` tells.
 fn key(found: &Metadata) -> FileKey {
-    let device = found.dev();
+    let file = FileId::of(found);
     FileKey {
-        inode: found.ino(),
-        size: found.size(),
-        device: libc::major(device) << 20 | libc::minor(device),
+        inode: file.inode,
+        size: found.len(),
+        device: file.kernel_device(),
         _pad: 0,
     }
 }
@@ -420,44 +418,19 @@ fn build(path: &Path, cache: Option<&Cache>) -> Result<(FileKey, Table), Error> 
 }
 
 fn built(own: FileKey, file: File, cache: Option<&Cache>) -> Result<(FileKey, Table), Error> {
-    let data = object::ReadCache::new(file);
-    Ok((own, table_of(&Image::parse(&data)?, cache)))
+    let elf = Elf::parse(Source::of(file)?)?;
+    Ok((own, table_of(&Image::of(&elf)?, cache)))
 }
 
-/// Opens a file. Looks before it leaps: opening a pipe or a device can have effects or never
-/// return.
 fn open(path: &Path) -> Result<(FileKey, File), Error> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
-    }
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
-    }
-    Ok((key(&found), file))
+    let file = regular(path)?;
+    Ok((key(&file.metadata()?), file))
 }
 
-/// The table of the vDSO, which is the same for all processes: read from our own.
-fn vdso() -> Result<(FileKey, Table), Error> {
-    use std::os::unix::fs::FileExt as _;
-    let maps = std::fs::read_to_string("/proc/self/maps")?;
-    let absent = || std::io::Error::from(std::io::ErrorKind::NotFound);
-    let line = maps
-        .lines()
-        .find(|line| line.ends_with("[vdso]"))
-        .ok_or_else(absent)?;
-    let (start, rest) = line.split_once('-').ok_or_else(absent)?;
-    let (end, _) = rest.split_once(' ').ok_or_else(absent)?;
-    let number = |text| u64::from_str_radix(text, 16).map_err(std::io::Error::other);
-    let (start, end) = (number(start)?, number(end)?);
-    let mut image = vec![0; usize::try_from(end - start).unwrap_or(0).min(1 << 20)];
-    File::open("/proc/self/mem")?.read_exact_at(&mut image, start)?;
-    let image = Image::parse(image.as_slice())?;
-    Ok((VDSO, Table::build(&image)))
+/// The table of the vDSO, which is the same for all processes.
+fn vdso_table() -> Result<(FileKey, Table), Error> {
+    let elf = Elf::parse(Source::Memory(vdso()?))?;
+    Ok((VDSO, Table::build(&Image::of(&elf)?)))
 }
 
 /// Sets the elements of a map that has numbered ones, from number `first` on.

@@ -3,9 +3,7 @@
 //! Files are read from every such folder, and written to one: root writes only
 //! where nobody else could have put a link that leads elsewhere.
 
-use crate::symbols::elf::Elf;
-use crate::symbols::files::regular;
-use crate::symbols::source::Source;
+use crate::files::{BuildId, Elf, Source, regular};
 use nix::unistd::{Uid, User};
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, symlink_metadata};
@@ -48,14 +46,14 @@ impl Store {
     }
 
     /// A file that is there.
-    pub(super) fn find(&self, id: &str) -> Option<Elf> {
+    pub(super) fn find(&self, id: &BuildId) -> Option<Elf> {
         let places = self.folders.iter().map(|folder| place(folder, id));
-        let mut found = places.filter_map(|place| open_file(&regular(place.to_str()?).ok()?));
-        found.find(|elf| elf.build_id().as_deref() == Some(id))
+        let mut found = places.filter_map(|place| open_file(&regular(&place).ok()?));
+        found.find(|elf| elf.build_id().as_ref() == Some(id))
     }
 
     /// Whether servers said lately that they do not have it.
-    pub(super) fn is_missing(&self, id: &str) -> bool {
+    pub(super) fn is_missing(&self, id: &BuildId) -> bool {
         let lately = |folder: &PathBuf| {
             let found = symlink_metadata(place(folder, id)).ok()?;
             let age = found.modified().ok()?.elapsed().ok()?;
@@ -65,7 +63,7 @@ impl Store {
     }
 
     /// Remembers that servers do not have it.
-    pub(super) fn mark_missing(&mut self, id: &str) {
+    pub(super) fn mark_missing(&mut self, id: &BuildId) {
         if let Ok(file) = self.begin() {
             self.keep(file, id);
         }
@@ -84,7 +82,7 @@ impl Store {
 
     /// Puts a file, now whole, in its place. Where there is none, it is gone once
     /// it is closed; and a cache that can't be written costs the next run some time.
-    pub(super) fn keep(&self, file: NamedTempFile, id: &str) {
+    pub(super) fn keep(&self, file: NamedTempFile, id: &BuildId) {
         let Some(folder) = &self.own else {
             return;
         };
@@ -97,8 +95,8 @@ impl Store {
     }
 }
 
-fn place(folder: &Path, id: &str) -> PathBuf {
-    folder.join(id).join("debuginfo")
+fn place(folder: &Path, id: &BuildId) -> PathBuf {
+    folder.join(id.as_str()).join("debuginfo")
 }
 
 /// The home of a user.
@@ -109,8 +107,7 @@ pub(super) fn home_of(user: OsString) -> Option<PathBuf> {
 
 /// The ELF file that an open file is.
 pub(super) fn open_file(file: &File) -> Option<Elf> {
-    let length = file.metadata().ok()?.len();
-    Elf::parse(Source::File(file.try_clone().ok()?, length))
+    Elf::parse(Source::of(file.try_clone().ok()?).ok()?).ok()
 }
 
 /// A folder that can be written to safely, made if need be; its true path.
@@ -182,8 +179,8 @@ mod tests {
         let file = File::open(&debug).expect("a fixture");
         let id = open_file(&file).and_then(|elf| elf.build_id());
         let id = id.expect("an id");
-        let put = |id: &str| {
-            make(&dir.path().join(id)).expect("made");
+        let put = |id: &BuildId| {
+            make(&dir.path().join(id.as_str())).expect("made");
             std::fs::copy(&debug, place(dir.path(), id)).expect("copied");
         };
         let folder = dir.path().to_str().expect("UTF-8");
@@ -191,9 +188,9 @@ mod tests {
         assert!(store.find(&id).is_none(), "absent");
         put(&id);
         assert!(store.find(&id).is_some());
-        let other = "0123456789abcdef0123456789abcdef01234567";
-        put(other);
-        assert!(store.find(other).is_none(), "another file's");
+        let other = BuildId::of(&[7; 20]).expect("an id");
+        put(&other);
+        assert!(store.find(&other).is_none(), "another file's");
     }
 
     #[test]

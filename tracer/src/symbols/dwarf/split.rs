@@ -6,8 +6,9 @@
 
 use super::units::{Budget, Relocated, Units};
 use super::{Bytes, UnitRef};
-use crate::symbols::elf::Elf;
+use crate::files::Elf;
 use gimli::{EndianSlice, LittleEndian, SectionId};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Files that are read at most.
@@ -131,7 +132,7 @@ fn load(elf: &Elf) -> Option<gimli::DwarfSections<Vec<u8>>> {
     let section = |id: Id| elf.section(id.dwo_name()?);
     gimli::DwarfSections::load(|id| match section(id) {
         // One section that can't be had makes all of them worthless.
-        Some(section) if wanted(id) => elf.data(section).ok_or(()),
+        Some(section) if wanted(id) => elf.data(section).map(Cow::into_owned).ok_or(()),
         _ => Ok(Vec::new()),
     })
     .ok()

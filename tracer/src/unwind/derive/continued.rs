@@ -7,9 +7,10 @@
 
 use super::sweep::{MAX_SEARCHED, SYSCALL};
 use super::{Gap, state::Op};
-use crate::unwind::elf::{Image, Segment};
+use crate::unwind::image::{Image, Segment};
 use crate::unwind::table::{Row, Table};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
+use std::borrow::Cow;
 use tracer_ebpf::tables::NO_RULE;
 
 /// Bytes of such an end that are looked at.
@@ -23,9 +24,10 @@ pub(super) fn go_on(table: &mut Table, image: &Image<'_>, gaps: &[Gap]) {
     let sizes = image.segments.iter().map(|segment| segment.size);
     let small = sizes.fold(0, u64::saturating_add) <= MAX_SEARCHED;
     let likely = gaps.iter().filter(|gap| small || !is_padding(gap));
+    let code = Code::of(image, small);
     let (mut ends, mut rows) = (Vec::new(), Vec::new());
     for gap in likely.take(if small { usize::MAX } else { MAX_ENDS }) {
-        let length = code(image, gap, small).map_or(0, still);
+        let length = code.after_call(gap).map_or(0, |code| still(&code));
         let before = table.rows.partition_point(|row| row.offset < gap.start);
         let held = before.checked_sub(1).map(|at| table.rows[at].rule);
         let Some(rule) = held.filter(|&rule| rule != NO_RULE && length > 0) else {
@@ -54,22 +56,41 @@ fn is_padding(gap: &Gap) -> bool {
     gap.len() < 16 && gap.end.is_multiple_of(16)
 }
 
-/// The code of a gap, if a system call begins it: with that nobody begins a function, the
-/// number of the call came before. Of a small file all code is read, but once.
-fn code<'i>(image: &'i Image<'_>, gap: &Gap, small: bool) -> Option<&'i [u8]> {
-    let start = u64::from(gap.start);
-    let length = gap.len().min(MAX_END);
-    let code = match small {
-        true => {
-            let holds = |s: &&Segment| (s.offset..s.offset.saturating_add(s.size)).contains(&start);
-            let segment = image.segments.iter().find(holds)?;
-            let all = image.source.bytes(segment.offset, segment.size)?;
-            let rest = all.get((start - segment.offset) as usize..)?;
-            &rest[..rest.len().min(length)]
+/// The code of a file with the gaps in it.
+struct Code<'i> {
+    image: &'i Image<'i>,
+    /// All of a small file, by the segments that it is in: read at once, and not gap by gap.
+    whole: Vec<(Segment, Cow<'i, [u8]>)>,
+}
+
+impl<'i> Code<'i> {
+    fn of(image: &'i Image<'_>, small: bool) -> Self {
+        let all = image.segments.iter().filter(|_| small);
+        let read = |segment: &Segment| {
+            let bytes = image.bytes(segment.offset, segment.size)?;
+            Some((*segment, bytes))
+        };
+        Self {
+            image,
+            whole: all.filter_map(read).collect(),
         }
-        false => image.source.bytes(start, length as u64)?,
-    };
-    code.starts_with(&SYSCALL).then_some(code)
+    }
+
+    /// The code of a gap, if a system call begins it: with that nobody begins a function, the number
+    /// of the call came before.
+    fn after_call(&self, gap: &Gap) -> Option<Cow<'_, [u8]>> {
+        let (start, length) = (u64::from(gap.start), gap.len().min(MAX_END));
+        let whole = self.whole.iter().find_map(|(segment, bytes)| {
+            let inside = usize::try_from(start.checked_sub(segment.offset)?).ok()?;
+            let rest = bytes.get(inside..).filter(|rest| !rest.is_empty())?;
+            Some(Cow::Borrowed(&rest[..rest.len().min(length)]))
+        });
+        let code = match self.whole.is_empty() {
+            true => self.image.bytes(start, length as u64)?,
+            false => whole?,
+        };
+        code.starts_with(&SYSCALL).then_some(code)
+    }
 }
 
 /// How many bytes of code leave the frame as it is.

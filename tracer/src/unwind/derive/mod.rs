@@ -23,7 +23,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-use super::elf::Image;
+use super::image::Image;
 use super::table::{Row, Table, UNSUPPORTED};
 use flow::Flow;
 use rustc_hash::FxHashMap;

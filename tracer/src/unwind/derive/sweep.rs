@@ -2,9 +2,10 @@
 
 use super::Gap;
 use super::state::Op;
-use crate::unwind::elf::Image;
+use crate::unwind::image::Image;
 use iced_x86::{Code as Opcode, Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
 use iced_x86::{Instruction as Decoded, Mnemonic, OpKind, Register};
+use std::borrow::Cow;
 
 /// Bytes of code of a file whose symbols are read. One with more takes too long
 /// for the little it may lack; it has the returns to tell by.
@@ -125,7 +126,7 @@ pub(super) fn sweep(image: &Image<'_>, gaps: &[Gap]) -> Option<Code> {
     let sizes = image.segments.iter().map(|segment| segment.size);
     let size = sizes.fold(0, u64::saturating_add);
     if size <= MAX_CODE {
-        sweeper.calls.extend(image.source.functions());
+        sweeper.calls.extend(image.functions());
     }
     if size <= MAX_SEARCHED {
         sweeper.find_calls();
@@ -151,7 +152,7 @@ struct Sweeper<'a> {
     factory: InstructionInfoFactory,
 }
 
-impl Sweeper<'_> {
+impl<'a> Sweeper<'a> {
     /// The offset in a gap of an address.
     fn offset(&self, address: u64) -> Option<u32> {
         let offset = u32::try_from(self.image.file_offset(address)?).ok()?;
@@ -168,25 +169,25 @@ impl Sweeper<'_> {
     }
 
     /// The bytes of a range of the file, and where it is loaded.
-    fn read(&self, range: &Gap) -> Option<(&'_ [u8], u64)> {
+    fn read(&self, range: &Gap) -> Option<(Cow<'a, [u8]>, u64)> {
         let from = u64::from(range.start);
-        let holds = |s: &&super::super::elf::Segment| {
+        let holds = |s: &&super::super::image::Segment| {
             from.checked_sub(s.offset)
                 .is_some_and(|inside| inside < s.size)
         };
         let segment = self.image.segments.iter().find(holds)?;
         let address = segment.address.wrapping_add(from - segment.offset);
-        let bytes = self.image.source.bytes(from, range.len() as u64)?;
+        let bytes = self.image.bytes(from, range.len() as u64)?;
         Some((bytes, address))
     }
 
     /// Finds the calls of functions in gaps.
     fn find_calls(&mut self) {
         for segment in &self.image.segments {
-            let Some(bytes) = self.image.source.bytes(segment.offset, segment.size) else {
+            let Some(bytes) = self.image.bytes(segment.offset, segment.size) else {
                 continue;
             };
-            let decoder = Decoder::with_ip(64, bytes, segment.address, DecoderOptions::NONE);
+            let decoder = Decoder::with_ip(64, &bytes, segment.address, DecoderOptions::NONE);
             let (mut calls, mut taken) = (Vec::new(), Vec::new());
             for decoded in decoder {
                 if decoded.is_call_near() && self.is_in_gap(&decoded) {
@@ -213,10 +214,13 @@ impl Sweeper<'_> {
         for gap in self.gaps {
             let from = code.entries.partition_point(|&entry| entry <= gap.start);
             let to = code.entries.partition_point(|&entry| entry < gap.end);
+            let (bytes, address) = self.read(gap)?;
             let mut start = gap.start;
             let ends = code.entries[from..to].to_vec();
             for end in ends.into_iter().chain([gap.end]) {
-                self.decode_piece(&(start..end), &mut code)?;
+                let from = start - gap.start;
+                let piece = bytes.get(from as usize..(end - gap.start) as usize)?;
+                self.decode_piece(start, piece, address.wrapping_add(from.into()), &mut code);
                 start = end;
             }
         }
@@ -229,15 +233,14 @@ impl Sweeper<'_> {
         Some(code)
     }
 
-    /// Decodes from a place where an instruction begins up to another.
-    fn decode_piece(&mut self, piece: &Gap, code: &mut Code) -> Option<()> {
-        let (bytes, address) = self.read(piece)?;
-        let (bytes, address) = (bytes.to_vec(), address);
-        let mut decoder = Decoder::with_ip(64, &bytes, address, DecoderOptions::NONE);
+    /// Decodes from a place where an instruction begins up to another: bytes that stand at this
+    /// offset of the file, and are loaded at this address.
+    fn decode_piece(&mut self, offset: u32, bytes: &[u8], address: u64, code: &mut Code) {
+        let mut decoder = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE);
         let mut last: [Mnemonic; 3] = [Mnemonic::INVALID; 3];
         while decoder.can_decode() {
             let decoded = decoder.decode();
-            let at = piece.start + (decoded.ip() - address) as u32;
+            let at = offset + (decoded.ip() - address) as u32;
             let goes = self.goes(&decoded);
             let after_call = last.contains(&Mnemonic::Syscall);
             code.instructions.push(Instruction {
@@ -257,7 +260,6 @@ impl Sweeper<'_> {
             last.rotate_left(1);
             last[2] = decoded.mnemonic();
         }
-        Some(())
     }
 
     fn goes(&mut self, decoded: &Decoded) -> Goes {

@@ -1,30 +1,24 @@
 //! Rules from instructions: known code, and beside those that compilers wrote.
 
 use super::*;
-use crate::unwind::Source;
-use crate::unwind::elf::{Section, Segment};
+use crate::files::{Elf, Source};
+use crate::unwind::image::{Section, Segment};
 
 const CODE: u64 = 0x40_1000;
 
 /// A program that is this code, which begins with its entry.
-fn image(code: &[u8], size: usize) -> Image<'_> {
+fn image(code: &Source, size: usize) -> Image<'_> {
     Image {
         segments: vec![Segment {
             address: CODE,
             size: size as u64,
             offset: 0,
         }],
-        eh_frame: Section::default(),
-        search: None,
-        debug_frame: Section::default(),
-        pieced: Vec::new(),
         text: CODE,
-        got: 0,
         entry: CODE,
-        build_id: Vec::new(),
         is_program: true,
-        is_go: false,
-        source: Source::new(code),
+        source: Some(code),
+        ..Image::default()
     }
 }
 
@@ -36,7 +30,8 @@ fn table(code: &[u8]) -> Table {
         rules: vec![Rule::default()],
         ..Table::default()
     };
-    fill(&mut table, &image(&code, code.len()));
+    let length = code.len();
+    fill(&mut table, &image(&Source::Memory(code), length));
     table
 }
 
@@ -261,17 +256,19 @@ fn small_gaps_count_only_beside_large_ones() {
         ],
         ..Table::default()
     };
+    let none = Source::Memory(Vec::new());
     let both = [100..130, 4000..4064];
-    assert_eq!(gaps(&table, &image(&[], 64 * 64)), both);
-    assert_eq!(gaps(&table, &image(&[], 64 * 66)), both[1..]);
-    assert_eq!(gaps(&table, &image(&[], 120)), []);
+    assert_eq!(gaps(&table, &image(&none, 64 * 64)), both);
+    assert_eq!(gaps(&table, &image(&none, 64 * 66)), both[1..]);
+    assert_eq!(gaps(&table, &image(&none, 120)), []);
 }
 
 /// Our own code, with its unwind information and without.
 #[test]
 fn derived_rules_agree_with_those_of_the_compiler() {
     let data = std::fs::read("/proc/self/exe").expect("our own file");
-    let image = || Image::parse(data.as_slice()).expect("an ELF file");
+    let elf = Elf::parse(Source::Memory(data)).expect("an ELF file");
+    let image = || Image::of(&elf).expect("its parts");
     let known = crate::unwind::cfi::table(&image());
     let silent = Image {
         eh_frame: Section::default(),
@@ -315,7 +312,9 @@ fn what_follows_unwind_information_with_a_system_call_goes_on() {
         let mut bytes = vec![0x90; 0x100];
         bytes[..code.len()].copy_from_slice(code);
         let mut table = known(stack);
-        let mut image = image(&bytes, bytes.len());
+        let length = bytes.len();
+        let source = Source::Memory(bytes);
+        let mut image = image(&source, length);
         image.entry = 0;
         fill(&mut table, &image);
         table
