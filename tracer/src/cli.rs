@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use tracer::reports::budget::{Growth, Limit, Metric};
+use tracer::symbols::Naming;
 use tracer::units::Bytes;
 
 const EXAMPLES: &str = "\
@@ -81,6 +82,16 @@ pub(crate) enum Job {
     Diff(DiffArgs),
     /// Try what this machine allows, by a trace of its own, and tell the remedy for what it lacks
     Doctor(DoctorArgs),
+    /// Read files for their names, without any rights: the tracer starts it itself
+    #[command(hide = true)]
+    ReadNames,
+}
+
+impl Job {
+    /// Has files read for their names by this program, in a process of its own.
+    pub(crate) fn naming() -> Naming {
+        Naming::Apart(["/proc/self/exe", "read-names"].map(Into::into).into())
+    }
 }
 
 /// Options of a trace.

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use tracer::events::{Captured, Module, StackEnd};
 use tracer::files::{FileId, Identity};
-use tracer::symbols::{Frame, SymbolTable, Symbolizer};
+use tracer::symbols::{Frame, Naming, SymbolTable, Symbolizer};
 use tracer::units::{Address, Bytes, Nanos, Pid, StackId};
 
 /// The executable mappings of this process, as the tracer records them.
@@ -143,4 +143,104 @@ fn the_c_librarys_functions_have_their_usual_names() {
         frames[1].function.as_deref(),
         Some("[cut: too many frames]")
     );
+}
+
+/// A process that reads files for their names.
+fn reader(words: &[&str]) -> Naming {
+    Naming::Apart(words.iter().map(Into::into).collect())
+}
+
+#[test]
+fn a_process_that_may_do_nothing_else_finds_the_same_names() {
+    let mut frames = outer();
+    frames.pop();
+    // The vDSO is in no file.
+    let modules = own_modules();
+    let vdso = modules.iter().find(|module| module.path == "[vdso]");
+    frames.extend(vdso.map(|module| module.address.0 + 0xa00));
+    let stacks = [stack(1, &frames, StackEnd::Complete)];
+    let here = Symbolizer::new().resolve(&stacks, &modules);
+    let program = reader(&[env!("CARGO_BIN_EXE_tracer"), "read-names"]);
+    let mut apart = Symbolizer::reading(&program);
+    assert_eq!(apart.resolve(&stacks, &modules), here);
+    assert_eq!(apart.troubles(), Vec::<String>::new());
+    let named = |symbol: &&tracer::recording::Symbol| symbol.frames[0].line.is_some();
+    assert!(here.iter().filter(named).count() > 3, "{here:#?}");
+}
+
+#[test]
+fn a_reader_that_ends_costs_names_and_is_told() {
+    let frames = outer();
+    let frames = &frames[..frames.len() - 1];
+    let stacks = [stack(1, frames, StackEnd::Complete)];
+    let modules = own_modules();
+    let table_of = |naming: &Naming| {
+        let mut symbolizer = Symbolizer::reading(naming);
+        let symbols = symbolizer.resolve(&stacks, &modules);
+        assert!(!symbols.is_empty());
+        let all = symbols.iter().flat_map(|symbol| &symbol.frames);
+        for frame in all {
+            let module = frame.module.as_deref().expect("its file");
+            let expected = format!("[names could not be read: {module}+{:#x}]", frame.offset);
+            assert_eq!(frame.function, Some(expected));
+        }
+        symbolizer.troubles()
+    };
+    let ends = [
+        (&["false"][..], "ended (exit status: 1)"),
+        (
+            &["sh", "-c", "kill -SEGV $$"],
+            "ended (signal: 11 (SIGSEGV)",
+        ),
+        (
+            &["sh", "-c", "echo nonsense >&0; sleep 100"],
+            "ended (signal: 9 (SIGKILL)",
+        ),
+        (&["/nowhere/reader"], "can't be started: No such file"),
+    ];
+    for (words, end) in ends {
+        let troubles = table_of(&reader(words));
+        let of_this_file = |trouble: &&String| trouble.starts_with("symbols-");
+        let told: Vec<_> = troubles.iter().filter(of_this_file).collect();
+        assert_eq!(told.len(), 2, "{troubles:?}");
+        assert!(told.iter().all(|trouble| trouble.contains(end)), "{told:?}");
+        assert!(told[0].ends_with("functions without lines"), "{told:?}");
+        assert!(told[1].ends_with("addresses without names"), "{told:?}");
+    }
+}
+
+#[test]
+fn the_process_that_reads_has_no_rights_and_limits() {
+    let (here, there) = std::os::unix::net::UnixStream::pair().expect("a socket");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_tracer"))
+        .arg("read-names")
+        .stdin(std::os::fd::OwnedFd::from(there))
+        .spawn()
+        .expect("started");
+    let read = |name: &str| {
+        let file = format!("/proc/{}/{name}", child.id());
+        std::fs::read_to_string(file).expect("it is there")
+    };
+    let began = std::time::Instant::now();
+    while !read("status").contains("Seccomp:\t2\n") {
+        assert!(began.elapsed().as_secs() < 30, "{}", read("status"));
+        std::thread::yield_now();
+    }
+    let status = read("status");
+    let none = "0000000000000000";
+    for line in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
+        assert!(status.contains(&format!("{line}:\t{none}\n")), "{status}");
+    }
+    assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+    let limits = read("limits");
+    for name in ["Max address space", "Max cpu time"] {
+        let line = limits.lines().find(|line| line.starts_with(name));
+        assert!(
+            line.is_some_and(|line| !line.contains("unlimited")),
+            "{limits}"
+        );
+    }
+    // It ends when nobody needs it any more.
+    drop(here);
+    assert_eq!(child.wait().expect("ended").code(), Some(0));
 }

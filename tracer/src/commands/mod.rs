@@ -3,6 +3,7 @@
 mod budget;
 mod diff;
 mod doctor;
+mod names;
 mod report;
 mod run;
 
@@ -18,6 +19,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Some(Job::Report(args)) => report::report(&args),
         Some(Job::Diff(args)) => diff::diff(&args),
         Some(Job::Doctor(args)) => doctor::doctor(&args),
+        Some(Job::ReadNames) => names::names(),
         None => run::run(&cli.run),
     };
     match result {

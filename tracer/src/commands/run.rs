@@ -1,7 +1,7 @@
 //! Tracing a command.
 
 use super::{Refused, budget};
-use crate::cli::{RunArgs, Trace};
+use crate::cli::{Job, RunArgs, Trace};
 use crate::results;
 use crate::terminal::{FAILED, Line, Summary, line, losses, notices, stop, warn};
 use anyhow::{Context, Result, bail};
@@ -118,6 +118,7 @@ fn options(args: &RunArgs, out: &OutDir) -> Options {
         ring: args.ring_buffer.map(Bytes),
         cache: Cache::open(),
         kept: Some(super::for_tracing() | results::capabilities(out)),
+        naming: Job::naming(),
         ..Options::new(follow(args), notices())
     }
 }
@@ -148,7 +149,7 @@ fn count(out: &OutDir, kept: Capabilities) -> Option<JoinHandle<Option<Counted>>
 fn record(mut collected: Collected<Told>, limits: Limits, out: &OutDir) -> Result<()> {
     let symbols = collected.symbols();
     for trouble in collected.symbolizer.troubles() {
-        warn(format_args!("debuginfod: {trouble}"));
+        warn(trouble);
     }
     if let Some(text) = losses::sentence(&collected.losses) {
         warn(text);

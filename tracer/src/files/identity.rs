@@ -1,5 +1,6 @@
 //! Which file it is.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fmt::Write as _;
 use std::fs::Metadata;
@@ -45,7 +46,8 @@ impl FileId {
 /// hexadecimal digits.
 ///
 /// It is the file's own word. A hostile file may call itself like another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct BuildId(String);
 
 impl BuildId {
@@ -70,6 +72,20 @@ impl BuildId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for BuildId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("not a build-id")
+    }
+}
+
+impl From<BuildId> for String {
+    fn from(id: BuildId) -> Self {
+        id.0
     }
 }
 

@@ -1,7 +1,9 @@
 //! A frame with its name.
 
+use serde::{Deserialize, Serialize};
+
 /// One frame of a stack, as reports show it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Frame {
     /// Demangled function, or the reason in brackets why there is none.
     /// Control characters are escaped.

@@ -8,7 +8,7 @@ use crate::events::{Captured, LossCause, Lost, Module};
 use crate::ledger::Ledger;
 use crate::ledger::account::Account;
 use crate::recording::{Error, Recording, Symbol};
-use crate::symbols::{SymbolTable, Symbolizer};
+use crate::symbols::{Naming, SymbolTable, Symbolizer};
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -71,19 +71,21 @@ impl Counted {
 }
 
 impl Concluded {
-    /// Replays the recording in `dir`. One that is torn in the middle is concluded up to there.
+    /// Replays the recording in `dir`. Where it was left without names, files are read for them as
+    /// `naming` says. One that is torn in the middle is concluded up to there.
     ///
     /// # Errors
     /// If there is no recording, or not enough of one to say what ran.
-    pub fn load(dir: &Path) -> Result<Self, Error> {
+    pub fn load(dir: &Path, naming: &Naming) -> Result<Self, Error> {
         let recording = Recording::open(dir)?;
         // Neither needs the other: names are found for stacks while the ledger counts.
         let (counted, symbols) = std::thread::scope(|scope| {
-            let names = std::thread::Builder::new().spawn_scoped(scope, || symbols(&recording));
+            let names =
+                std::thread::Builder::new().spawn_scoped(scope, || symbols(&recording, naming));
             let counted = Counted::of(&recording, dir);
             let symbols = match names {
                 Ok(names) => names.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                Err(_) => self::symbols(&recording),
+                Err(_) => self::symbols(&recording, naming),
             };
             (counted, symbols)
         });
@@ -94,9 +96,9 @@ impl Concluded {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn load_counted(dir: &Path, counted: Counted) -> Result<Self, Error> {
+    pub fn load_counted(dir: &Path, counted: Counted, naming: &Naming) -> Result<Self, Error> {
         let recording = Recording::open(dir)?;
-        let symbols = symbols(&recording)?;
+        let symbols = symbols(&recording, naming)?;
         Self::of(&recording, counted, symbols)
     }
 
@@ -135,20 +137,20 @@ impl Concluded {
     }
 }
 
-fn symbols(recording: &Recording) -> Result<SymbolTable, Error> {
+fn symbols(recording: &Recording, naming: &Naming) -> Result<SymbolTable, Error> {
     let stacks: Vec<_> = recording.stacks()?.collect::<Result<_, _>>()?;
     let modules: Vec<Module> = recording.modules()?.collect::<Result<_, _>>()?;
     let mut symbols: Vec<_> = recording.symbols()?.collect::<Result<_, _>>()?;
     if symbols.is_empty() && !recording.complete() {
         // The tracer was killed before it looked for names: the files may still be there.
-        symbols = found_now(&stacks, &modules);
+        symbols = found_now(&stacks, &modules, naming);
     }
     Ok(SymbolTable::new(&stacks, &modules, symbols))
 }
 
 /// Names out of the files that are still those that were mapped.
-fn found_now(stacks: &[Captured], modules: &[Module]) -> Vec<Symbol> {
-    let mut symbolizer = Symbolizer::new();
+fn found_now(stacks: &[Captured], modules: &[Module], naming: &Naming) -> Vec<Symbol> {
+    let mut symbolizer = Symbolizer::reading(naming);
     for module in modules {
         symbolizer.open(module);
     }
@@ -192,7 +194,7 @@ mod tests {
             let mut writer = Writer::create(&path, &meta).unwrap();
             writer.flush().unwrap();
             writer.finish(&[]).unwrap();
-            let loaded = Concluded::load(&path);
+            let loaded = Concluded::load(&path, &Naming::Here);
             assert_eq!(loaded.is_ok(), is_read, "{:?}", loaded.err());
         }
     }

@@ -8,6 +8,7 @@ mod label;
 
 pub(crate) use label::default_out_dir;
 
+use crate::cli::Job;
 use crate::terminal::{Summary, warn};
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
@@ -182,8 +183,8 @@ pub(crate) fn write(out: &OutDir, concluded: &Concluded, summary: &mut Summary) 
 /// part only.
 pub(crate) fn load(dir: &Path, counted: Option<Counted>) -> Result<Concluded> {
     let concluded = match counted {
-        Some(counted) => Concluded::load_counted(dir, counted),
-        None => Concluded::load(dir),
+        Some(counted) => Concluded::load_counted(dir, counted, &Job::naming()),
+        None => Concluded::load(dir, &Job::naming()),
     };
     let concluded = concluded.with_context(|| format!("{}: no recording", dir.display()))?;
     if let Some(error) = &concluded.torn {

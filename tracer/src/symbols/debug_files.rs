@@ -1,10 +1,22 @@
 //! Separate files with debug information, as distributions install them.
 
-use super::debuginfod::Debuginfod;
 use crate::arch;
 use crate::files::source::{PIECE, number, text};
 use crate::files::{BuildId, Elf, Source, regular};
 use std::path::Path;
+
+/// Who opens the files beside the one that is read. What reads DWARF may not do it itself: see
+/// `reader`.
+pub(crate) trait DebugFiles {
+    /// The ELF file at a path, if there is one.
+    fn open(&mut self, path: &Path) -> Option<Elf>;
+
+    /// The debug file of a build-id, if it was fetched before.
+    fn cached(&mut self, id: &BuildId) -> Option<Elf>;
+
+    /// Likewise, from a server.
+    fn fetch(&mut self, id: &BuildId) -> Option<Elf>;
+}
 
 /// Where distributions put them.
 const ROOT: &str = "/usr/lib/debug";
@@ -13,37 +25,39 @@ const ROOT: &str = "/usr/lib/debug";
 /// build-id, else by its debug link (with the checksum that the link demands).
 /// See GDB's manual, "Separate Debug Files". Servers are asked last, and not for
 /// a file that has the information itself.
-pub(crate) fn find(elf: &Elf, path: &str, debuginfod: &mut Debuginfod) -> Option<Elf> {
-    let local = find_below(Path::new(ROOT), elf, path);
+pub(crate) fn find(elf: &Elf, path: &str, files: &mut dyn DebugFiles) -> Option<Elf> {
+    let local = find_below(Path::new(ROOT), elf, path, files);
     local.or_else(|| {
         let id = elf.build_id()?;
-        let cached = debuginfod.cached(&id);
+        let cached = files.cached(&id);
         let wanted = cached.is_none() && elf.section(".debug_info").is_none();
-        if wanted {
-            debuginfod.fetch(&id)
-        } else {
-            cached
-        }
+        if wanted { files.fetch(&id) } else { cached }
     })
 }
 
 /// Likewise, below another root.
-pub(super) fn find_below(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
-    let by_id = elf.build_id().and_then(|id| by_build_id(root, &id));
-    by_id.or_else(|| by_link(root, elf, path))
+pub(super) fn find_below(
+    root: &Path,
+    elf: &Elf,
+    path: &str,
+    files: &mut dyn DebugFiles,
+) -> Option<Elf> {
+    let id = elf.build_id();
+    let by_id = id.and_then(|id| by_build_id(root, &id, files));
+    by_id.or_else(|| by_link(root, elf, path, files))
 }
 
-fn by_build_id(root: &Path, id: &BuildId) -> Option<Elf> {
+fn by_build_id(root: &Path, id: &BuildId, files: &mut dyn DebugFiles) -> Option<Elf> {
     let (first, rest) = id.as_str().split_at_checked(2)?;
     let place = root
         .join(".build-id")
         .join(first)
         .join(format!("{rest}.debug"));
-    let found = open(&place)?;
+    let found = files.open(&place)?;
     (found.build_id().as_ref() == Some(id)).then_some(found)
 }
 
-fn by_link(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
+fn by_link(root: &Path, elf: &Elf, path: &str, files: &mut dyn DebugFiles) -> Option<Elf> {
     let link = elf.data(elf.section(".gnu_debuglink")?)?;
     let name = text(&link, 0, 255);
     let checksum = number::<4>(&link, (name.len() + 1).next_multiple_of(4))? as u32;
@@ -59,10 +73,8 @@ fn by_link(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
         directory.join(".debug").join(name),
         below.join(name),
     ];
-    let found = places.iter().filter_map(|place| open(place));
-    found
-        .into_iter()
-        .find(|found| crc32(found.source()) == Some(checksum))
+    let mut found = places.iter().filter_map(|place| files.open(place));
+    found.find(|found| crc32(found.source()) == Some(checksum))
 }
 
 /// Bytes that a `.gnu_debugdata` may unpack to. That of libLLVM, at 100 MB, has
@@ -89,11 +101,11 @@ fn unpack(packed: &[u8], most: u64) -> Option<Vec<u8>> {
 
 /// The file that DWZ moved what several debug files share to, as named by the
 /// `.gnu_debugaltlink` of one of them. The build-id in the link must match.
-pub(crate) fn supplementary(elf: &Elf, path: &str, debuginfod: &mut Debuginfod) -> Option<Elf> {
+pub(crate) fn supplementary(elf: &Elf, path: &str, files: &mut dyn DebugFiles) -> Option<Elf> {
     let (_, id) = alternate_link(elf)?;
-    supplementary_below(Path::new(ROOT), elf, path)
-        .or_else(|| debuginfod.cached(&id))
-        .or_else(|| debuginfod.fetch(&id))
+    supplementary_below(Path::new(ROOT), elf, path, files)
+        .or_else(|| files.cached(&id))
+        .or_else(|| files.fetch(&id))
 }
 
 /// Name and build-id of what DWZ moved to another file.
@@ -105,11 +117,17 @@ fn alternate_link(elf: &Elf) -> Option<(String, BuildId)> {
 }
 
 /// Likewise, below another root.
-pub(super) fn supplementary_below(root: &Path, elf: &Elf, path: &str) -> Option<Elf> {
+pub(super) fn supplementary_below(
+    root: &Path,
+    elf: &Elf,
+    path: &str,
+    files: &mut dyn DebugFiles,
+) -> Option<Elf> {
     let (name, id) = alternate_link(elf)?;
     // By its build-id first: the name is relative to the file that has the
     // link, wherever that was found.
-    by_build_id(root, &id).or_else(|| by_alternate_name(root, elf, path, (&name, &id)))
+    let by_id = by_build_id(root, &id, files);
+    by_id.or_else(|| by_alternate_name(root, elf, path, (&name, &id), files))
 }
 
 fn by_alternate_name(
@@ -117,6 +135,7 @@ fn by_alternate_name(
     elf: &Elf,
     path: &str,
     (name, id): (&str, &BuildId),
+    files: &mut dyn DebugFiles,
 ) -> Option<Elf> {
     let name = Path::new(name).file_name()?;
     let beside = |path: &Path| Some(path.parent()?.join(name));
@@ -126,17 +145,22 @@ fn by_alternate_name(
         elf.source().path().and_then(|path| beside(&path)),
         beside(Path::new(path)),
     ];
-    let mut found = places.iter().flatten().filter_map(|place| open(place));
+    let mut found = places
+        .iter()
+        .flatten()
+        .filter_map(|place| files.open(place));
     found.find(|found| found.build_id().as_ref() == Some(id))
 }
 
 /// A file that the compiler split off, where it was when the program was built. Its id decides whether
 /// it is the one; what is no `.dwo` file by name is not even looked at.
-pub(crate) fn split(path: &str) -> Option<Elf> {
-    path.ends_with(".dwo").then(|| open(Path::new(path)))?
+pub(crate) fn split(path: &str, files: &mut dyn DebugFiles) -> Option<Elf> {
+    path.ends_with(".dwo")
+        .then(|| files.open(Path::new(path)))?
 }
 
-fn open(path: &Path) -> Option<Elf> {
+/// The ELF file at a path.
+pub(super) fn open(path: &Path) -> Option<Elf> {
     let source = Source::of(regular(path).ok()?).ok()?;
     Elf::parse(source).ok()
 }

@@ -12,10 +12,12 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use super::debug_files::{self, DebugFiles};
 use super::demangle::escape;
 use crate::files::{BuildId, Elf};
 use download::{Client, Failure};
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use store::Store;
 
@@ -70,6 +72,27 @@ pub(super) struct Debuginfod {
     troubles: Vec<String>,
 }
 
+impl DebugFiles for Debuginfod {
+    fn open(&mut self, path: &Path) -> Option<Elf> {
+        debug_files::open(path)
+    }
+
+    fn cached(&mut self, id: &BuildId) -> Option<Elf> {
+        self.store.find(id)
+    }
+
+    /// What a server has is kept for the next time.
+    fn fetch(&mut self, id: &BuildId) -> Option<Elf> {
+        if self.servers.is_empty() || self.store.is_missing(id) {
+            return None;
+        }
+        let began = Instant::now();
+        let found = self.ask(id);
+        self.waited += began.elapsed();
+        found
+    }
+}
+
 impl Debuginfod {
     /// As the environment says.
     pub(super) fn from_env() -> Self {
@@ -103,22 +126,6 @@ impl Debuginfod {
             not_asked: 0,
             troubles: Vec::new(),
         }
-    }
-
-    /// The debug file of a build-id, if it was fetched before.
-    pub(super) fn cached(&self, id: &BuildId) -> Option<Elf> {
-        self.store.find(id)
-    }
-
-    /// Likewise, from a server. It is kept for the next time.
-    pub(super) fn fetch(&mut self, id: &BuildId) -> Option<Elf> {
-        if self.servers.is_empty() || self.store.is_missing(id) {
-            return None;
-        }
-        let began = Instant::now();
-        let found = self.ask(id);
-        self.waited += began.elapsed();
-        found
     }
 
     /// How long servers were waited for.

@@ -39,7 +39,7 @@ impl Sections {
     pub(crate) fn read(
         elf: &Elf,
         supplementary: Option<&Elf>,
-        open: impl Fn(&str) -> Option<Elf>,
+        open: impl FnMut(&str) -> Option<Elf>,
     ) -> Option<Self> {
         let main = load(elf)?;
         Some(Self {

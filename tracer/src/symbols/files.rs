@@ -3,7 +3,7 @@
 use super::places::is_file;
 use super::reason::Reason;
 use crate::events::Module;
-use crate::files::{Absent, Elf, Source, elf, vdso};
+use crate::files::{Absent, BuildId, Elf, Source, elf, vdso};
 
 /// Opens the image of a module, if it can be had and still is the one that was mapped.
 pub(crate) fn open(module: &Module) -> Result<Source, Reason> {
@@ -22,24 +22,28 @@ pub(crate) fn open(module: &Module) -> Result<Source, Reason> {
     Source::of(found.file).map_err(|_| Reason::FileUnreadable)
 }
 
-/// The image, parsed. The vDSO's build-id is checked here, as it has no inode.
-pub(crate) fn parse(source: Source, module: &Module) -> Result<Elf, Reason> {
-    let from_memory = matches!(source, Source::Memory(_));
+/// The build-id that an image must have once it is parsed: that of the vDSO, which is no file that
+/// could have been checked.
+pub(crate) fn expected(module: &Module) -> Option<&BuildId> {
+    module.build_id().filter(|_| module.path == vdso::NAME)
+}
+
+/// The image, parsed.
+pub(crate) fn parse(source: Source, expected: Option<&BuildId>) -> Result<Elf, Reason> {
     let elf = Elf::parse(source).map_err(|error| match error {
         elf::Error::Io(_) => Reason::FileUnreadable,
         _ => Reason::NotElf,
     })?;
-    let known = module.build_id();
-    if from_memory && known.is_some() && elf.build_id().as_ref() != known {
-        return Err(Reason::FileReplaced);
+    match expected.is_some() && elf.build_id().as_ref() != expected {
+        true => Err(Reason::FileReplaced),
+        false => Ok(elf),
     }
-    Ok(elf)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::{BuildId, FileId, Identity};
+    use crate::files::{FileId, Identity};
     use crate::units::{Address, Bytes, Nanos, Pid};
     use std::path::Path;
 
@@ -77,7 +81,10 @@ mod tests {
         let mapped = module(&path);
         assert!(matches!(open(&mapped), Ok(Source::File(_, 5))));
         let source = open(&mapped).expect("opened");
-        assert_eq!(parse(source, &mapped).unwrap_err(), Reason::NotElf);
+        assert_eq!(
+            parse(source, expected(&mapped)).unwrap_err(),
+            Reason::NotElf
+        );
 
         let other = dir.path().join("other");
         std::fs::write(&other, "second").expect("written");
@@ -93,10 +100,10 @@ mod tests {
     fn our_vdso_is_an_image_with_symbols() {
         let mut module = module(Path::new("/proc/self/exe"));
         module.path = vdso::NAME.to_owned();
-        let elf = parse(open(&module).expect("a vDSO"), &module).expect("ELF");
+        let elf = parse(open(&module).expect("a vDSO"), expected(&module)).expect("ELF");
         assert!(elf.build_id().is_some());
         module.identity.build_id = BuildId::parse("0000");
-        let other = parse(open(&module).expect("a vDSO"), &module);
+        let other = parse(open(&module).expect("a vDSO"), expected(&module));
         assert_eq!(other.unwrap_err(), Reason::FileReplaced);
     }
 }

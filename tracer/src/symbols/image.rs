@@ -1,8 +1,7 @@
 //! One file: from its offsets to frames.
 
 use super::Frame;
-use super::debug_files;
-use super::debuginfod::Debuginfod;
+use super::debug_files::{self, DebugFiles};
 use super::demangle::{demangle, escape, is_mangled};
 use super::dwarf::{DebugFrame, Lookup, Sections};
 use super::fde::Functions;
@@ -21,23 +20,20 @@ pub(super) struct Debug {
 
 impl Debug {
     /// What the file that stood at `path` has, or a separate file for it.
-    pub(super) fn find(elf: &Elf, path: &str, debuginfod: &mut Debuginfod) -> Self {
-        let file = debug_files::find(elf, path, debuginfod);
-        Self::of(elf, file, path, debuginfod)
+    pub(super) fn find(elf: &Elf, path: &str, files: &mut dyn DebugFiles) -> Self {
+        let file = debug_files::find(elf, path, files);
+        Self::of(elf, file, path, files)
     }
 
     /// Likewise, given the separate file. Failing that, the file may have packed
     /// symbols.
-    pub(super) fn of(
-        elf: &Elf,
-        file: Option<Elf>,
-        path: &str,
-        debuginfod: &mut Debuginfod,
-    ) -> Self {
+    pub(super) fn of(elf: &Elf, file: Option<Elf>, path: &str, files: &mut dyn DebugFiles) -> Self {
         let file = file.or_else(|| debug_files::mini(elf));
         let read = |elf: &Elf| {
-            let supplementary = debug_files::supplementary(elf, path, debuginfod);
-            Sections::read(elf, supplementary.as_ref(), debug_files::split)
+            let supplementary = debug_files::supplementary(elf, path, files);
+            Sections::read(elf, supplementary.as_ref(), |path| {
+                debug_files::split(path, files)
+            })
         };
         let sections = file.iter().chain([elf]).find_map(read);
         Self { file, sections }

@@ -6,14 +6,11 @@
 //! the same names. A [`SymbolTable`] joins them with the stacks again.
 //!
 //! # Why not a whole symbolizer from the shelf
-//! A tracer runs as root and reads files that the traced program's owner
-//! wrote. `addr2line` (and so `blazesym`, which is built on the same crates)
-//! descends into nested inlined functions by recursion and copies a range list
-//! once for every entry that names it: a file of a few megabytes can overflow
-//! its stack or fill the memory. So ELF and the walk over DWARF are done here,
-//! on top of `gimli`'s bounded readers, `rustc-demangle` and `cpp_demangle`,
-//! with a limit on everything that grows. What does not fit a limit loses
-//! detail (a line, an inlined frame), never a byte of anybody's account.
+//! The walk over DWARF is done here, on top of `gimli`'s bounded readers, `rustc-demangle` and
+//! `cpp_demangle`, with a limit on everything that grows: what does not fit a limit loses detail (a
+//! line, an inlined frame), never a byte of anybody's account. `docs/names.md` has the figures beside
+//! `blazesym`, which leaves out what split DWARF and DWZ moved elsewhere. Either way a file is read by
+//! a process that may do nothing else (`reader`).
 //!
 //! # Files are read, not mapped
 //! A mapped file that its owner truncates kills the reader by SIGBUS. Sections
@@ -30,6 +27,7 @@ mod modules;
 mod perf_map;
 mod places;
 mod plumbing;
+mod reader;
 mod reason;
 mod resolve;
 mod short;
@@ -43,7 +41,8 @@ pub(crate) use demangle::escape;
 pub use modules::AddressSpaces;
 pub use perf_map::PerfMap;
 pub use plumbing::{location, toucher};
+pub use reader::serve;
 pub use reason::Reason;
-pub use resolve::Symbolizer;
+pub use resolve::{Naming, Symbolizer};
 pub use short::short_name;
 pub use table::SymbolTable;

@@ -2,9 +2,10 @@
 
 use super::Frame;
 use crate::events::StackEnd;
+use serde::{Deserialize, Serialize};
 
 /// What stands in place of a function. Printed in brackets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// No stack was taken.
     NoStack,
@@ -28,6 +29,8 @@ pub enum Reason {
     FileUnreadable,
     /// The file is not a 64-bit little-endian ELF file, or a damaged one.
     NotElf,
+    /// The process that reads files for their names ended over this one, or did not end.
+    ReaderFailed,
     /// The stack has more frames than are kept.
     Cut,
     /// No unwind table covers an address.
@@ -58,6 +61,7 @@ impl Reason {
             Self::FileReplaced => "[file was replaced]",
             Self::FileUnreadable => "[file is unreadable]",
             Self::NotElf => "[not an ELF file]",
+            Self::ReaderFailed => "[names could not be read]",
             Self::Cut => "[cut: too many frames]",
             Self::NoTable => "[cut: no unwind table]",
             Self::Unreadable => "[cut: stack is unreadable]",
@@ -82,6 +86,7 @@ impl Reason {
             Self::FileReplaced => "file_replaced",
             Self::FileUnreadable => "file_unreadable",
             Self::NotElf => "not_elf",
+            Self::ReaderFailed => "reader_failed",
             Self::Cut => "too_many_frames",
             Self::NoTable => "no_table",
             Self::Unreadable => "unreadable_stack",
@@ -156,7 +161,7 @@ impl Reason {
     }
 
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoStack,
         Self::Kernel,
         Self::AnotherProcess,
@@ -168,6 +173,7 @@ impl Reason {
         Self::FileReplaced,
         Self::FileUnreadable,
         Self::NotElf,
+        Self::ReaderFailed,
         Self::Cut,
         Self::NoTable,
         Self::Unreadable,

@@ -4,9 +4,9 @@ use super::Frame;
 use super::debuginfod::Debuginfod;
 use super::demangle::escape;
 use super::files;
-use super::image::{Debug, Image};
 use super::perf_map::{self, PerfMap};
 use super::places::{Places, Spot, is_file};
+use super::reader::{Reader, Wanted};
 use super::reason::Reason;
 use crate::events::{Captured, Module};
 use crate::files::{Identity, Source};
@@ -14,6 +14,7 @@ use crate::recording::{Place, Symbol};
 use crate::units::{Address, Pid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -37,12 +38,24 @@ pub struct Symbolizer {
     /// Processes that run code of no file.
     maps: FxHashMap<Pid, perf_map::Source>,
     debuginfod: Debuginfod,
+    reader: Reader,
 }
 
 impl Default for Symbolizer {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Who reads files for their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Naming {
+    /// This process.
+    #[default]
+    Here,
+    /// A process of its own, which may do nothing else: a program with its arguments, which calls
+    /// [`serve`](super::serve).
+    Apart(Vec<OsString>),
 }
 
 /// What makes a mapped file the same as another.
@@ -70,13 +83,31 @@ impl Symbolizer {
             open: FxHashMap::default(),
             maps: FxHashMap::default(),
             debuginfod: Debuginfod::from_env(),
+            reader: Reader::default(),
         }
     }
 
-    /// What went wrong while debug files were fetched, a line each.
+    /// Likewise, and has files read as is said.
+    #[must_use]
+    pub fn reading(naming: &Naming) -> Self {
+        Self {
+            reader: match naming {
+                Naming::Here => Reader::default(),
+                Naming::Apart(program) => Reader::apart(program.clone()),
+            },
+            ..Self::new()
+        }
+    }
+
+    /// What went wrong while files were read and debug files fetched, a line each.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
-        self.debuginfod.troubles()
+        let mut troubles = self.debuginfod.troubles();
+        for trouble in &mut troubles {
+            trouble.insert_str(0, "debuginfod: ");
+        }
+        troubles.extend_from_slice(self.reader.troubles());
+        troubles
     }
 
     /// Opens a module's file, if it is not open yet, to be read at the end.
@@ -183,23 +214,21 @@ impl Symbolizer {
         with_debug: bool,
     ) -> Vec<(u64, Vec<Frame>)> {
         let opened = self.open.remove(&FileKey::of(module));
+        let wanted = Wanted {
+            name: module_name(&module.path),
+            path: module.path.clone(),
+            expected: files::expected(module).cloned(),
+            debug: with_debug,
+            offsets,
+        };
         let source = opened.unwrap_or_else(|| files::open(module));
-        let elf = source.and_then(|source| files::parse(source, module));
-        let name = module_name(&module.path);
-        match elf {
-            Ok(elf) => {
-                let debug = match with_debug {
-                    true => Debug::find(&elf, &module.path, &mut self.debuginfod),
-                    false => Debug::default(),
-                };
-                Image::resolve(&elf, &debug, &name, offsets)
-            }
-            Err(reason) => {
-                let frame = |offset| reason.frame_at(Some(&name), offset);
-                let failed = |offset| (offset, vec![frame(offset)]);
-                offsets.into_iter().map(failed).collect()
-            }
-        }
+        let named =
+            source.and_then(|source| self.reader.read(source, &wanted, &mut self.debuginfod));
+        named.unwrap_or_else(|reason| {
+            let frame = |offset| reason.frame_at(Some(&wanted.name), offset);
+            let failed = |&offset| (offset, vec![frame(offset)]);
+            wanted.offsets.iter().map(failed).collect()
+        })
     }
 }
 

@@ -107,7 +107,10 @@ fn a_stripped_file_may_have_its_symbols_packed() {
 fn a_separate_file_is_found_by_build_id_or_checked_link() {
     let root = tempfile::tempdir().expect("a directory");
     let stripped = elf("stripped.elf");
-    let find = || debug_files::find_below(root.path(), &stripped, "/opt/app/x.elf");
+    let find = || {
+        let files = &mut Debuginfod::none();
+        debug_files::find_below(root.path(), &stripped, "/opt/app/x.elf", files)
+    };
     assert!(find().is_none());
 
     let id = stripped.build_id().expect("a build-id");
@@ -162,7 +165,10 @@ fn what_dwz_moved_to_a_common_file_is_read_there() {
 fn a_common_file_is_found_by_build_id_or_name_and_checked() {
     let root = tempfile::tempdir().expect("a directory");
     let dwz = elf("dwz.elf");
-    let find = |path: &str| debug_files::supplementary_below(root.path(), &dwz, path);
+    let find = |path: &str| {
+        let files = &mut Debuginfod::none();
+        debug_files::supplementary_below(root.path(), &dwz, path, files)
+    };
     assert!(find("/nowhere/x.elf").is_none());
     let found = find(fixture("x").to_str().expect("UTF-8")).expect("beside the file");
     let id = found.build_id().expect("a build-id");
@@ -192,7 +198,12 @@ fn a_common_file_is_found_by_build_id_or_name_and_checked() {
     let file = std::fs::File::open(&link).expect("opened");
     let length = file.metadata().expect("known").len();
     let opened = Elf::parse(Source::File(file, length)).expect("ELF");
-    let found = debug_files::supplementary_below(Path::new("/nowhere"), &opened, "/nowhere/x");
+    let found = debug_files::supplementary_below(
+        Path::new("/nowhere"),
+        &opened,
+        "/nowhere/x",
+        &mut Debuginfod::none(),
+    );
     assert!(found.is_some());
 }
 

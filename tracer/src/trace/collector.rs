@@ -10,7 +10,7 @@ use crate::probes::losses::Losses;
 use crate::probes::modules::Watcher;
 use crate::probes::ring::Ring;
 use crate::recording::Symbol;
-use crate::symbols::Symbolizer;
+use crate::symbols::{Naming, Symbolizer};
 use crate::units::Pid;
 use anyhow::Result;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -83,7 +83,7 @@ impl<C: Consumer + 'static> Collector<C> {
     ///
     /// # Errors
     /// If there is no thread or no descriptor to be had.
-    pub(super) fn start(streams: Streams, consumer: C) -> Result<Self> {
+    pub(super) fn start(streams: Streams, consumer: C, naming: &Naming) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (tell, mapped) = channel();
         let (tell_move, moved) = channel();
@@ -103,7 +103,7 @@ impl<C: Consumer + 'static> Collector<C> {
             checks: Checks::default(),
             stacks: Vec::new(),
             modules: Vec::new(),
-            symbolizer: Symbolizer::new(),
+            symbolizer: Symbolizer::reading(naming),
         };
         let thread = std::thread::Builder::new()
             .name("collector".into())

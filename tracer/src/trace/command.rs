@@ -81,7 +81,8 @@ impl<C: Consumer + 'static> Trace<C> {
         let mut session = session?;
         let modules = watcher.map_err(unwatched)?;
         let consumer = consumer(&session)?;
-        let collector = Collector::start(streams(&mut session, modules)?, consumer)?;
+        let collector =
+            Collector::start(streams(&mut session, modules)?, consumer, &options.naming)?;
         Ok(Self {
             launch,
             probes: Probes {

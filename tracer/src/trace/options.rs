@@ -1,6 +1,7 @@
 //! How a trace is done.
 
 use crate::probes::load::Stacks;
+use crate::symbols::Naming;
 use crate::target::{Capabilities, capabilities};
 use crate::units::Bytes;
 use crate::unwind::Cache;
@@ -39,6 +40,8 @@ pub struct Options {
     /// All other capabilities are given up once the programs are loaded; nothing is where nothing
     /// is said.
     pub kept: Option<Capabilities>,
+    /// Who reads files for their names.
+    pub naming: Naming,
     /// How stacks are taken.
     pub stacks: Stacks,
     /// Whether a copy of the stack comes with every stack, for checking one unwinder against
@@ -57,6 +60,7 @@ impl Options {
             ring: None,
             cache: None,
             kept: None,
+            naming: Naming::Here,
             stacks: Stacks::Tables,
             copy_all: false,
             notices,

@@ -1,21 +1,27 @@
 //! The records that perf events write (perf_event_open(2)).
 
 use crate::events::Module;
+use crate::files::source::number;
 use crate::files::{BuildId, FileId, Identity};
 use crate::units::{Address, Bytes, Nanos, Pid};
 use aya_obj::generated as abi;
+use byteorder::NativeEndian;
+use linux_perf_event_reader::{
+    CommOrExecRecord, ForkOrExitRecord, LostRecord, Mmap2FileId, Mmap2Record, PerfEventHeader,
+    RawData, RecordType,
+};
 
 /// What stands at the end of every record: process, thread, time.
 pub(super) const MODULE_RECORDS: u64 = abi::perf_event_sample_format::PERF_SAMPLE_TID as u64
     | abi::perf_event_sample_format::PERF_SAMPLE_TIME as u64;
 /// Its length.
 const TRAILER: usize = 16;
-/// `header.misc` of a comm record: it is an exec.
-const MISC_COMM_EXEC: u16 = 1 << 13;
 /// `header.misc` of a mapping: a build-id in place of device and inode.
 const MISC_MMAP_BUILD_ID: u16 = 1 << 14;
+/// Where such a mapping has the length of its build-id, behind the header.
+const BUILD_ID_LENGTH: usize = 32;
 /// Longest build-id that the kernel passes on.
-const BUILD_ID: usize = 20;
+const BUILD_ID: u8 = 20;
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,33 +61,37 @@ pub(super) enum Record {
 impl Record {
     /// Reads a record; nothing if it is of no interest, or too short.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let kind = word(bytes, 0)?;
-        let misc = (word(bytes, 4)? & 0xffff) as u16;
-        let time = Nanos(long(bytes, bytes.len().checked_sub(8)?)?);
-        let pid = |at| word(bytes, at).map(Pid);
-        match kind {
-            k if k == abi::perf_event_type::PERF_RECORD_MMAP2 as u32 => {
-                mapped(bytes, misc, time).map(Self::Mapped)
+        let (header, rest) = bytes.split_at_checked(PerfEventHeader::STRUCT_SIZE)?;
+        let header = PerfEventHeader::parse::<_, NativeEndian>(header).ok()?;
+        let (data, trailer) = rest.split_at_checked(rest.len().checked_sub(TRAILER)?)?;
+        let time = Nanos(number::<8>(trailer, 8)?);
+        let data = RawData::from(data);
+        let pid = |pid: i32| Pid(pid as u32);
+        match RecordType(header.type_) {
+            RecordType::MMAP2 => mapped(data, header.misc, time).map(Self::Mapped),
+            RecordType::LOST => {
+                let lost = LostRecord::parse::<NativeEndian>(data).ok()?;
+                Some(Self::Lost { count: lost.count })
             }
-            k if k == abi::perf_event_type::PERF_RECORD_LOST as u32 => Some(Self::Lost {
-                count: long(bytes, 16)?,
-            }),
-            k if k == abi::perf_event_type::PERF_RECORD_FORK as u32 => {
-                let (child, parent) = (pid(8)?, pid(12)?);
+            RecordType::FORK => {
+                let fork = ForkOrExitRecord::parse::<NativeEndian>(data).ok()?;
+                let (child, parent) = (pid(fork.pid), pid(fork.ppid));
                 (child != parent).then_some(Self::Forked {
                     time,
                     parent,
                     child,
                 })
             }
-            k if k == abi::perf_event_type::PERF_RECORD_COMM as u32 => {
-                let pid = pid(8)?;
-                (misc & MISC_COMM_EXEC != 0).then_some(Self::Executed { time, pid })
+            RecordType::COMM => {
+                let comm = CommOrExecRecord::parse::<NativeEndian>(data, header.misc).ok()?;
+                let pid = pid(comm.pid);
+                comm.is_execve.then_some(Self::Executed { time, pid })
             }
-            k if k == abi::perf_event_type::PERF_RECORD_EXIT as u32 => {
+            RecordType::EXIT => {
                 // Of all the threads, the one whose id is the process's counts.
-                let (pid, thread) = (pid(8)?, pid(16)?);
-                (pid == thread).then_some(Self::Exited { time, pid })
+                let exit = ForkOrExitRecord::parse::<NativeEndian>(data).ok()?;
+                let pid = pid(exit.pid);
+                (exit.pid == exit.tid).then_some(Self::Exited { time, pid })
             }
             _ => None,
         }
@@ -98,37 +108,30 @@ impl Record {
     }
 }
 
-fn mapped(bytes: &[u8], misc: u16, time: Nanos) -> Option<Module> {
-    let path = bytes.get(72..bytes.len().checked_sub(TRAILER)?)?;
-    let path = path.split(|&byte| byte == 0).next()?;
-    let mut module = Module {
-        pid: Pid(word(bytes, 8)?),
-        time,
-        address: Address(long(bytes, 16)?),
-        length: Bytes(long(bytes, 24)?),
-        offset: long(bytes, 32)?,
-        path: String::from_utf8_lossy(path).into_owned(),
-        identity: Identity::default(),
-    };
-    if misc & MISC_MMAP_BUILD_ID != 0 {
-        let length = usize::from(*bytes.get(40)?).min(BUILD_ID);
-        module.identity.build_id = BuildId::of(bytes.get(44..44 + length)?);
-    } else {
-        let inode = long(bytes, 48)?;
-        let device = libc::makedev(word(bytes, 40)?, word(bytes, 44)?);
-        module.identity.file = (inode != 0).then_some(FileId { device, inode });
+fn mapped(data: RawData<'_>, misc: u16, time: Nanos) -> Option<Module> {
+    // The library takes the kernel's word for it that no build-id is longer.
+    if misc & MISC_MMAP_BUILD_ID != 0 && data.as_slice().get(BUILD_ID_LENGTH)? > &BUILD_ID {
+        return None;
     }
-    Some(module)
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
-}
-
-fn long(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at.checked_add(8)?)?;
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    let record = Mmap2Record::parse::<NativeEndian>(data, misc).ok()?;
+    let mut identity = Identity::default();
+    match record.file_id {
+        Mmap2FileId::BuildId(id) => identity.build_id = BuildId::of(&id),
+        Mmap2FileId::InodeAndVersion(found) => {
+            let device = libc::makedev(found.major, found.minor);
+            let inode = found.inode;
+            identity.file = (inode != 0).then_some(FileId { device, inode });
+        }
+    }
+    Some(Module {
+        pid: Pid(record.pid as u32),
+        time,
+        address: Address(record.address),
+        length: Bytes(record.length),
+        offset: record.page_offset,
+        path: String::from_utf8_lossy(&record.path.as_slice()).into_owned(),
+        identity,
+    })
 }
 
 #[cfg(test)]

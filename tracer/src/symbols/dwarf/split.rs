@@ -29,7 +29,7 @@ struct Named {
 /// Reads the files that units name, by `open`, as far as they are there.
 pub(super) fn read(
     main: &gimli::DwarfSections<Vec<u8>>,
-    open: impl Fn(&str) -> Option<Elf>,
+    mut open: impl FnMut(&str) -> Option<Elf>,
 ) -> Split {
     let mut split = Split::new();
     let mut left = MAX_BYTES;
