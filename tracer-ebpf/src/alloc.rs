@@ -47,7 +47,7 @@ fn free_enter(ctx: ProbeContext) -> u32 {
         && is_outermost(thread, stack_pointer(regs))
     {
         let event = Free {
-            header: ring::header(Kind::Free, thread.space, thread.tid, 0, 0),
+            header: ring::header(Kind::Free, thread.space.get(), thread.tid.get(), 0, 0),
             address: arguments(regs).0,
         };
         thread.send(Kind::Free, &event);
@@ -74,16 +74,22 @@ fn enter(ctx: &ProbeContext) {
     // SAFETY: the context is this program's own.
     let function = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
     let (size, pointer) = requested(function, regs);
-    thread.call.sp = stack_pointer(regs);
-    thread.call.size = size;
-    thread.call.pointer = pointer;
-    thread.call.stack = stack.id;
-    thread.call.function = function;
-    thread.call.flags = u32::from(stack.flags);
+    thread.call.sp.set(stack_pointer(regs));
+    thread.call.size.set(size);
+    thread.call.pointer.set(pointer);
+    thread.call.stack.set(stack.id);
+    thread.call.function.set(function);
+    thread.call.flags.set(u32::from(stack.flags));
     if thread.call.resizes() {
         let kind = Kind::ReallocEnter;
         let event = Realloc {
-            header: ring::header(kind, thread.space, thread.tid, stack.flags, stack.id),
+            header: ring::header(
+                kind,
+                thread.space.get(),
+                thread.tid.get(),
+                stack.flags,
+                stack.id,
+            ),
             address: pointer,
             size,
         };
@@ -99,29 +105,29 @@ fn enter(ctx: &ProbeContext) {
 /// call, as glibc's realloc makes to malloc, is as deep), and the other has not
 /// been left.
 #[inline(always)]
-fn is_outermost(thread: &mut Thread, sp: u64) -> bool {
-    if thread.call.sp == 0 {
+fn is_outermost(thread: &Thread, sp: u64) -> bool {
+    if thread.call.sp.get() == 0 {
         return true;
     }
-    if sp <= thread.call.sp && is_pending(thread) {
+    if sp <= thread.call.sp.get() && is_pending(thread) {
         return false;
     }
     ring::lose(Loss::NoReturn, thread.call.kind());
-    thread.call.sp = 0;
+    thread.call.sp.set(0);
     true
 }
 
 /// Whether the remembered call has not been left: the word at its stack pointer
 /// is still the address that the return probe put there.
 #[inline(always)]
-fn is_pending(thread: &mut Thread) -> bool {
-    if thread.trampoline == 0 {
-        thread.trampoline = return_trampoline();
+fn is_pending(thread: &Thread) -> bool {
+    if thread.trampoline.get() == 0 {
+        thread.trampoline.set(return_trampoline());
     }
     thread.set_busy(true);
-    let returns_to = user_word(thread.call.sp);
+    let returns_to = user_word(thread.call.sp.get());
     thread.set_busy(false);
-    returns_to == Some(thread.trampoline)
+    returns_to == Some(thread.trampoline.get())
 }
 
 /// Requested size, and the old block or the place of the result. A product that
@@ -148,14 +154,14 @@ fn exit(ctx: &RetProbeContext) {
     };
     // An inner call's return, or that of a call begun before the thread was
     // traced: neither is what was remembered.
-    if thread.call.sp == 0 || stack_pointer(regs) != thread.call.sp + 8 {
+    if thread.call.sp.get() == 0 || stack_pointer(regs) != thread.call.sp.get() + 8 {
         return;
     }
-    thread.call.sp = 0;
+    thread.call.sp.set(0);
     let Some(address) = returned(thread, result(regs)) else {
         return;
     };
-    let call = thread.call;
+    let call = &thread.call;
     if address == 0 && !call.resizes() {
         return;
     }
@@ -163,14 +169,14 @@ fn exit(ctx: &RetProbeContext) {
     let event = Alloc {
         header: ring::header(
             kind,
-            thread.space,
-            thread.tid,
-            call.flags as u16,
-            call.stack,
+            thread.space.get(),
+            thread.tid.get(),
+            call.flags.get() as u16,
+            call.stack.get(),
         ),
         address,
-        size: call.size,
-        function: call.function,
+        size: call.size.get(),
+        function: call.function.get(),
         _pad: 0,
     };
     thread.send(kind, &event);
@@ -180,14 +186,14 @@ fn exit(ctx: &RetProbeContext) {
 /// it can't be read.
 #[inline(always)]
 fn returned(thread: &Thread, value: u64) -> Option<u64> {
-    if thread.call.function != Function::PosixMemalign as u32 {
+    if thread.call.function.get() != Function::PosixMemalign as u32 {
         return Some(value);
     }
     // An int: the upper half of the register means nothing.
     if value as u32 != 0 {
         return Some(0);
     }
-    let block = user_word(thread.call.pointer);
+    let block = user_word(thread.call.pointer.get());
     if block.is_none() {
         ring::lose(Loss::Unreadable, Kind::Alloc);
     }
@@ -208,9 +214,10 @@ impl crate::state::Call {
     /// Whether there is an old block, which the call may move.
     #[inline(always)]
     fn resizes(&self) -> bool {
-        let resizes = self.function == Function::Realloc as u32
-            || self.function == Function::ReallocArray as u32;
-        resizes && self.pointer != 0
+        let function = self.function.get();
+        let resizes =
+            function == Function::Realloc as u32 || function == Function::ReallocArray as u32;
+        resizes && self.pointer.get() != 0
     }
 }
 
@@ -222,12 +229,12 @@ impl crate::state::Call {
 /// captured before, stands for it: its first frame is the function's entry
 /// rather than the instruction inside the allocator.
 #[inline(always)]
-pub(crate) fn enclosing(thread: &mut Thread, sp: u64) -> Option<(u64, u16)> {
+pub(crate) fn enclosing(thread: &Thread, sp: u64) -> Option<(u64, u16)> {
     // At the very stack pointer of the entry nothing of the call has run yet,
     // and above it, it has just returned.
-    if sp >= thread.call.sp || !is_pending(thread) {
+    if sp >= thread.call.sp.get() || !is_pending(thread) {
         return None;
     }
-    let flags = thread.call.flags as u16 | flags::IN_ALLOCATOR;
-    Some((thread.call.stack, flags))
+    let flags = thread.call.flags.get() as u16 | flags::IN_ALLOCATOR;
+    Some((thread.call.stack.get(), flags))
 }

@@ -5,14 +5,14 @@
 //! which memory becomes resident or stops being so. The two are joined here.
 
 use crate::ids::current_ids;
-use crate::kernel::{completed_faults, config, current, hugetlb_usage};
+use crate::kernel::{completed_faults, config, current, given_shared, hugetlb_usage};
 use crate::process::{has_left, replace_left_image};
 use crate::registers::{UserRegs, user_regs};
 use crate::ring;
 use crate::state::{
-    Captured, Fault, Process, SPACES, Thread, current_thread, is_active, known_process, process,
+    Captured, Process, SPACES, Thread, current_thread, is_active, known_process, process,
 };
-use crate::touch::{NO_FAULT, buffer, send_change, toucher};
+use crate::touch::{buffer, send_change, toucher};
 use crate::untold::{settle, threads_count, whole};
 use crate::unwind::page_of_hugetlb;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
@@ -36,11 +36,12 @@ fn page_fault_kernel(ctx: RawTracePointContext) -> i32 {
 
 /// The current thread, in the image whose memory it touches now.
 #[inline(always)]
-fn touching_thread() -> Option<&'static mut Thread> {
+fn touching_thread() -> Option<&'static Thread> {
     let thread = current_thread(Kind::Resident as u32)?;
     if config!(prepare_exec) == 0 && has_left(thread) {
         // The image has changed, and nothing but this says so.
-        replace_left_image(thread.pid);
+        // It always is 0: a global function has to return a number.
+        let _ = replace_left_image(thread.pid.get());
         return current_thread(Kind::Resident as u32);
     }
     Some(thread)
@@ -51,31 +52,35 @@ fn remember(ctx: &RawTracePointContext, cause: Cause) {
     let Some(thread) = touching_thread() else {
         return;
     };
-    if thread.busy != 0 {
+    if thread.is_busy() {
         return;
     }
     settle(thread);
     let (address, error_code): (u64, u64) = (ctx.arg(0), ctx.arg(2));
-    let fault = &mut thread.fault;
-    fault.address = address;
-    fault.began = ring::now();
-    fault.error_code = error_code as u16;
-    fault.cause = cause as u16;
-    fault.completed = completed_faults();
-    fault.captured = 0;
-    let copies = error_code & WRITE_TO_PRESENT == WRITE_TO_PRESENT && is_forked(thread.space);
+    let fault = &thread.fault;
+    fault.address.set(address);
+    fault.began.set(ring::now());
+    fault.error_code.set(error_code as u16);
+    fault.cause.set(cause as u16);
+    fault.completed.set(completed_faults());
+    fault.captured.set(0);
+    let copies = error_code & WRITE_TO_PRESENT == WRITE_TO_PRESENT && is_forked(thread.space.get());
     // Its pages are told of at the next fault, when its stack is gone; or its writer now.
     if threads_count() || copies {
-        let (stack, flags) = match exec_under_way(thread.pid) {
-            Some((_, caller)) => (caller.id, caller.flags),
+        let (stack, flags) = match exec_under_way(thread.pid.get()) {
+            Some(process) => {
+                let caller = process.exec.get();
+                (caller.id, caller.flags)
+            }
             None => toucher(thread, &user_regs()),
         };
-        thread.fault.stack = stack;
-        thread.fault.flags = flags;
-        thread.fault.captured = 1;
+        thread.fault.stack.set(stack);
+        thread.fault.flags.set(flags);
+        thread.fault.captured.set(1);
     }
     if copies {
-        tell_of_write(thread);
+        // It always is 0: a global function has to return a number.
+        let _ = tell_of_write(thread);
     }
     if error_code & PRESENT == 0
         && let Some(usage) = hugetlb_usage()
@@ -87,25 +92,26 @@ fn remember(ctx: &RawTracePointContext, cause: Cause) {
 /// Whether a process has its memory from a fork, and has not executed anything since.
 #[inline(always)]
 fn is_forked(space: u32) -> bool {
-    known_process(space).is_some_and(|process| process.forked != 0)
+    known_process(space).is_some_and(|process| process.forked.get() != 0)
 }
 
-/// The current thread writes to a page that is there, and gets a copy of its own.
-#[inline(always)]
-fn tell_of_write(thread: &mut Thread) {
+/// The current thread writes to a page that is there, and gets a copy of its own. A function of its
+/// own, for its frame is not to stand above that of a walk.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tell_of_write(thread: *const Thread) -> u32 {
+    let Some(thread) = given_shared(thread) else {
+        return 0;
+    };
     let (_, tid) = current_ids();
-    let Fault {
-        address,
-        stack,
-        flags,
-        ..
-    } = thread.fault;
+    let (stack, flags) = (thread.fault.stack.get(), thread.fault.flags.get());
     let event = Range {
-        header: ring::header(Kind::Written, thread.space, tid, flags, stack),
-        address,
+        header: ring::header(Kind::Written, thread.space.get(), tid, flags, stack),
+        address: thread.fault.address.get(),
         length: 0,
     };
     thread.send(Kind::Written, &event);
+    0
 }
 
 /// What `kmem:rss_stat` says (its `format` file; the same from Linux 5.6 on).
@@ -151,23 +157,24 @@ fn changed_own(mut change: Change) {
     let Some(thread) = touching_thread() else {
         return;
     };
-    let exec = match exec_under_way(thread.pid) {
-        Some((true, _)) => return,
-        Some((false, caller)) => Some(caller),
+    let exec = match exec_under_way(thread.pid.get()) {
+        // The memory is still that of the image before.
+        Some(process) if current().follow(config!(task_mm)).0 == process.old_mm.get() => return,
+        Some(process) => Some(process.exec.get()),
         None => None,
     };
-    let Some(space) = process(thread.space) else {
+    let Some(space) = process(thread.space.get()) else {
         ring::lose(Loss::ProcessesFull, Kind::Resident);
         return;
     };
-    if space.mm_id != change.mm_id {
-        space.mm_id = change.mm_id;
+    if space.mm_id.get() != change.mm_id {
+        space.mm_id.set(change.mm_id);
         // Without it only remote changes go unseen, until the table has room.
-        let _ = SPACES.insert(change.mm_id, thread.space, 0);
+        let _ = SPACES.insert(change.mm_id, thread.space.get(), 0);
     }
     if threads_count() {
-        change.size = whole(space, Some(&mut *thread), change.member, change.size);
-        if *space.size_mut(change.member) == change.size {
+        change.size = whole(space, Some(thread), change.member, change.size);
+        if space.size(change.member).get() == change.size {
             // The thread added what had been told of already.
             return;
         }
@@ -179,7 +186,7 @@ fn changed_own(mut change: Change) {
 /// Tells of a change together with what the current thread is doing; `exec` is the caller of
 /// the exec that is under way.
 #[inline(always)]
-fn tell(thread: &mut Thread, change: Change, grew: bool, exec: Option<Captured>) {
+fn tell(thread: &Thread, change: Change, grew: bool, exec: Option<Captured>) {
     let now = ring::now();
     let took = touch(thread, &user_regs(), grew, exec, now);
     // It always is 0: a global function has to return a number.
@@ -190,7 +197,7 @@ fn tell(thread: &mut Thread, change: Change, grew: bool, exec: Option<Captured>)
 /// `kmem:rss_stat` tells of, so this tells of one more in advance: where none comes, what is
 /// told next puts it right.
 #[inline(always)]
-fn tell_of_hugetlb_fault(thread: &mut Thread, address: u64, usage: u64) {
+fn tell_of_hugetlb_fault(thread: &Thread, address: u64, usage: u64) {
     let page = page_of_hugetlb(address);
     if page == 0 {
         return;
@@ -200,7 +207,7 @@ fn tell_of_hugetlb_fault(thread: &mut Thread, address: u64, usage: u64) {
         member: Member::HugeTlb as u32,
         size: usage + page,
     };
-    if let Some(space) = process(thread.space) {
+    if let Some(space) = process(thread.space.get()) {
         note(space, change);
     }
     tell(thread, change, true, None);
@@ -210,24 +217,18 @@ fn tell_of_hugetlb_fault(thread: &mut Thread, address: u64, usage: u64) {
 #[inline(always)]
 pub(crate) fn untold_hugetlb(thread: &Thread) -> Option<u64> {
     let usage = hugetlb_usage()?;
-    let known = known_process(thread.space)?.size_mut(Member::HugeTlb as u32);
-    if *known == usage {
+    let known = known_process(thread.space.get())?.size(Member::HugeTlb as u32);
+    if known.get() == usage {
         return None;
     }
-    *known = usage;
+    known.set(usage);
     Some(usage)
 }
 
-/// The exec that has begun and is not done, if there is one: whether the memory is still that
-/// of the image before, and who called it.
+/// The process, if it has begun an exec that is not done.
 #[inline(always)]
-fn exec_under_way(pid: u32) -> Option<(bool, Captured)> {
-    let process = known_process(pid)?;
-    if process.old_mm == 0 {
-        return None;
-    }
-    let mm = current().follow(config!(task_mm)).0;
-    Some((mm == process.old_mm, process.exec))
+fn exec_under_way(pid: u32) -> Option<&'static Process> {
+    known_process(pid).filter(|process| process.old_mm.get() != 0)
 }
 
 /// Somebody else changed a traced process's memory: reclaim, khugepaged, a
@@ -273,10 +274,10 @@ fn in_kernel_thread() -> bool {
 
 /// Remembers a counter. Says whether it grew.
 #[inline(always)]
-fn note(space: &mut Process, change: Change) -> bool {
-    let size = space.size_mut(change.member);
-    let grew = change.size > *size;
-    *size = change.size;
+fn note(space: &Process, change: Change) -> bool {
+    let size = space.size(change.member);
+    let grew = change.size > size.get();
+    size.set(change.size);
     grew
 }
 
@@ -287,37 +288,32 @@ fn note(space: &mut Process, change: Change) -> bool {
 /// file becomes a private copy), and has one stack. What it is stands in `thread.fault` then;
 /// returned is how long the fault took up to here, where that is news.
 #[inline(always)]
-fn touch(
-    thread: &mut Thread,
-    regs: &UserRegs,
-    grew: bool,
-    exec: Option<Captured>,
-    now: u64,
-) -> u64 {
-    let faulting = thread.fault.cause != 0 && thread.fault.completed == completed_faults();
+fn touch(thread: &Thread, regs: &UserRegs, grew: bool, exec: Option<Captured>, now: u64) -> u64 {
+    let faulting =
+        thread.fault.cause.get() != 0 && thread.fault.completed.get() == completed_faults();
     if !faulting {
-        thread.fault = NO_FAULT;
+        thread.fault.forget();
         if grew {
-            thread.fault.address = buffer(regs);
+            thread.fault.address.set(buffer(regs));
         }
     }
     let mut took = 0;
     // One place for both cases: the verifier follows a capture twice otherwise.
     if if faulting {
-        thread.fault.captured == 0
+        thread.fault.captured.get() == 0
     } else {
         grew
     } {
         if faulting {
-            took = now.saturating_sub(thread.fault.began);
+            took = now.saturating_sub(thread.fault.began.get());
         }
         let (stack, flags) = match exec {
             Some(caller) => (caller.id, caller.flags),
             None => toucher(thread, regs),
         };
-        thread.fault.stack = stack;
-        thread.fault.flags = flags;
-        thread.fault.captured = 1;
+        thread.fault.stack.set(stack);
+        thread.fault.flags.set(flags);
+        thread.fault.captured.set(1);
     }
     took
 }

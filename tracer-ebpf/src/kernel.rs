@@ -123,6 +123,13 @@ pub(crate) fn given<'a, T>(argument: *mut T) -> Option<&'a mut T> {
     unsafe { argument.as_mut() }
 }
 
+/// [`given`] of what programs share.
+#[inline(always)]
+pub(crate) fn given_shared<'a, T>(argument: *const T) -> Option<&'a T> {
+    // SAFETY: as in `given`.
+    unsafe { argument.as_ref() }
+}
+
 /// A word of the current process's memory; `None` where it isn't there now.
 #[inline(always)]
 pub(crate) fn user_word(address: u64) -> Option<u64> {

@@ -6,11 +6,11 @@
 
 use crate::fault::untold_hugetlb;
 use crate::ids::thread_key;
-use crate::kernel::{given, in_compat_syscall};
+use crate::kernel::{given_shared, in_compat_syscall};
 use crate::process::note_leaving;
 use crate::registers::{copy_arguments, user_regs};
 use crate::ring;
-use crate::state::{NO_SYSCALL, Syscall, Thread, current_thread, known_thread};
+use crate::state::{NO_SYSCALL, Thread, current_thread, known_thread};
 use crate::touch::{has_buffer, toucher};
 use crate::untold::{settle, settle_call, threads_count};
 use crate::unwind::note_executable_mapping;
@@ -114,7 +114,7 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     };
     settle_call(thread);
-    if is_followed && thread.syscall.number != NO_SYSCALL {
+    if is_followed && thread.syscall.number.get() != NO_SYSCALL {
         let result: i64 = ctx.arg(1);
         // It always is 0: a global function has to return a number.
         let _ = leave(thread, result, now);
@@ -126,37 +126,36 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
 /// to stand above that of a walk.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn leave(thread: *mut Thread, result: i64, now: u64) -> u32 {
-    if let Some(thread) = given(thread) {
-        let call = thread.syscall;
-        thread.syscall.number = NO_SYSCALL;
-        exit(thread, &call, result);
-        returned(thread, &call, result, now);
+extern "C" fn leave(thread: *const Thread, result: i64, now: u64) -> u32 {
+    if let Some(thread) = given_shared(thread) {
+        exit(thread, result);
+        returned(thread, result, now);
+        thread.syscall.number.set(NO_SYSCALL);
     }
     0
 }
 
 #[inline(always)]
-fn enter(nr: u32, thread: &mut Thread) {
+fn enter(nr: u32, thread: &Thread) {
     let (stack, flags) = toucher(thread, &user_regs());
-    thread.syscall.number = nr;
-    thread.syscall.flags = u32::from(flags);
-    thread.syscall.stack = stack;
-    copy_arguments(&mut thread.syscall.args);
+    thread.syscall.number.set(nr);
+    thread.syscall.flags.set(u32::from(flags));
+    thread.syscall.stack.set(stack);
+    copy_arguments(&thread.syscall.args);
     announce(thread);
     // Behind everything that tracing does here.
-    thread.syscall.began = ring::now();
+    thread.syscall.began.set(ring::now());
 }
 
 /// Sends what has to be known before the call takes effect.
 #[inline(always)]
-fn announce(thread: &mut Thread) {
-    let call = thread.syscall;
-    let [address, length, third, fourth, ..] = call.args;
-    match call.number {
+fn announce(thread: &Thread) {
+    let [address, length, third, fourth, ..] = &thread.syscall.args;
+    let (address, length) = (address.get(), length.get());
+    match thread.syscall.number.get() {
         syscall::MUNMAP => {
             let kind = Kind::Unmap;
-            let header = header(kind, thread, &call);
+            let header = header(kind, thread);
             let event = Range {
                 header,
                 address,
@@ -166,7 +165,7 @@ fn announce(thread: &mut Thread) {
         }
         syscall::SHMDT => {
             let kind = Kind::ShmDetach;
-            let header = header(kind, thread, &call);
+            let header = header(kind, thread);
             let event = Range {
                 header,
                 address,
@@ -176,8 +175,8 @@ fn announce(thread: &mut Thread) {
         }
         syscall::MADVISE => {
             let kind = Kind::Advise;
-            let header = header(kind, thread, &call);
-            let advice = third as u32;
+            let header = header(kind, thread);
+            let advice = third.get() as u32;
             let event = Advise {
                 header,
                 address,
@@ -188,8 +187,8 @@ fn announce(thread: &mut Thread) {
             thread.send(kind, &event);
         }
         syscall::MREMAP => {
-            let header = header(Kind::RemapEnter, thread, &call);
-            let (new_length, flags) = (third, fourth);
+            let header = header(Kind::RemapEnter, thread);
+            let (new_length, flags) = (third.get(), fourth.get());
             let event = Remap {
                 header,
                 address,
@@ -204,13 +203,14 @@ fn announce(thread: &mut Thread) {
 }
 
 #[inline(always)]
-fn header(kind: Kind, thread: &Thread, call: &Syscall) -> Header {
+fn header(kind: Kind, thread: &Thread) -> Header {
+    let call = &thread.syscall;
     ring::header(
         kind,
-        thread.space,
-        thread.tid,
-        call.flags as u16,
-        call.stack,
+        thread.space.get(),
+        thread.tid.get(),
+        call.flags.get() as u16,
+        call.stack.get(),
     )
 }
 
@@ -222,28 +222,33 @@ fn is_error(result: i64) -> bool {
 
 /// Sends what is known only when the call has returned.
 #[inline(always)]
-fn exit(thread: &mut Thread, call: &Syscall, result: i64) {
+fn exit(thread: &Thread, result: i64) {
     let failed = is_error(result);
-    match call.number {
-        syscall::MMAP if !failed => mapped(thread, call, result as u64),
-        syscall::BRK => range(thread, call, Kind::Break, result as u64, 0),
+    match thread.syscall.number.get() {
+        syscall::MMAP if !failed => mapped(thread, result as u64),
+        syscall::BRK => range(thread, Kind::Break, result as u64, 0),
         syscall::MREMAP => {
             let address = if failed { 0 } else { result as u64 };
-            range(thread, call, Kind::RemapExit, address, call.args[2]);
+            range(
+                thread,
+                Kind::RemapExit,
+                address,
+                thread.syscall.args[2].get(),
+            );
         }
-        syscall::SHMAT if !failed => attached(thread, call, result as u64),
+        syscall::SHMAT if !failed => attached(thread, result as u64),
         _ => {}
     }
 }
 
 /// Tells of a segment of System V shared memory.
 #[inline(always)]
-fn attached(thread: &mut Thread, call: &Syscall, address: u64) {
+fn attached(thread: &Thread, address: u64) {
     let event = Segment {
-        header: header(Kind::ShmAttach, thread, call),
+        header: header(Kind::ShmAttach, thread),
         address,
         // An int: the upper half of the register means nothing.
-        segment: u64::from(call.args[0] as u32),
+        segment: u64::from(thread.syscall.args[0].get() as u32),
         length: 0,
     };
     thread.send(Kind::ShmAttach, &event);
@@ -251,52 +256,54 @@ fn attached(thread: &mut Thread, call: &Syscall, address: u64) {
 
 /// Tells that a call is over.
 #[inline(always)]
-fn returned(thread: &mut Thread, call: &Syscall, result: i64, now: u64) {
+fn returned(thread: &Thread, result: i64, now: u64) {
     let errno = if is_error(result) { -result as i32 } else { 0 };
     let event = Returned {
-        header: header(Kind::Returned, thread, call),
-        took: now.saturating_sub(call.began),
-        syscall: call.number,
+        header: header(Kind::Returned, thread),
+        took: now.saturating_sub(thread.syscall.began.get()),
+        syscall: thread.syscall.number.get(),
         errno,
     };
     thread.send(Kind::Returned, &event);
     if let Some(usage) = untold_hugetlb(thread) {
-        hugetlb(thread, call, result, usage);
+        hugetlb(thread, result, usage);
     }
 }
 
 /// Tells that the call changed what the process has of hugetlbfs: it released, or populated.
 #[inline(always)]
-fn hugetlb(thread: &mut Thread, call: &Syscall, result: i64, usage: u64) {
-    let address = if call.number == syscall::MMAP {
+fn hugetlb(thread: &Thread, result: i64, usage: u64) {
+    let number = thread.syscall.number.get();
+    let address = if number == syscall::MMAP {
         result as u64
     } else {
-        call.args[0]
+        thread.syscall.args[0].get()
     };
     let event = Resident {
-        header: header(Kind::Resident, thread, call),
+        header: header(Kind::Resident, thread),
         address,
         size: usage,
         took: 0,
         member: Member::HugeTlb as u16,
         cause: Cause::Syscall as u16,
         error_code: 0,
-        syscall: call.number as u16,
+        syscall: number as u16,
     };
     thread.send(Kind::Resident, &event);
 }
 
 #[inline(always)]
-fn mapped(thread: &mut Thread, call: &Syscall, address: u64) {
-    let [_, length, prot, flags, fd, offset] = call.args;
+fn mapped(thread: &Thread, address: u64) {
+    let [_, length, prot, flags, fd, offset] = &thread.syscall.args;
+    let prot = prot.get();
     let event = Map {
-        header: header(Kind::Map, thread, call),
+        header: header(Kind::Map, thread),
         address,
-        length,
-        offset,
+        length: length.get(),
+        offset: offset.get(),
         prot: prot as u32,
-        flags: flags as u32,
-        fd: fd as i32,
+        flags: flags.get() as u32,
+        fd: fd.get() as i32,
         _pad: 0,
     };
     thread.send(Kind::Map, &event);
@@ -306,9 +313,9 @@ fn mapped(thread: &mut Thread, call: &Syscall, address: u64) {
 }
 
 #[inline(always)]
-fn range(thread: &mut Thread, call: &Syscall, kind: Kind, address: u64, length: u64) {
+fn range(thread: &Thread, kind: Kind, address: u64, length: u64) {
     let event = Range {
-        header: header(kind, thread, call),
+        header: header(kind, thread),
         address,
         length,
     };

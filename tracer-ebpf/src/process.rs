@@ -6,8 +6,8 @@ use crate::kernel::{Kernel, config, current, id_in_namespace, kernel_counts, map
 use crate::registers::user_regs;
 use crate::ring;
 use crate::state::{
-    COUNTERS, Captured, Leaving, SIZES, TARGETS, Thread, add_process, current_thread, forget_space,
-    is_active, known_process, known_thread, process, remove_process, remove_thread,
+    Captured, Leaving, TARGETS, Thread, add_process, current_thread, forget_space, is_active,
+    known_process, known_thread, process, remove_process, remove_thread,
 };
 use crate::touch::toucher;
 use crate::untold::settle;
@@ -43,15 +43,16 @@ fn same_memory(parent: Kernel, child: Kernel) -> bool {
 
 #[inline(always)]
 fn forked(pid: u32, tid: u32, child: u32, shares_memory: bool) {
-    let (space, image) = process(pid).map_or((pid, 0), |parent| (parent.space, parent.image));
+    let (space, image) =
+        process(pid).map_or((pid, 0), |parent| (parent.space.get(), parent.image.get()));
     if TARGETS.insert(child, target::ACTIVE, 0).is_err() {
         ring::lose(Loss::ProcessesFull, Kind::Fork);
         return;
     }
     add_process(child, if shares_memory { space } else { child });
     if let Some(child) = known_process(child) {
-        child.image = image;
-        child.forked = u64::from(!shares_memory);
+        child.image.set(image);
+        child.forked.set(u64::from(!shares_memory));
     }
     let event = Fork {
         header: header(Kind::Fork, pid, tid),
@@ -85,7 +86,7 @@ fn sched_prepare_exec(_: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     let (pid, tid) = current_ids();
-    let replaced = known_process(pid).is_some_and(|process| process.old_mm != 0);
+    let replaced = known_process(pid).is_some_and(|process| process.old_mm.get() != 0);
     if config!(prepare_exec) == 0 && !replaced {
         // A thread that execs takes its leader's id.
         let old_tid: u64 = ctx.arg(1);
@@ -93,7 +94,7 @@ fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
     }
     if is_active(pid) {
         if let Some(process) = known_process(pid) {
-            process.old_mm = 0;
+            process.old_mm.set(0);
         }
         let (mapped, stack) = mapped(current().follow(config!(task_mm)));
         let flags = if hold(pid, ctx.arg(1)) {
@@ -130,16 +131,21 @@ fn hold(pid: u32, old_tid: u64) -> bool {
 
 #[inline(always)]
 fn replace_image(key: u32, old: Kernel) {
+    let (pid, _) = current_ids();
+    replace_image_left(key, old, left_by_exec(pid));
+}
+
+#[inline(always)]
+fn replace_image_left(key: u32, old: Kernel, left: Option<&Leaving>) {
     let (pid, tid) = current_ids();
     // SAFETY: the value is one word.
     let Some(&state) = (unsafe { TARGETS.get(pid) }) else {
         return;
     };
-    let left = left_by_exec(pid);
     let mut counts = KernelCounts::default();
     if state == target::ACTIVE {
         counts = match left {
-            Some(left) => left.counts,
+            Some(left) => left.counts.get(),
             None => own_counts(pid, old),
         };
     } else if TARGETS.insert(pid, target::ACTIVE, 0).is_err() {
@@ -148,7 +154,10 @@ fn replace_image(key: u32, old: Kernel) {
     }
     // The old image's stack, where it still is there.
     let header = match left {
-        Some(left) => ring::header(Kind::Exec, pid, left.tid, left.caller.flags, left.caller.id),
+        Some(left) => {
+            let caller = left.caller.get();
+            ring::header(Kind::Exec, pid, left.tid.get(), caller.flags, caller.id)
+        }
         None if old.0 != 0 && state == target::ACTIVE => header(Kind::Exec, pid, tid),
         None => ring::header(Kind::Exec, pid, tid, 0, 0),
     };
@@ -164,28 +173,28 @@ fn replace_image(key: u32, old: Kernel) {
 /// Notes what the current process is before its memory may go. `by_exec`: it enters an exec,
 /// which may fail; elsewhere it ends, or may end.
 #[inline(always)]
-pub(crate) fn note_leaving(thread: &mut Thread, by_exec: bool) {
+pub(crate) fn note_leaving(thread: &Thread, by_exec: bool) {
     if by_exec && config!(prepare_exec) != 0 {
         return;
     }
     let (id, flags) = toucher(thread, &user_regs());
     let mm = current().follow(config!(task_mm));
-    let counts = own_counts(thread.pid, mm);
-    if let Some(process) = known_process(thread.pid) {
-        process.leaving.mm = mm.0;
-        process.leaving.counts = counts;
-        process.leaving.caller = Captured { id, flags };
-        process.leaving.by_exec = u32::from(by_exec);
-        process.leaving.key = thread_key();
-        process.leaving.tid = thread.tid;
+    let counts = own_counts(thread.pid.get(), mm);
+    if let Some(process) = known_process(thread.pid.get()) {
+        process.leaving.mm.set(mm.0);
+        process.leaving.counts.set(counts);
+        process.leaving.caller.set(Captured { id, flags });
+        process.leaving.by_exec.set(u32::from(by_exec));
+        process.leaving.key.set(thread_key());
+        process.leaving.tid.set(thread.tid.get());
     }
 }
 
 /// Whether the current process has entered an exec and has other memory by now.
 #[inline(always)]
 pub(crate) fn has_left(thread: &Thread) -> bool {
-    match left_by_exec(thread.pid) {
-        Some(left) => current().follow(config!(task_mm)).0 != left.mm,
+    match left_by_exec(thread.pid.get()) {
+        Some(left) => current().follow(config!(task_mm)).0 != left.mm.get(),
         None => false,
     }
 }
@@ -193,20 +202,23 @@ pub(crate) fn has_left(thread: &Thread) -> bool {
 /// The image that the exec under way leaves, as noted at its entry: only where
 /// `sched_prepare_exec` does not tell.
 #[inline(always)]
-fn left_by_exec(pid: u32) -> Option<Leaving> {
+fn left_by_exec(pid: u32) -> Option<&'static Leaving> {
     if config!(prepare_exec) != 0 {
         return None;
     }
-    let left = known_process(pid)?.leaving;
-    (left.by_exec != 0).then_some(left)
+    let left = &known_process(pid)?.leaving;
+    (left.by_exec.get() != 0).then_some(left)
 }
 
-/// [`replace_image`] of a process of which [`has_left`] is true.
-#[inline(always)]
-pub(crate) fn replace_left_image(pid: u32) {
+/// [`replace_image`] of a process of which [`has_left`] is true. A function of its own, for its
+/// frame is not to stand above that of a walk.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn replace_left_image(pid: u32) -> u32 {
     if let Some(left) = left_by_exec(pid) {
-        replace_image(left.key, Kernel(left.mm));
+        replace_image_left(left.key.get(), Kernel(left.mm.get()), Some(left));
     }
+    0
 }
 
 /// A signal is delivered. Where no handler takes it, it may be the end.
@@ -227,7 +239,7 @@ fn signal_deliver(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn own_counts(pid: u32, mm: Kernel) -> KernelCounts {
     match known_process(pid) {
-        Some(process) if process.space != pid => KernelCounts::default(),
+        Some(process) if process.space.get() != pid => KernelCounts::default(),
         Some(process) => kernel_counts(mm, process.resident()),
         None => kernel_counts(mm, 0),
     }
@@ -240,19 +252,19 @@ fn begin_image(pid: u32, old: Kernel, caller: Captured) {
         ring::lose(Loss::ProcessesFull, Kind::Exec);
         return;
     };
-    forget_space(process.mm_id, pid);
-    process.space = pid;
-    process.mm_id = 0;
-    process.old_mm = old.0;
-    process.exec = caller;
-    process.forked = 0;
-    process.image = ring::now();
-    process.sizes = [0; SIZES];
-    process.told = [0; COUNTERS];
-    process.has_told = 0;
-    process.untold = [0; COUNTERS];
-    process.leaving.mm = 0;
-    process.leaving.by_exec = 0;
+    forget_space(process.mm_id.get(), pid);
+    process.space.set(pid);
+    process.mm_id.set(0);
+    process.old_mm.set(old.0);
+    process.exec.set(caller);
+    process.forked.set(0);
+    process.image.set(ring::now());
+    process.sizes.iter().for_each(|size| size.set(0));
+    process.told.iter().for_each(|bytes| bytes.set(0));
+    process.has_told.set(0);
+    process.untold.iter().for_each(|pages| pages.set(0));
+    process.leaving.mm.set(0);
+    process.leaving.by_exec.set(0);
 }
 
 #[inline(always)]
@@ -281,11 +293,14 @@ fn sched_process_exit(_: RawTracePointContext) -> i32 {
     let mm = task.follow(config!(task_mm));
     // Without its memory there is no stack to walk.
     let left = match known_process(pid) {
-        Some(process) if mm.0 == 0 && process.leaving.mm != 0 => Some(process.leaving),
+        Some(process) if mm.0 == 0 && process.leaving.mm.get() != 0 => Some(&process.leaving),
         _ => None,
     };
     let header = match left {
-        Some(left) => ring::header(Kind::Exit, pid, tid, left.caller.flags, left.caller.id),
+        Some(left) => {
+            let caller = left.caller.get();
+            ring::header(Kind::Exit, pid, tid, caller.flags, caller.id)
+        }
         None if others == 0 && mm.0 != 0 => header(Kind::Exit, pid, tid),
         None => ring::header(Kind::Exit, pid, tid, 0, 0),
     };
@@ -301,7 +316,7 @@ fn sched_process_exit(_: RawTracePointContext) -> i32 {
     }
     if state == target::ACTIVE {
         let counts = match left {
-            Some(left) => left.counts,
+            Some(left) => left.counts.get(),
             None => own_counts(pid, mm),
         };
         send_end(
@@ -327,7 +342,7 @@ const SIGNAL_GROUP_EXIT: u32 = 4;
 #[inline(always)]
 fn end_thread(whole_group: bool) {
     if let Some(thread) = known_thread(thread_key())
-        && thread.call.sp != 0
+        && thread.call.sp.get() != 0
         && !whole_group
     {
         ring::lose(Loss::NoReturn, thread.call.kind());

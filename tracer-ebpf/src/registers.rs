@@ -4,6 +4,7 @@ use aya_ebpf::bindings::{pt_regs, task_struct};
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_task_pt_regs,
 };
+use core::cell::Cell;
 
 /// User registers to walk from.
 #[repr(C)]
@@ -86,16 +87,16 @@ pub(crate) fn user_regs() -> UserRegs {
 
 /// Copies the six arguments of the system call that the current thread has entered.
 #[inline(always)]
-pub(crate) fn copy_arguments(to: &mut [u64; 6]) {
+pub(crate) fn copy_arguments(to: &[Cell<u64>; 6]) {
     // SAFETY: as in `user_regs`.
     unsafe {
         let regs = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const pt_regs;
-        to[0] = (*regs).rdi;
-        to[1] = (*regs).rsi;
-        to[2] = (*regs).rdx;
-        to[3] = (*regs).r10;
-        to[4] = (*regs).r8;
-        to[5] = (*regs).r9;
+        to[0].set((*regs).rdi);
+        to[1].set((*regs).rsi);
+        to[2].set((*regs).rdx);
+        to[3].set((*regs).r10);
+        to[4].set((*regs).r8);
+        to[5].set((*regs).r9);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::atomic;
 use crate::ids::thread_key;
-use crate::kernel::{config, given};
+use crate::kernel::{config, given, given_shared};
 use crate::registers::{Regs, copy_user_registers};
 use crate::ring;
 use crate::state::{Captured, Thread};
@@ -69,7 +69,7 @@ static SENT_STACKS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(MAX_SENT
 /// Captures the current thread's user stack, and makes sure that its frames
 /// were sent before the event that will name it.
 #[inline(always)]
-pub(crate) fn capture(thread: &mut Thread, mut regs: Regs) -> Captured {
+pub(crate) fn capture(thread: &Thread, mut regs: Regs) -> Captured {
     let wanted = match config!(stacks) {
         stacks::TABLES => true,
         stacks::TABLES_OF_CALLS => regs.at_entry != 0,
@@ -91,12 +91,12 @@ pub(crate) fn capture(thread: &mut Thread, mut regs: Regs) -> Captured {
 /// be had.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn capture_stack(thread: *mut Thread, regs: *mut Regs) -> u64 {
-    let (Some(thread), Some(regs)) = (given(thread), given(regs)) else {
+extern "C" fn capture_stack(thread: *const Thread, regs: *mut Regs) -> u64 {
+    let (Some(thread), Some(regs)) = (given_shared(thread), given(regs)) else {
         return 0;
     };
     thread.set_busy(true);
-    let walk = unwind::walk(thread_key(), thread.seed, regs);
+    let walk = unwind::walk(thread_key(), thread.seed.get(), regs);
     thread.set_busy(false);
     let Some(walk) = walk else {
         ring::lose(Loss::NoScratch, Kind::Stack);
@@ -145,13 +145,14 @@ pub(crate) fn capture_by_kernel<C: EbpfContext>(ctx: &C) -> Option<Captured> {
 /// not known here.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn capture_copy(thread: *mut Thread, walk: *mut Walk, regs: *mut Regs) -> u64 {
-    let (Some(thread), Some(walk), Some(regs)) = (given(thread), given(walk), given(regs)) else {
+extern "C" fn capture_copy(thread: *const Thread, walk: *mut Walk, regs: *mut Regs) -> u64 {
+    let (Some(thread), Some(walk), Some(regs)) = (given_shared(thread), given(walk), given(regs))
+    else {
         return 0;
     };
     let mut id = walk.id();
     if walk.pending != 0 {
-        id = unwind::mix(id ^ u64::from(thread.tid), ring::now()) | 1;
+        id = unwind::mix(id ^ u64::from(thread.tid.get()), ring::now()) | 1;
     } else if SENT_STACKS.get_ptr(id).is_some() {
         return id;
     }
@@ -263,7 +264,7 @@ unsafe extern "C" fn copy_page(index: u32, copy: *mut CopyPages) -> i64 {
 fn fill(record: &mut Record, thread: &Thread, walk: &mut Walk, id: u64) {
     let count = walk.count();
     record.head = Stack {
-        header: ring::header(Kind::Stack, thread.space, thread.tid, 0, id),
+        header: ring::header(Kind::Stack, thread.space.get(), thread.tid.get(), 0, id),
         count,
         end: walk.end(),
         copied: 0,
@@ -289,7 +290,7 @@ fn bare_size(count: u32) -> u64 {
 
 /// Sends a stack's frames, or counts the loss.
 #[inline(always)]
-fn send(thread: &mut Thread, walk: &mut Walk, id: u64) -> bool {
+fn send(thread: &Thread, walk: &mut Walk, id: u64) -> bool {
     let Some(scratch) = claim() else {
         ring::lose(Loss::NoScratch, Kind::Stack);
         return false;

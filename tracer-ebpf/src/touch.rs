@@ -1,64 +1,51 @@
 //! Who touches memory, and the event that says so.
 
 use crate::alloc::enclosing;
-use crate::kernel::{given, in_compat_syscall, user_word};
+use crate::kernel::{given_shared, in_compat_syscall, user_word};
 use crate::registers::{Regs, UserRegs, user_regs};
 use crate::ring;
 use crate::stack::capture;
-use crate::state::{Fault, Thread};
+use crate::state::Thread;
 use tracer_ebpf::arch::syscall;
-use tracer_ebpf::{Cause, Kind, Resident};
+use tracer_ebpf::{Kind, Resident};
 
 /// Sends a change that `thread.fault` explains. A function of its own, for its frame is not
 /// to stand above that of the walk.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn send_change(
-    thread: *mut Thread,
+    thread: *const Thread,
     member: u32,
     size: u64,
     took: u64,
 ) -> u32 {
-    let Some(thread) = given(thread) else {
+    let Some(thread) = given_shared(thread) else {
         return 0;
     };
-    let fault = thread.fault;
+    let fault = &thread.fault;
     let event = Resident {
         header: ring::header(
             Kind::Resident,
-            thread.space,
-            thread.tid,
-            fault.flags,
-            fault.stack,
+            thread.space.get(),
+            thread.tid.get(),
+            fault.flags.get(),
+            fault.stack.get(),
         ),
-        address: fault.address,
+        address: fault.address.get(),
         size,
         took,
         member: member as u16,
-        cause: fault.cause,
-        error_code: fault.error_code,
+        cause: fault.cause.get(),
+        error_code: fault.error_code.get(),
         syscall: syscall_number(&user_regs()),
     };
     thread.send(Kind::Resident, &event);
     0
 }
 
-/// What stands in for the last fault where it was completed: the cause of the
-/// change is the system call.
-pub(crate) const NO_FAULT: Fault = Fault {
-    address: 0,
-    began: 0,
-    completed: u64::MAX,
-    stack: 0,
-    error_code: 0,
-    cause: Cause::Syscall as u16,
-    flags: 0,
-    captured: 0,
-};
-
 /// The current thread's stack and the flags that go with it.
 #[inline(always)]
-pub(crate) fn toucher(thread: &mut Thread, regs: &UserRegs) -> (u64, u16) {
+pub(crate) fn toucher(thread: &Thread, regs: &UserRegs) -> (u64, u16) {
     if let Some(known) = enclosing(thread, regs.sp) {
         return known;
     }
