@@ -18,7 +18,7 @@ use crate::unwind::page_of_hugetlb;
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
 use tracer_ebpf::arch::fault::{PRESENT, WRITE_TO_PRESENT};
-use tracer_ebpf::{Cause, Kind, Loss, Member, Range, Resident};
+use tracer_ebpf::{Cause, Kind, Loss, Range, Resident, RssCounter};
 
 /// A fault in user mode.
 #[raw_tracepoint(tracepoint = "page_fault_user")]
@@ -204,7 +204,7 @@ fn tell_of_hugetlb_fault(thread: &Thread, address: u64, usage: u64) {
     }
     let change = Change {
         mm_id: 0,
-        member: Member::HugeTlb as u32,
+        member: RssCounter::HugeTlb as u32,
         size: usage + page,
     };
     if let Some(space) = process(thread.space.get()) {
@@ -217,7 +217,7 @@ fn tell_of_hugetlb_fault(thread: &Thread, address: u64, usage: u64) {
 #[inline(always)]
 pub(crate) fn untold_hugetlb(thread: &Thread) -> Option<u64> {
     let usage = hugetlb_usage()?;
-    let known = known_process(thread.space.get())?.size(Member::HugeTlb as u32);
+    let known = known_process(thread.space.get())?.size(RssCounter::HugeTlb as u32);
     if known.get() == usage {
         return None;
     }

@@ -13,7 +13,7 @@ mod records;
 pub mod tables;
 
 pub use config::{ABSENT, Config, stacks};
-pub use names::{Cause, Function, KINDS, Kind, LOSSES, Loss, Member, Named, StackEnd};
+pub use names::{Cause, Function, KINDS, Kind, LOSSES, Loss, Named, RssCounter, StackEnd};
 pub use records::{
     Advise, Alloc, Began, End, Fork, Free, Header, KernelCounts, Map, Range, Realloc, Remap,
     Resident, Returned, Segment, Stack, StackCopy, flags,
@@ -91,7 +91,7 @@ mod tests {
     fn names_and_numbers_find_their_variants() {
         finds::<Kind>();
         finds::<Function>();
-        finds::<Member>();
+        finds::<RssCounter>();
         finds::<Cause>();
         finds::<StackEnd>();
         finds::<Loss>();

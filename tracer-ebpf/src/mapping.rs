@@ -18,7 +18,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use tracer_ebpf::arch::{compat, syscall};
 use tracer_ebpf::{
-    Advise, Cause, Header, Kind, Loss, Map, Member, Range, Remap, Resident, Returned, Segment,
+    Advise, Cause, Header, Kind, Loss, Map, Range, Remap, Resident, Returned, RssCounter, Segment,
 };
 
 /// mmap's `PROT_EXEC` (mman-common.h).
@@ -284,7 +284,7 @@ fn hugetlb(thread: &Thread, result: i64, usage: u64) {
         address,
         size: usage,
         took: 0,
-        member: Member::HugeTlb as u16,
+        member: RssCounter::HugeTlb as u16,
         cause: Cause::Syscall as u16,
         error_code: 0,
         syscall: number as u16,

@@ -150,7 +150,7 @@ named! {
     }
 
     /// Counter of resident memory, as in the kernel's `enum` (mm_types_task.h).
-    Member: u16 {
+    RssCounter: u16 {
         /// `MM_FILEPAGES`
         File = 0 "file",
         /// `MM_ANONPAGES`

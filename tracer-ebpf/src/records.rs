@@ -1,7 +1,7 @@
 //! The records that the ring buffer carries, each beginning with a [`Header`].
 
 #[cfg(doc)]
-use crate::{Cause, Function, Kind, Member, StackEnd};
+use crate::{Cause, Function, Kind, RssCounter, StackEnd};
 
 /// What every event begins with.
 #[repr(C)]
@@ -45,7 +45,7 @@ pub mod flags {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alloc {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// The block, or 0 (only in [`Kind::ReallocExit`]).
     pub address: u64,
@@ -65,7 +65,7 @@ pub struct Alloc {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Free {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// The block; never 0.
     pub address: u64,
@@ -79,11 +79,11 @@ pub struct Free {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Realloc {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// The live block; never 0.
     pub address: u64,
-    /// Requested size.
+    /// Requested size in bytes.
     pub size: u64,
 }
 
@@ -95,7 +95,7 @@ pub struct Realloc {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Map {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// Where it is.
     pub address: u64,
@@ -121,7 +121,7 @@ pub struct Map {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Range {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// Where it begins.
     pub address: u64,
@@ -137,7 +137,7 @@ pub struct Range {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Segment {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// Where it is.
     pub address: u64,
@@ -155,7 +155,7 @@ pub struct Segment {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Remap {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// Old address.
     pub address: u64,
@@ -175,7 +175,7 @@ pub struct Remap {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Advise {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// Where it begins.
     pub address: u64,
@@ -195,7 +195,7 @@ pub struct Advise {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Returned {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// Nanoseconds between its entry and its return.
     pub took: u64,
@@ -213,7 +213,7 @@ pub struct Returned {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Began {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// Bytes of all mappings: program, dynamic linker, stack, vDSO.
     pub mapped: u64,
@@ -238,7 +238,7 @@ pub struct Resident {
     pub size: u64,
     /// Nanoseconds between the fault and the first change that it caused; 0 elsewhere.
     pub took: u64,
-    /// A [`Member`].
+    /// A [`RssCounter`].
     pub member: u16,
     /// A [`Cause`].
     pub cause: u16,
@@ -289,7 +289,7 @@ pub struct KernelCounts {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct End {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// What the kernel had counted.
     pub counts: KernelCounts,
@@ -313,7 +313,7 @@ pub struct End {
 )]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stack {
-    /// Header.
+    /// What every event begins with.
     pub header: Header,
     /// Number of frames that follow.
     pub count: u32,

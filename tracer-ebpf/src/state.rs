@@ -8,7 +8,9 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap};
 use core::cell::{Cell, UnsafeCell};
-use tracer_ebpf::{Cause, KernelCounts, Kind, Loss, MAX_PROCESSES, MAX_THREADS, Member, target};
+use tracer_ebpf::{
+    Cause, KernelCounts, Kind, Loss, MAX_PROCESSES, MAX_THREADS, RssCounter, target,
+};
 
 /// The processes to trace, by pid; see [`target`]. User space puts the first
 /// ones in, `process` their children; it is the first look-up of every program
@@ -130,7 +132,7 @@ pub(crate) struct Process {
     pub(crate) forked: Shared<u64>,
     /// When its image began: addresses mean other modules in another image.
     pub(crate) image: Shared<u64>,
-    /// Bytes by `Member`, as the kernel last said.
+    /// Bytes by `RssCounter`, as the kernel last said.
     pub(crate) sizes: [Shared<u64>; SIZES],
     /// Up to Linux 6.1: the part of `sizes` that the kernel told of, in bytes, …
     pub(crate) told: [Shared<u64>; COUNTERS],
@@ -142,10 +144,10 @@ pub(crate) struct Process {
     pub(crate) leaving: Leaving,
 }
 
-/// Room for as many sizes as `Member` has, rounded up so that a mask bounds an index.
+/// Room for as many sizes as `RssCounter` has, rounded up so that a mask bounds an index.
 pub(crate) const SIZES: usize = 8;
 const _: () =
-    assert!(<Member as tracer_ebpf::Named>::ALL.len() <= SIZES && SIZES.is_power_of_two());
+    assert!(<RssCounter as tracer_ebpf::Named>::ALL.len() <= SIZES && SIZES.is_power_of_two());
 
 /// The kernel's counters of a memory: file, anon, swap, shmem (mm_types_task.h).
 pub(crate) const COUNTERS: usize = 4;
@@ -175,7 +177,7 @@ pub(crate) struct Leaving {
 pub(crate) struct Call {
     /// Stack pointer at the entry of the outermost call; 0: none is under way.
     pub(crate) sp: Cell<u64>,
-    /// Requested size.
+    /// Requested size in bytes.
     pub(crate) size: Cell<u64>,
     /// realloc: the old block; posix_memalign: where the result goes.
     pub(crate) pointer: Cell<u64>,

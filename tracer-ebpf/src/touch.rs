@@ -71,10 +71,10 @@ fn syscall_number(regs: &UserRegs) -> u16 {
 pub(crate) fn buffer(regs: &UserRegs) -> u64 {
     let [first, second] = regs.args;
     let place = match place_of(regs.syscall) {
-        Place::First => first,
-        Place::Second => second,
-        Place::Vector => user_word(second).unwrap_or(0),
-        Place::Nowhere => 0,
+        Argument::First => first,
+        Argument::Second => second,
+        Argument::Vector => user_word(second).unwrap_or(0),
+        Argument::Nowhere => 0,
     };
     if place == 0 || in_compat_syscall() {
         return 0;
@@ -85,12 +85,12 @@ pub(crate) fn buffer(regs: &UserRegs) -> u64 {
 /// Whether a system call is one that makes the memory of an argument resident by itself.
 #[inline(always)]
 pub(crate) fn has_buffer(syscall: i64) -> bool {
-    !matches!(place_of(syscall), Place::Nowhere)
+    !matches!(place_of(syscall), Argument::Nowhere)
 }
 
 /// Which argument of a system call says where its memory is.
 #[derive(Clone, Copy)]
-enum Place {
+enum Argument {
     Nowhere,
     First,
     Second,
@@ -99,22 +99,22 @@ enum Place {
 }
 
 #[inline(always)]
-fn place_of(number: i64) -> Place {
+fn place_of(number: i64) -> Argument {
     if !(0..i64::from(u32::MAX)).contains(&number) {
-        return Place::Nowhere;
+        return Argument::Nowhere;
     }
     match number as u32 {
         syscall::MPROTECT | syscall::MLOCK | syscall::MLOCK2 | syscall::PKEY_MPROTECT => {
-            Place::First
+            Argument::First
         }
-        syscall::READ | syscall::WRITE | syscall::PREAD64 | syscall::PWRITE64 => Place::Second,
+        syscall::READ | syscall::WRITE | syscall::PREAD64 | syscall::PWRITE64 => Argument::Second,
         syscall::READV
         | syscall::WRITEV
         | syscall::VMSPLICE
         | syscall::PREADV
         | syscall::PWRITEV
         | syscall::PREADV2
-        | syscall::PWRITEV2 => Place::Vector,
-        _ => Place::Nowhere,
+        | syscall::PWRITEV2 => Argument::Vector,
+        _ => Argument::Nowhere,
     }
 }

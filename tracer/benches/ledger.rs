@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
-use tracer::events::{Body, Cause, Event, Function, Member};
+use tracer::events::{Body, Cause, Event, Function, RssCounter};
 use tracer::ledger::Ledger;
 use tracer::recording::{Meta, Recording, Writer};
 use tracer::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
@@ -138,7 +138,7 @@ impl Story {
     fn counter(&mut self, address: u64, pages: i64, cause: Cause) -> Body {
         self.resident = self.resident.wrapping_add_signed(pages * PAGE as i64);
         Body::Resident {
-            member: Member::Anon,
+            member: RssCounter::Anon,
             size: Bytes(self.resident),
             cause,
             address: Address(address),

@@ -23,7 +23,7 @@ use tracer::probes::decode::Record;
 use tracer::probes::load::{Loaded, Stacks};
 use tracer::trace::Options;
 use tracer::units::{Bytes, StackId};
-use tracer::unwind::image::Image;
+use tracer::unwind::info::UnwindInfo;
 use tracer::unwind::{Cache, Table};
 
 const VARIANTS: [(&str, Option<Stacks>); 5] = [
@@ -186,7 +186,7 @@ fn time_table(path: &Path) {
         let began = Instant::now();
         let source = Source::of(std::fs::File::open(path).expect("a file"));
         let elf = Elf::parse(source.expect("a length")).expect("an ELF file");
-        let image = Image::of(&elf).expect("its parts");
+        let image = UnwindInfo::of(&elf).expect("its parts");
         let table = match cached {
             true => cache.table(&image),
             false => Table::build(&image),

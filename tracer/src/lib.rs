@@ -3,7 +3,7 @@
 //! Data flows one way, and each step knows only those before it:
 //!
 //! ```text
-//! target, unwind ─ probes ─(ring buffer)─ events ─ recording ─ ledger ─ symbols ─ reports
+//! tracee, unwind ─ probes ─(ring buffer)─ events ─ recording ─ ledger ─ symbols ─ reports
 //! ```
 //!
 //! `units`, `arch` and `files` are the ground that all stand on. [`trace`] is the engine that lets data flow while a
@@ -17,8 +17,8 @@ pub mod probes;
 pub mod recording;
 pub mod reports;
 pub mod symbols;
-pub mod target;
 pub mod trace;
+pub mod tracee;
 pub mod units;
 pub mod unwind;
 

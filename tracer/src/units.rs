@@ -54,7 +54,7 @@ impl Nanos {
 }
 
 impl Bytes {
-    /// Nothing.
+    /// No bytes.
     pub const ZERO: Self = Self(0);
 
     /// The larger of two, less the other; zero where it would be negative.

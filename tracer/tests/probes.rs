@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tracer::events::{Body, Cause, Event, LossCause, Lost, Member, Named as _};
+use tracer::events::{Body, Cause, Event, LossCause, Lost, Named as _, RssCounter};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::Kernel;
 use tracer::probes::load::{Loaded, Options, Preparation, Stacks};
@@ -256,7 +256,7 @@ fn touched_pages_are_counted_where_they_are_touched() {
         .filter(own)
         .filter(|event| match event.body {
             Body::Resident {
-                member: Member::Anon,
+                member: RssCounter::Anon,
                 cause: Cause::UserFault,
                 address,
                 ..

@@ -163,8 +163,8 @@ fn a_process_that_may_do_nothing_else_finds_the_same_names() {
     let program = reader(&[env!("CARGO_BIN_EXE_tracer"), "read-names"]);
     let mut apart = Symbolizer::reading(&program);
     assert_eq!(apart.resolve(&stacks, &modules), here);
-    assert_eq!(apart.troubles(), Vec::<String>::new());
-    let named = |symbol: &&tracer::recording::Symbol| symbol.frames[0].line.is_some();
+    assert_eq!(apart.warnings(), Vec::<String>::new());
+    let named = |symbol: &&tracer::recording::ResolvedAddress| symbol.frames[0].line.is_some();
     assert!(here.iter().filter(named).count() > 3, "{here:#?}");
 }
 
@@ -184,7 +184,7 @@ fn a_reader_that_ends_costs_names_and_is_told() {
             let expected = format!("[names could not be read: {module}+{:#x}]", frame.offset);
             assert_eq!(frame.function, Some(expected));
         }
-        symbolizer.troubles()
+        symbolizer.warnings()
     };
     let ends = [
         (&["false"][..], "ended (exit status: 1)"),
@@ -199,11 +199,11 @@ fn a_reader_that_ends_costs_names_and_is_told() {
         (&["/nowhere/reader"], "can't be started: No such file"),
     ];
     for (words, end) in ends {
-        let troubles = table_of(&reader(words));
-        let of_this_file = |trouble: &&String| trouble.starts_with("symbols-");
-        let told: Vec<_> = troubles.iter().filter(of_this_file).collect();
-        assert_eq!(told.len(), 2, "{troubles:?}");
-        assert!(told.iter().all(|trouble| trouble.contains(end)), "{told:?}");
+        let warnings = table_of(&reader(words));
+        let of_this_file = |warning: &&String| warning.starts_with("symbols-");
+        let told: Vec<_> = warnings.iter().filter(of_this_file).collect();
+        assert_eq!(told.len(), 2, "{warnings:?}");
+        assert!(told.iter().all(|warning| warning.contains(end)), "{told:?}");
         assert!(told[0].ends_with("functions without lines"), "{told:?}");
         assert!(told[1].ends_with("addresses without names"), "{told:?}");
     }

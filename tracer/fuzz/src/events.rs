@@ -1,6 +1,6 @@
 //! Bytes as events.
 
-use tracer::events::{Body, Cause, Event, Function, KernelCounts, Member};
+use tracer::events::{Body, Cause, Event, Function, KernelCounts, RssCounter};
 use tracer::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 
 /// Bytes that an event is made of.
@@ -137,6 +137,11 @@ fn body(bytes: &[u8]) -> Body {
     }
 }
 
-fn member(which: u8) -> Member {
-    [Member::File, Member::Anon, Member::Swap, Member::Shmem][usize::from(which % 4)]
+fn member(which: u8) -> RssCounter {
+    [
+        RssCounter::File,
+        RssCounter::Anon,
+        RssCounter::Swap,
+        RssCounter::Shmem,
+    ][usize::from(which % 4)]
 }

@@ -16,7 +16,7 @@ use tracer::recording::schema::Stream;
 use tracer::recording::{Meta, Recording, Writer};
 use tracer::symbols::PerfMap;
 use tracer::units::Bytes;
-use tracer::unwind::image::{Image, Section, Segment};
+use tracer::unwind::info::{Section, Segment, UnwindInfo};
 use tracer::unwind::pack::{Packed, pack};
 use tracer::unwind::{Table, cache};
 
@@ -36,14 +36,14 @@ pub fn elf_eh_frame(data: &[u8]) {
     let source = || Source::Memory(data.to_vec());
     if how % 4 == 0 {
         if let Ok(elf) = Elf::parse(source())
-            && let Ok(image) = Image::of(&elf)
+            && let Ok(image) = UnwindInfo::of(&elf)
         {
             check_table(&Table::build(&image));
         }
         return;
     }
     let (kind, code) = (how % 4, source());
-    let image = Image {
+    let image = UnwindInfo {
         segments: vec![Segment {
             address: 0x40_0000,
             size: if kind == 1 {
@@ -60,7 +60,7 @@ pub fn elf_eh_frame(data: &[u8]) {
         entry: 0x40_0010,
         is_program: true,
         source: Some(&code),
-        ..Image::default()
+        ..UnwindInfo::default()
     };
     check_table(&Table::build(&image));
 }

@@ -11,7 +11,7 @@ use crate::cli::{Cli, Job};
 use crate::terminal::{FAILED, say};
 use std::process::ExitCode;
 use tracer::probes::machine::{self, Facts, Lack};
-use tracer::target::Capabilities;
+use tracer::tracee::Capabilities;
 
 /// Does what the command line says. Failures are told on stderr here and nowhere else.
 pub(crate) fn dispatch(cli: Cli) -> ExitCode {

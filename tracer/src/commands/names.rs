@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use tracer::symbols;
-use tracer::target::Capabilities;
-use tracer::target::capabilities::keep_only;
+use tracer::tracee::Capabilities;
+use tracer::tracee::capabilities::keep_only;
 
 /// Reads files for the process at the other end of the socket that is its standard input.
 pub(crate) fn names() -> anyhow::Result<u8> {

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use tracer::probes::machine;
 use tracer::recording::{Limits, Meta, Writer};
 use tracer::reports::{Concluded, Counted, OutDir};
-use tracer::target::{Capabilities, Command, Environment, LaunchError, Signals, User};
 use tracer::trace::{self, Collected, Follow, Live, Options, Recorder, Session, Subject, View};
+use tracer::tracee::{Capabilities, Command, Environment, LaunchError, Signals, User};
 use tracer::units::Bytes;
 use tracer::unwind::Cache;
 
@@ -148,8 +148,8 @@ fn count(out: &OutDir, kept: Capabilities) -> Option<JoinHandle<Option<Counted>>
 /// Ends the recording: names for its addresses, then its losses.
 fn record(mut collected: Collected<Told>, limits: Limits, out: &OutDir) -> Result<()> {
     let symbols = collected.symbols();
-    for trouble in collected.symbolizer.troubles() {
-        warn(trouble);
+    for warning in collected.symbolizer.warnings() {
+        warn(warning);
     }
     if let Some(text) = losses::sentence(&collected.losses) {
         warn(text);

@@ -32,7 +32,7 @@ impl LossCause {
         Self::Torn,
     ];
 
-    /// Every one.
+    /// All causes, those of the BPF programs first.
     pub fn all() -> impl Iterator<Item = Self> {
         let programs = Loss::ALL.iter().map(|&loss| Self::Program(loss));
         programs.chain(Self::OWN)
@@ -65,7 +65,7 @@ pub struct Lost {
     pub cause: LossCause,
     /// Kind of event or name of the probe (`alloc`, `free`, `resident`, …).
     pub probe: String,
-    /// How many.
+    /// Number of events that were lost.
     pub count: u64,
 }
 

@@ -13,18 +13,18 @@ use crate::files::{BuildId, FileId, Identity, Mapping};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 pub use losses::{LossCause, Lost};
 pub(crate) use table::event_table;
-pub use tracer_ebpf::{Cause, Function, KernelCounts, Loss, Member, Named, StackEnd};
+pub use tracer_ebpf::{Cause, Function, KernelCounts, Loss, Named, RssCounter, StackEnd};
 
 /// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// Time at which it happened.
     pub time: Nanos,
-    /// In which process.
+    /// Process that it belongs to.
     pub pid: Pid,
-    /// By which thread.
+    /// Thread that did it.
     pub tid: Tid,
-    /// By which stack.
+    /// Stack that did it.
     pub stack: StackId,
     /// Whether it happened inside a call of the malloc family.
     pub in_allocator: bool,
@@ -90,13 +90,13 @@ pub struct Captured {
 /// A file (or a named area such as `[vdso]`) mapped executable into a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// In which process.
+    /// Process that it belongs to.
     pub pid: Pid,
-    /// Since when.
+    /// Time from which on this holds.
     pub time: Nanos,
-    /// Where.
+    /// Address of its first byte.
     pub address: Address,
-    /// How long.
+    /// Length in bytes.
     pub length: Bytes,
     /// Offset in the file.
     pub offset: u64,
@@ -135,9 +135,9 @@ impl Module {
 /// What a process executes, from one moment on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Which process.
+    /// The process.
     pub pid: Pid,
-    /// Since when.
+    /// Time from which on this holds.
     pub time: Nanos,
     /// The program and its arguments, as the process was given them; the program's path
     /// alone where it was over before they could be read.

@@ -13,11 +13,11 @@ macro_rules! event_table {
         $then! {
             /// A block was handed out.
             Alloc "alloc" (Alloc) {
-                /// Through which function.
+                /// Function that was called.
                 function: Function as (function),
-                /// Where.
+                /// Address of its first byte.
                 address: Address as (address),
-                /// Requested size.
+                /// Requested size in bytes.
                 size: Bytes as (size),
             }
             /// A block was given back (sent before the allocator has it).
@@ -30,24 +30,24 @@ macro_rules! event_table {
             ReallocEnter "realloc_enter" (Realloc) {
                 /// The old block.
                 address: Address as (address),
-                /// Requested size.
+                /// Requested size in bytes.
                 size: Bytes as (size),
             }
             /// The thread's resize ended.
             ReallocExit "realloc_exit" (Alloc) {
-                /// Through which function.
+                /// Function that was called.
                 function: Function as (function),
                 /// The new block; 0 where none was returned: the old one lives on,
                 /// unless size is 0 (then it was freed).
                 address: Address as (address),
-                /// Requested size.
+                /// Requested size in bytes.
                 size: Bytes as (size),
             }
             /// A mapping was made; what lay there before (MAP_FIXED) is gone.
             Map "map" (Map) {
-                /// Where.
+                /// Address of its first byte.
                 address: Address as (address),
-                /// Requested length.
+                /// Requested length in bytes.
                 length: Bytes as (size),
                 /// Offset in the file.
                 offset: u64 as (offset),
@@ -60,9 +60,9 @@ macro_rules! event_table {
             }
             /// A range is being unmapped.
             Unmap "unmap" (Range) {
-                /// Where.
+                /// Address of its first byte.
                 address: Address as (address),
-                /// Requested length.
+                /// Requested length in bytes.
                 length: Bytes as (size),
             }
             /// A mapping is being moved or resized; until the thread's `RemapExit`
@@ -91,16 +91,16 @@ macro_rules! event_table {
             }
             /// `madvise` was entered.
             Advise "advise" (Advise) {
-                /// Where.
+                /// Address of its first byte.
                 address: Address as (address),
-                /// How long.
+                /// Length in bytes.
                 length: Bytes as (size),
                 /// `MADV_*`
                 advice: u32 as (advice),
             }
             /// A System V segment was attached.
             ShmAttach "shm_attach" (Segment) {
-                /// Where.
+                /// Address of its first byte.
                 address: Address as (address),
                 /// Segment id.
                 segment: u64 as (segment),
@@ -109,13 +109,13 @@ macro_rules! event_table {
             }
             /// It is being detached.
             ShmDetach "shm_detach" (Range) {
-                /// Where.
+                /// Address of its first byte.
                 address: Address as (address),
             }
             /// The thread's memory system call returned. If it was an `Unmap`, `Advise` or
             /// `ShmDetach` that failed: take it back.
             Returned "returned" (Returned) {
-                /// Its number.
+                /// Number of the system call.
                 syscall: u16 as (syscall),
                 /// errno, 0 where it succeeded.
                 errno: i32 as (errno),
@@ -124,8 +124,8 @@ macro_rules! event_table {
             }
             /// A counter of resident memory changed.
             Resident "resident" (Resident) {
-                /// Which.
-                member: Member as (member),
+                /// Counter that changed.
+                member: RssCounter as (member),
                 /// The kernel's count after the change.
                 size: Bytes as (size),
                 /// What the thread was doing.
@@ -173,12 +173,12 @@ macro_rules! event_table {
             /// It found these present. All runs of a check follow each other, without events
             /// of the process between them.
             Present "present" () {
-                /// Where.
+                /// Address of its first byte.
                 address: Address as (address),
-                /// How long.
+                /// Length in bytes.
                 length: Bytes as (size),
-                /// What counts them.
-                member: Member as (member),
+                /// Counter that the pages belong to.
+                member: RssCounter as (member),
             }
             /// These were all.
             CheckEnd "check_end" ()
@@ -192,7 +192,7 @@ macro_rules! event_table {
             /// A page that is there is written to, in a process that a fork gave its memory: it is
             /// copied, which moves no counter.
             Written "written" (Range) {
-                /// Where.
+                /// Address of its first byte.
                 address: Address as (address),
             }
         }

@@ -44,9 +44,9 @@ pub fn identity(file: &File) -> io::Result<Identity> {
 /// A file that a process has mapped.
 #[derive(Clone, Debug)]
 pub struct Mapping<'a> {
-    /// In which process.
+    /// Process that has it mapped.
     pub pid: u32,
-    /// Where.
+    /// Addresses that it covers.
     pub range: Range<u64>,
     /// Its path, as the process sees it.
     pub path: &'a str,

@@ -111,7 +111,7 @@ pub struct CallTotals {
 /// Page faults that moved a counter of resident memory, over the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultTotals {
-    /// In user mode.
+    /// Faults taken in user mode.
     pub user: u64,
     /// In kernel mode: `read` into fresh memory, say.
     pub kernel: u64,
@@ -133,7 +133,7 @@ pub struct HugeTlbTotals {
 /// Processor time of the command and of the children that it waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// In user mode.
+    /// Time in user mode.
     pub user: Nanos,
     /// In the kernel, what the probes take there included.
     pub system: Nanos,
@@ -185,7 +185,7 @@ impl Space {
 /// One process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessAccount {
-    /// Its id.
+    /// Process id.
     pub pid: Pid,
     /// Its parent, 0 for the root of the trace.
     pub parent: Pid,
@@ -212,7 +212,7 @@ pub struct ProcessAccount {
 /// A point of the timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Point {
-    /// When.
+    /// Time of the sample.
     pub at: Nanos,
     /// Reserved in all.
     pub reserved: Bytes,

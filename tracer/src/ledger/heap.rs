@@ -13,7 +13,7 @@ use std::collections::hash_map::Entry;
 /// A live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
-    /// Requested size.
+    /// Requested size in bytes.
     pub(super) size: u64,
     /// When it was handed out.
     pub(super) born: Moment,

@@ -5,7 +5,7 @@ use super::account::HugeTlbTotals;
 use super::hash::Map;
 use super::image::Image;
 use super::stacks::{StackIndex, Stacks};
-use crate::events::{Body, Member};
+use crate::events::{Body, RssCounter};
 use crate::units::{Bytes, StackId};
 
 /// Over the run, all processes together.
@@ -20,7 +20,7 @@ impl HugeTlb {
     /// What an event brought in, before the image counts it.
     pub(super) fn add(&mut self, image: &Image, toucher: StackIndex, body: &Body) {
         let &Body::Resident {
-            member: Member::HugeTlb,
+            member: RssCounter::HugeTlb,
             size,
             address,
             ..
@@ -30,7 +30,7 @@ impl HugeTlb {
         };
         let grown = size
             .0
-            .saturating_sub(image.counts[Member::HugeTlb as usize]);
+            .saturating_sub(image.counts[RssCounter::HugeTlb as usize]);
         let piece = image.mappings.find(address.0);
         let reserver = piece.map_or(StackIndex(0), |piece| piece.stack);
         if grown > 0 {

@@ -14,11 +14,11 @@ use super::account::Oddities;
 use super::callers::Callers;
 use super::heap::{Block, Heap};
 use super::history::{Moment, Now};
-use super::mappings::{Inherited, Mappings, PAGE, Piece, Purpose, page_range};
+use super::mappings::{Inherited, Mappings, PAGE, Purpose, Vma, page_range};
 use super::residency::{Backing, Departed, Pages};
 use super::stacks::StackIndex;
 use super::totals::Sums;
-use crate::events::{Member, Named as _};
+use crate::events::{Named as _, RssCounter};
 use crate::units::Tid;
 use check::Checks;
 use coming::Coming;
@@ -56,7 +56,7 @@ pub(super) struct Actor {
 struct Taken {
     thread: Tid,
     range: Range<u64>,
-    pieces: Vec<Piece>,
+    pieces: Vec<Vma>,
     pages: Vec<Departed>,
     /// Not taken: what a child will get of the range, if the call succeeds.
     inherited: Option<Inherited>,
@@ -70,8 +70,8 @@ pub(super) struct Image {
     pub(super) heap: Heap,
     pub(super) mappings: Mappings,
     pub(super) pages: Pages,
-    /// What the kernel counts, by `Member`, in bytes.
-    pub(super) counts: [u64; Member::ALL.len()],
+    /// What the kernel counts, by `RssCounter`, in bytes.
+    pub(super) counts: [u64; RssCounter::ALL.len()],
     pub(super) threads: faults::Threads,
     pub(super) widest: Widest,
     pub(super) checks: Checks,
@@ -91,7 +91,7 @@ impl Image {
             heap: Heap::default(),
             mappings: Mappings::default(),
             pages: Pages::default(),
-            counts: [0; Member::ALL.len()],
+            counts: [0; RssCounter::ALL.len()],
             threads: faults::Threads::default(),
             widest: Widest::default(),
             checks: Checks::default(),
@@ -146,10 +146,10 @@ impl Image {
                 self.copy_written(now, &piece, &mut child);
             }
         }
-        let anon = self.counts[Member::Anon as usize];
+        let anon = self.counts[RssCounter::Anon as usize];
         let lost = self.pages.count(Backing::Anon);
         let lost = lost.saturating_sub(child.pages.count(Backing::Anon));
-        child.counts[Member::Anon as usize] = anon.saturating_sub(lost * PAGE);
+        child.counts[RssCounter::Anon as usize] = anon.saturating_sub(lost * PAGE);
         for backing in [Backing::File, Backing::Shmem] {
             child.counts[backing.member() as usize] = child.pages.count(backing) * PAGE;
         }
@@ -157,7 +157,7 @@ impl Image {
     }
 
     /// A private view of a file, if pages of it were written.
-    fn copy_written(&self, now: &Now, piece: &Piece, child: &mut Self) {
+    fn copy_written(&self, now: &Now, piece: &Vma, child: &mut Self) {
         let pages: Vec<_> = self.pages.within(&piece.slots()).collect();
         if pages.iter().any(|page| page.backing == Backing::Anon) {
             for page in pages {
@@ -269,7 +269,7 @@ impl Image {
         let slot = self.arrives(now, who.thread, length);
         let slot = slot.unwrap_or_else(|| self.mappings.fresh_slot(length));
         let (start, end) = (range.start, range.start + length);
-        let piece = Piece {
+        let piece = Vma {
             start,
             end,
             slot,
@@ -344,7 +344,7 @@ impl Image {
         }
     }
 
-    fn clear(&mut self, now: &Now, range: &Range<u64>) -> (Vec<Piece>, Vec<Departed>) {
+    fn clear(&mut self, now: &Now, range: &Range<u64>) -> (Vec<Vma>, Vec<Departed>) {
         self.clear_since(now, range, now.moment)
     }
 
@@ -354,7 +354,7 @@ impl Image {
         now: &Now,
         range: &Range<u64>,
         since: Moment,
-    ) -> (Vec<Piece>, Vec<Departed>) {
+    ) -> (Vec<Vma>, Vec<Departed>) {
         let went = &now.as_of(since);
         self.threads.pages_leave();
         self.checks.taken(range);
@@ -373,7 +373,7 @@ impl Image {
         &mut self,
         thread: Tid,
         range: Range<u64>,
-        (pieces, pages): (Vec<Piece>, Vec<Departed>),
+        (pieces, pages): (Vec<Vma>, Vec<Departed>),
     ) {
         self.undoable.retain(|taken| taken.thread != thread);
         if self.undoable.len() == UNDOABLE {
@@ -422,7 +422,7 @@ impl Image {
             let there = self.mappings.take(&range);
             odd.misplaced += there.len() as u64;
             there.iter().for_each(|piece| self.mappings.end(now, piece));
-            self.mappings.insert(Piece {
+            self.mappings.insert(Vma {
                 born: now.moment,
                 ..*piece
             });
@@ -483,7 +483,7 @@ impl Image {
     }
 
     /// The pieces that existed at a peak.
-    pub(super) fn pieces_at(&self, which: super::history::Which, peak: Moment) -> Vec<Piece> {
+    pub(super) fn pieces_at(&self, which: super::history::Which, peak: Moment) -> Vec<Vma> {
         let moving = self.moving.iter().flat_map(|(_, moving)| &moving.pieces);
         let coming = self.coming.iter().map(|coming| &coming.piece);
         let others = moving.chain(coming);

@@ -50,7 +50,7 @@ impl Purpose {
 
 /// A mapping, or what is left of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct Vma {
     /// First byte; at the beginning of a page.
     pub(super) start: u64,
     /// Behind the last byte asked for.
@@ -72,7 +72,7 @@ pub(super) struct Piece {
 /// What a forked child gets of a mapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Inherited {
-    /// A copy.
+    /// A child gets a copy of it.
     #[default]
     Copy,
     /// The mapping without its pages (`MADV_WIPEONFORK`).
@@ -81,7 +81,7 @@ pub(super) enum Inherited {
     Nothing,
 }
 
-impl Piece {
+impl Vma {
     /// Bytes asked for.
     pub(super) fn length(&self) -> u64 {
         self.end - self.start
@@ -117,13 +117,13 @@ pub(super) fn page_range(address: u64, length: u64) -> Option<Range<u64>> {
 /// The pieces of one process image.
 #[derive(Clone, Debug)]
 pub(super) struct Mappings {
-    pieces: BTreeMap<u64, Piece>,
+    pieces: BTreeMap<u64, Vma>,
     lengths: [u64; Purpose::COUNT],
     pages: [u64; Purpose::COUNT],
     /// Σ `pages`, which every event asks for.
     all_pages: u64,
     next_slot: u64,
-    ended: Ended<Piece>,
+    ended: Ended<Vma>,
 }
 
 impl Default for Mappings {
@@ -169,14 +169,14 @@ impl Mappings {
     }
 
     /// `M' = M ∪ {piece}`. The range must be free.
-    pub(super) fn insert(&mut self, piece: Piece) {
+    pub(super) fn insert(&mut self, piece: Vma) {
         self.count(&piece, u64::wrapping_add);
         self.pieces.insert(piece.start, piece);
     }
 
     /// `M' = {p without range | p ∈ M}`. Returns what was taken out, in order. It does not
     /// count as ended: say so by [`end`](Self::end), or put it back.
-    pub(super) fn take(&mut self, range: &Range<u64>) -> Vec<Piece> {
+    pub(super) fn take(&mut self, range: &Range<u64>) -> Vec<Vma> {
         let mut taken = Vec::new();
         let before = self
             .pieces
@@ -193,7 +193,7 @@ impl Mappings {
     }
 
     /// Replaces one piece by what of it lies outside of the range.
-    fn cut(&mut self, piece: Piece, range: &Range<u64>, taken: &mut Vec<Piece>) {
+    fn cut(&mut self, piece: Vma, range: &Range<u64>, taken: &mut Vec<Vma>) {
         self.pieces.remove(&piece.start);
         self.count(&piece, u64::wrapping_sub);
         for outside in [0..range.start, range.end..u64::MAX] {
@@ -204,7 +204,7 @@ impl Mappings {
         taken.extend(piece.part(range));
     }
 
-    fn count(&mut self, piece: &Piece, add: fn(u64, u64) -> u64) {
+    fn count(&mut self, piece: &Vma, add: fn(u64, u64) -> u64) {
         let length = &mut self.lengths[piece.purpose as usize];
         *length = add(*length, piece.length());
         let pages = &mut self.pages[piece.purpose as usize];
@@ -213,12 +213,12 @@ impl Mappings {
     }
 
     /// A piece that was taken out will not come back.
-    pub(super) fn end(&mut self, now: &Now, piece: &Piece) {
+    pub(super) fn end(&mut self, now: &Now, piece: &Vma) {
         self.ended.note(now, piece.born, piece);
     }
 
     /// The piece that holds the page of an address.
-    pub(super) fn find(&self, address: u64) -> Option<&Piece> {
+    pub(super) fn find(&self, address: u64) -> Option<&Vma> {
         let (_, piece) = self.pieces.range(..=address).next_back()?;
         (address < piece.end.next_multiple_of(PAGE)).then_some(piece)
     }
@@ -237,7 +237,7 @@ impl Mappings {
     }
 
     /// The parts of pieces that are in a range of whole pages.
-    pub(super) fn parts(&self, range: &Range<u64>) -> impl Iterator<Item = Piece> {
+    pub(super) fn parts(&self, range: &Range<u64>) -> impl Iterator<Item = Vma> {
         let before = self.pieces.range(..range.start).next_back();
         let within = self.pieces.range(range.clone());
         before
@@ -255,14 +255,14 @@ impl Mappings {
     }
 
     /// All pieces, in the order of addresses.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Piece> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Vma> {
         self.pieces.values()
     }
 
     /// `M' = {p[inherited ↦ as told] within range, p without range | p ∈ M}`
     pub(super) fn set_inherited(&mut self, range: &Range<u64>, inherited: Inherited) {
         for piece in self.take(range) {
-            self.insert(Piece { inherited, ..piece });
+            self.insert(Vma { inherited, ..piece });
         }
     }
 
@@ -274,14 +274,14 @@ impl Mappings {
     }
 
     /// The piece that a touch of this address, which lies in none, makes longer.
-    pub(super) fn growing_to(&self, address: u64) -> Option<Piece> {
+    pub(super) fn growing_to(&self, address: u64) -> Option<Vma> {
         let (_, &piece) = self.pieces.range(address..).next()?;
         let within = piece.end - address <= GROWTH;
         (piece.grows_down && within).then_some(piece)
     }
 
     /// The pieces that existed at a peak, in no order, but for those that are being moved.
-    pub(super) fn at(&self, which: Which, peak: Moment) -> impl Iterator<Item = Piece> {
+    pub(super) fn at(&self, which: Which, peak: Moment) -> impl Iterator<Item = Vma> {
         let living = self.pieces.values().filter(move |piece| piece.born <= peak);
         living.chain(self.ended.since(which, peak)).copied()
     }

@@ -62,7 +62,7 @@ use hash::Map;
 use history::{Moment, Now, Which};
 use hugetlb::HugeTlb;
 use image::{Actor, Effect, Image};
-use peak::{Graveyard, Peak};
+use peak::{EndedImages, Peak};
 use process::{Memory, Process};
 use stacks::{StackIndex, Stacks};
 use timeline::Timeline;
@@ -77,7 +77,7 @@ pub struct Ledger {
     by_pid: Map<Pid, usize>,
     /// The process of the last event.
     recent: Option<(Pid, usize)>,
-    graveyard: Graveyard,
+    ended_images: EndedImages,
     stacks: Stacks,
     moment: Moment,
     began: Nanos,
@@ -110,7 +110,7 @@ impl Ledger {
             processes: Vec::new(),
             by_pid: Map::default(),
             recent: None,
-            graveyard: Graveyard::default(),
+            ended_images: EndedImages::default(),
             stacks: Stacks::new(),
             moment: Moment(0),
             began: Nanos(0),
@@ -218,7 +218,7 @@ impl Ledger {
             });
         peak.snapshot(
             which,
-            living.chain(self.graveyard.alive_at(peak.moment)),
+            living.chain(self.ended_images.alive_at(peak.moment)),
             &self.stacks,
         )
     }
@@ -367,7 +367,7 @@ impl Ledger {
         self.alive -= usize::from(!matches!(memory, Memory::Ended));
         if let Memory::Own(image) = memory {
             self.sums.replace(&image.sums(), &Sums::default());
-            self.graveyard.bury(self.moment, image, &self.peaks);
+            self.ended_images.keep(self.moment, image, &self.peaks);
         }
     }
 

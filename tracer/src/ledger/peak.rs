@@ -3,7 +3,7 @@
 use super::account::{Point, Snapshot};
 use super::history::{Moment, Which};
 use super::image::Image;
-use super::reconcile::Sheet;
+use super::reconcile::Balance;
 use super::stacks::Stacks;
 use super::timeline;
 use super::totals::Sums;
@@ -44,25 +44,25 @@ impl Peak {
             shmem: Bytes(sums.shmem),
             ..Snapshot::default()
         };
-        let mut sheet = Sheet::default();
+        let mut balance = Balance::default();
         for image in images {
-            sheet.add(image, which, self.moment);
+            balance.add(image, which, self.moment);
         }
-        sheet.finish(stacks, &mut snapshot);
+        balance.finish(stacks, &mut snapshot);
         snapshot
     }
 }
 
 /// Images that have ended, as long as one of the peaks was during their life.
 #[derive(Debug, Default)]
-pub(super) struct Graveyard {
+pub(super) struct EndedImages {
     images: Vec<(Moment, Box<Image>)>,
     sweep_at: usize,
 }
 
-impl Graveyard {
+impl EndedImages {
     /// An image ended at `ended`.
-    pub(super) fn bury(&mut self, ended: Moment, image: Box<Image>, peaks: &[Peak; 2]) {
+    pub(super) fn keep(&mut self, ended: Moment, image: Box<Image>, peaks: &[Peak; 2]) {
         let needed = |ended: Moment, image: &Image| {
             peaks.iter().any(|peak| lived(image, ended, peak.moment))
         };

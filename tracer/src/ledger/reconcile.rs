@@ -15,7 +15,7 @@ use super::account::{Reserver, Snapshot};
 use super::hash::Map;
 use super::history::{Moment, Which};
 use super::image::Image;
-use super::mappings::{ADDRESSES, PAGE, Piece, Purpose};
+use super::mappings::{ADDRESSES, PAGE, Purpose, Vma};
 use super::residency::{Backing, Page};
 use super::stacks::{StackIndex, Stacks};
 use crate::units::{Bytes, StackId};
@@ -54,13 +54,13 @@ struct Placed {
 
 /// Sums by stack over any number of images.
 #[derive(Default)]
-pub(super) struct Sheet {
+pub(super) struct Balance {
     reserved: Map<u32, u64>,
     resident: Map<u64, (Owner, StackIndex, u64)>,
     attributed: u64,
 }
 
-impl Sheet {
+impl Balance {
     /// Adds what an image had at a peak.
     pub(super) fn add(&mut self, image: &Image, which: Which, peak: Moment) {
         let pieces = image.pieces_at(which, peak);
@@ -177,7 +177,7 @@ impl Owner {
     }
 
     /// Of what no block covers in a piece.
-    fn of(piece: &Piece) -> Self {
+    fn of(piece: &Vma) -> Self {
         match piece.purpose {
             Purpose::Direct | Purpose::Stack | Purpose::File => Self::Stack(piece.stack),
             Purpose::Arena => Self::Slack(piece.stack),
@@ -211,7 +211,7 @@ fn extents(blocks: impl Iterator<Item = Extent>) -> Vec<Extent> {
 }
 
 /// Pages in the order of addresses: those of each piece by its slots, the others by their own.
-fn place(pieces: &[Piece], pages: &[Page]) -> Vec<Placed> {
+fn place(pieces: &[Vma], pages: &[Page]) -> Vec<Placed> {
     let slot = |wanted: u64| pages.partition_point(|page| page.slot < wanted);
     let alone = &pages[..slot(ADDRESSES / PAGE)];
     let mut placed: Vec<_> = alone

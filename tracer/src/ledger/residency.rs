@@ -5,7 +5,7 @@
 
 use super::history::{Ended, Moment, Now, Which};
 use super::stacks::StackIndex;
-use crate::events::Member;
+use crate::events::RssCounter;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,25 +25,25 @@ pub(super) enum Backing {
 }
 
 impl Backing {
-    /// Every one.
+    /// All of them, in the order of their numbers.
     pub(super) const ALL: [Self; 3] = [Self::Anon, Self::File, Self::Shmem];
 
     /// What a counter counts; neither swap nor huge pages of hugetlbfs are resident.
-    pub(super) fn of(member: Member) -> Option<Self> {
+    pub(super) fn of(member: RssCounter) -> Option<Self> {
         match member {
-            Member::Anon => Some(Self::Anon),
-            Member::File => Some(Self::File),
-            Member::Shmem => Some(Self::Shmem),
-            Member::Swap | Member::HugeTlb => None,
+            RssCounter::Anon => Some(Self::Anon),
+            RssCounter::File => Some(Self::File),
+            RssCounter::Shmem => Some(Self::Shmem),
+            RssCounter::Swap | RssCounter::HugeTlb => None,
         }
     }
 
     /// What counts it.
-    pub(super) fn member(self) -> Member {
+    pub(super) fn member(self) -> RssCounter {
         match self {
-            Self::Anon => Member::Anon,
-            Self::File => Member::File,
-            Self::Shmem => Member::Shmem,
+            Self::Anon => RssCounter::Anon,
+            Self::File => RssCounter::File,
+            Self::Shmem => RssCounter::Shmem,
         }
     }
 }

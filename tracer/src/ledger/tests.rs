@@ -9,7 +9,7 @@ mod naive;
 
 use super::Ledger;
 use super::account::{Account, Reserver, Snapshot};
-use crate::events::{Body, Cause, Event, Function, KernelCounts, Member};
+use crate::events::{Body, Cause, Event, Function, KernelCounts, RssCounter};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 
 const PAGE: u64 = 4096;
@@ -25,7 +25,7 @@ const GROWSDOWN: u32 = 0x100;
 struct Story {
     ledger: Ledger,
     time: u64,
-    counts: std::collections::HashMap<(u32, Member), u64>,
+    counts: std::collections::HashMap<(u32, RssCounter), u64>,
 }
 
 /// Who does something: process, thread, stack.
@@ -173,7 +173,7 @@ impl Story {
 
     /// A counter of the process moves by some pages. `at` is the address, the error code of the
     /// fault and the number of the system call.
-    fn moved(&mut self, by: By, member: Member, pages: i64, cause: Cause, at: (u64, u16, u16)) {
+    fn moved(&mut self, by: By, member: RssCounter, pages: i64, cause: Cause, at: (u64, u16, u16)) {
         let count = self.counts.entry((by.0, member)).or_default();
         *count = count.wrapping_add_signed(pages * PAGE as i64);
         let (size, (address, error_code, syscall)) = (Bytes(*count), at);
@@ -196,12 +196,18 @@ impl Story {
     /// Writes to untouched pages of anonymous memory.
     fn touch(&mut self, by: By, address: u64, length: u64) {
         for at in (address..address + length).step_by(PAGE as usize) {
-            self.moved(by, Member::Anon, 1, Cause::UserFault, (at + 7, 6, u16::MAX));
+            self.moved(
+                by,
+                RssCounter::Anon,
+                1,
+                Cause::UserFault,
+                (at + 7, 6, u16::MAX),
+            );
         }
     }
 
     /// The kernel gives pages back.
-    fn gone(&mut self, by: By, member: Member, length: u64) {
+    fn gone(&mut self, by: By, member: RssCounter, length: u64) {
         self.moved(
             by,
             member,

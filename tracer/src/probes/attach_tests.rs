@@ -3,7 +3,7 @@
 use super::super::objects::inspect;
 use super::super::table::functions;
 use super::*;
-use crate::target::{Command, Environment, Launch, Status};
+use crate::tracee::{Command, Environment, Launch, Status};
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::Path;

@@ -25,7 +25,7 @@ pub enum BtfError {
     Kind {
         /// The kind.
         kind: u32,
-        /// Where.
+        /// Offset at which the reading failed.
         at: usize,
     },
 }

@@ -5,7 +5,7 @@ use crate::events::{Body, Captured, Event, KernelCounts, event_table};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use crate::unwind::StackCopy;
 use tracer_ebpf as abi;
-use tracer_ebpf::{Cause, Function, Header, Kind, MAX_FRAMES, Member, StackEnd, flags};
+use tracer_ebpf::{Cause, Function, Header, Kind, MAX_FRAMES, RssCounter, StackEnd, flags};
 use zerocopy::FromBytes;
 
 /// What one record says.
@@ -122,7 +122,7 @@ from_record! {
     u32 => u16: |value| value.try_into().ok();
     u32 => bool: |value| Some(value != 0);
     u32 => Function: Function::from_number;
-    u16 => Member: Member::from_number;
+    u16 => RssCounter: RssCounter::from_number;
     u16 => Cause: Cause::from_number;
     KernelCounts => KernelCounts: Some;
 }

@@ -54,7 +54,7 @@ pub enum LoadError {
     Refused {
         /// The program.
         name: &'static str,
-        /// What it said.
+        /// What the kernel said.
         #[source]
         error: io::Error,
         /// The end of the verifier's log.
@@ -107,7 +107,7 @@ pub enum Stacks {
     TablesOfCalls,
     /// Those of the malloc family by the kernel's `bpf_get_stackid`, no others.
     Kernel,
-    /// None.
+    /// No stacks are taken.
     None,
 }
 

@@ -16,6 +16,7 @@ pub mod objects;
 mod offsets;
 pub mod pagemap;
 pub mod placement;
+pub(crate) mod priority;
 pub mod ring;
 pub mod table;
 pub mod unwinding;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::files::{Identity, open};
 use crate::probes::objects::file_of;
-use crate::target::{Command, Environment, Launch, Status};
+use crate::tracee::{Command, Environment, Launch, Status};
 use crate::units::{Address, Bytes};
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;

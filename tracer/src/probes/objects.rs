@@ -15,7 +15,7 @@ use super::table;
 use crate::events::Module;
 use crate::files::FileId;
 pub use crate::files::elf::Error as ObjectError;
-use crate::target::command::{Command, Environment};
+use crate::tracee::command::{Command, Environment};
 pub(in crate::probes) use identity::Identities;
 pub use identity::file_of;
 use program::Program;

@@ -6,7 +6,7 @@
 //! hugetlbfs.
 
 use crate::arch::PAGE;
-use crate::events::Member;
+use crate::events::RssCounter;
 use crate::files::Mapping;
 use crate::units::{Address, Bytes, Pid};
 use procfs::process::{MMapPath, MemoryMap, Process};
@@ -19,12 +19,12 @@ use std::os::unix::fs::FileExt;
 /// Neighbouring pages that are present and counted in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// Where.
+    /// Address of its first byte.
     pub address: Address,
-    /// How long.
+    /// Length in bytes.
     pub length: Bytes,
-    /// What counts them.
-    pub member: Member,
+    /// Counter that the pages belong to.
+    pub member: RssCounter,
 }
 
 /// Without the ioctl a page costs eight bytes, present or not: more than this is not read.
@@ -83,22 +83,22 @@ fn is_of_hugetlbfs(pid: Pid, map: &MemoryMap, known: &mut HashMap<(i32, i32), bo
 }
 
 /// What counts pages of a mapping that are not anonymous.
-fn shared_member(map: &MemoryMap) -> Member {
+fn shared_member(map: &MemoryMap) -> RssCounter {
     match &map.pathname {
         MMapPath::Path(path) => {
             let path = path.to_string_lossy();
             let shared = ["/memfd:", "/dev/zero", "/dev/shm/", "/SYSV"];
             match shared.iter().any(|prefix| path.starts_with(prefix)) {
-                true => Member::Shmem,
-                false => Member::File,
+                true => RssCounter::Shmem,
+                false => RssCounter::File,
             }
         }
-        _ => Member::Shmem,
+        _ => RssCounter::Shmem,
     }
 }
 
 /// Adds pages to the runs; those that adjoin become one.
-fn push(runs: &mut Vec<Run>, start: u64, end: u64, member: Member) {
+fn push(runs: &mut Vec<Run>, start: u64, end: u64, member: RssCounter) {
     if let Some(last) = runs.last_mut()
         && last.member == member
         && last.address.0 + last.length.0 == start
@@ -170,7 +170,7 @@ fn scanned(file: &File, maps: &[MemoryMap]) -> io::Result<Vec<Run>> {
             let found = usize::try_from(found).map_err(|_| io::Error::last_os_error())?;
             for region in regions.iter().take(found) {
                 let member = match region.categories & PAGE_IS_FILE {
-                    0 => Member::Anon,
+                    0 => RssCounter::Anon,
                     _ => shared_member(map),
                 };
                 push(&mut runs, region.start, region.end, member);
@@ -207,7 +207,7 @@ fn plain(file: &File, maps: &[MemoryMap]) -> io::Result<Vec<Run>> {
                 let word = u64::from_ne_bytes(*word);
                 if word & PRESENT != 0 && Some(word & FRAME) != zero {
                     let member = match word & SHARED {
-                        0 => Member::Anon,
+                        0 => RssCounter::Anon,
                         _ => shared_member(map),
                     };
                     push(&mut runs, start, start + PAGE, member);

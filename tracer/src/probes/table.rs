@@ -25,7 +25,7 @@ pub enum At {
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct Probed {
     /// The function's symbol.
     pub symbol: &'static str,
     /// What the program sees as its attach cookie.
@@ -72,8 +72,8 @@ const fn row(
     program: Program,
     arguments: u8,
     required: bool,
-) -> Row {
-    Row {
+) -> Probed {
+    Probed {
         symbol,
         function,
         at: program.at(),
@@ -84,7 +84,7 @@ const fn row(
 }
 
 /// Every uprobe. A function's entry stands before its return.
-pub const TABLE: [Row; 19] = {
+pub const TABLE: [Probed; 19] = {
     use Function as F;
     use Program::{AllocEnter, AllocExit, FreeEnter};
     [
@@ -111,12 +111,12 @@ pub const TABLE: [Row; 19] = {
 };
 
 /// The functions, one row each (that of the entry).
-pub fn functions() -> impl Iterator<Item = &'static Row> {
+pub fn functions() -> impl Iterator<Item = &'static Probed> {
     TABLE.iter().filter(|row| row.at == At::Entry)
 }
 
 /// The rows of a function: its entry and, where it has one, its return.
-pub fn rows(function: Function) -> impl Iterator<Item = &'static Row> {
+pub fn rows(function: Function) -> impl Iterator<Item = &'static Probed> {
     TABLE.iter().filter(move |row| row.function == function)
 }
 

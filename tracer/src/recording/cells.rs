@@ -3,7 +3,7 @@
 //! A [`Cell`] is what a column holds; [`Put`] and [`Get`] carry a field of an event over into one
 //! column or several.
 
-use crate::events::{Cause, Function, KernelCounts, Member, Named};
+use crate::events::{Cause, Function, KernelCounts, Named, RssCounter};
 use crate::units::{Address, Bytes, Nanos, Pid};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBufferBuilder, DictionaryArray,
@@ -305,7 +305,7 @@ macro_rules! named_cells {
         }
     )+};
 }
-named_cells!(Function, Member, Cause);
+named_cells!(Function, RssCounter, Cause);
 
 /// A field that goes into columns.
 pub(super) trait Put<Columns> {
@@ -341,7 +341,7 @@ fields! {
     i32 => i32: |value| value, Ok;
     bool => bool: |value| value, Ok;
     Function => Function: |value| value, Ok;
-    Member => Member: |value| value, Ok;
+    RssCounter => RssCounter: |value| value, Ok;
     Cause => Cause: |value| value, Ok;
     Address => u64: |value| value.0, |value| Ok(Address(value));
     Bytes => u64: |value| value.0, |value| Ok(Bytes(value));

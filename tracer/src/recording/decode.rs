@@ -7,9 +7,9 @@
 use super::Frame;
 use super::cells::{Cell, Cells, Get, Meanings, array, missing, typed};
 use super::schema::{Stream, event, event_columns};
-use super::tables::{Place, Symbol};
+use super::tables::{CodeAddress, ResolvedAddress};
 use crate::events::{
-    Body, Captured, Cause, Command, Event, Function, Kind, LossCause, Lost, Member, Module,
+    Body, Captured, Cause, Command, Event, Function, Kind, LossCause, Lost, Module, RssCounter,
     StackEnd, event_table,
 };
 use crate::files::{BuildId, FileId, Identity};
@@ -182,7 +182,7 @@ impl Decode for Module {
     }
 }
 
-impl Decode for Symbol {
+impl Decode for ResolvedAddress {
     const STREAM: Stream = Stream::Symbols;
 
     fn decode(batch: &RecordBatch) -> Result<Vec<Self>, String> {
@@ -193,12 +193,12 @@ impl Decode for Symbol {
         let frames: &ListArray = column(batch, 4)?;
         let row = |row| {
             let place = match (text(path, row), pid.is_valid(row)) {
-                (Some(path), false) => Place::File {
+                (Some(path), false) => CodeAddress::File {
                     path,
                     build_id: text(build_id, row).and_then(|id| BuildId::parse(&id)),
                     offset: address.value(row),
                 },
-                (None, true) => Place::Process {
+                (None, true) => CodeAddress::Process {
                     pid: Pid(pid.value(row)),
                     address: Address(address.value(row)),
                 },

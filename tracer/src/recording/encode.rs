@@ -25,7 +25,7 @@ macro_rules! columns {
         }
     };
 }
-use crate::events::{Cause, Function, Member};
+use crate::events::{Cause, Function, RssCounter};
 event_columns!(columns);
 
 /// Makes of the table of events what writes the fields of each into its columns.

@@ -11,7 +11,7 @@ pub enum Error {
     Io {
         /// Which file or directory.
         path: PathBuf,
-        /// What it said.
+        /// What the kernel said.
         source: io::Error,
     },
     /// The directory holds something that no recording put there.
@@ -35,7 +35,7 @@ pub enum Error {
     Version {
         /// Which file.
         path: PathBuf,
-        /// What it says.
+        /// What stands there instead.
         found: String,
     },
     /// The bytes contradict the format.

@@ -8,7 +8,7 @@
 //! | `events.arrows` | one [`Event`](crate::events::Event), in the order in which the kernel side sent it |
 //! | `stacks.arrows` | one [`Captured`](crate::events::Captured) stack: addresses, no names |
 //! | `modules.arrows` | one [`Module`](crate::events::Module) mapped executable into a process |
-//! | `symbols.arrows` | one [`Symbol`]: a code address and the frames it stands for |
+//! | `symbols.arrows` | one [`ResolvedAddress`]: a code address and the frames it stands for |
 //! | `commands.arrows` | one [`Command`](crate::events::Command): what a process executed, and when |
 //! | `losses.arrows` | one [`Lost`](crate::events::Lost): cause, probe, count; written last |
 //!
@@ -42,7 +42,7 @@ pub use frame::Frame;
 pub use limits::{Cgroup, Limits, Shortage};
 pub use meta::Meta;
 pub use reader::{Events, Recording, Rows};
-pub use tables::{Place, Symbol};
+pub use tables::{CodeAddress, ResolvedAddress};
 pub use writer::{BATCH_ROWS, BATCH_TIME, Finished, Writer};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::decode::Decode;
 use super::guard::{Messages, Next};
 use super::schema::{self, Stream};
-use super::{Error, Meta, Symbol};
+use super::{Error, Meta, ResolvedAddress};
 use crate::events::{Captured, Command, Event, Lost, Module};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
@@ -133,7 +133,7 @@ impl Recording {
     ///
     /// # Errors
     /// If the file can't be opened.
-    pub fn symbols(&self) -> Result<Rows<Symbol>, Error> {
+    pub fn symbols(&self) -> Result<Rows<ResolvedAddress>, Error> {
         self.rows()
     }
 

@@ -1,7 +1,7 @@
 //! The only place with the names and types of files, columns and metadata.
 
 use super::cells::{Cell, names};
-use crate::events::{Cause, Function, Member};
+use crate::events::{Cause, Function, RssCounter};
 use arrow::datatypes::{DataType, Field, Fields};
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// All of them.
+    /// All streams, in the order of a recording.
     pub const ALL: [Self; 6] = [
         Self::Events,
         Self::Stacks,
@@ -121,7 +121,7 @@ macro_rules! event_columns {
             advice: u32 = "advice",
             segment: u64 = "segment",
             errno: i32 = "errno",
-            member: Member = "member",
+            member: RssCounter = "member",
             cause: Cause = "cause",
             error_code: u16 = "error_code",
             syscall: u16 = "syscall",

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Where a symbol is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub enum CodeAddress {
     /// In a file: every process that maps it means the same code.
     File {
         /// Path as the target saw it ([`Module::path`]).
@@ -28,7 +28,7 @@ pub enum Place {
     },
     /// In one process: code that no file holds (JIT, vDSO).
     Process {
-        /// Which.
+        /// The process.
         pid: Pid,
         /// Address in it.
         address: Address,
@@ -37,15 +37,15 @@ pub enum Place {
 
 /// A code address and what it stands for, so that another machine gives the same names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Symbol {
-    /// Where.
-    pub place: Place,
+pub struct ResolvedAddress {
+    /// The address that the frames stand for.
+    pub place: CodeAddress,
     /// Innermost first: inlined functions, then the one that holds them.
     pub frames: Vec<Frame>,
 }
 
 /// A row of one of these streams.
-pub(super) trait Row: Sized {
+pub(super) trait Columns: Sized {
     /// Its stream.
     const STREAM: Stream;
     /// Columns in the order of the schema.
@@ -56,7 +56,7 @@ pub(super) trait Row: Sized {
 ///
 /// # Panics
 /// Never: `columns` follows the schema, which a test asserts for every stream.
-pub(super) fn batch<R: Row>(rows: &[R]) -> RecordBatch {
+pub(super) fn batch<R: Columns>(rows: &[R]) -> RecordBatch {
     let schema = Arc::new(Schema::new(R::STREAM.fields()));
     RecordBatch::try_new(schema, R::columns(rows)).expect("columns match the schema")
 }
@@ -89,7 +89,7 @@ fn list(item: FieldRef, lengths: impl Iterator<Item = usize>, values: ArrayRef) 
     ))
 }
 
-impl Row for Captured {
+impl Columns for Captured {
     const STREAM: Stream = Stream::Stacks;
 
     fn columns(rows: &[Self]) -> Vec<ArrayRef> {
@@ -112,7 +112,7 @@ impl Row for Captured {
     }
 }
 
-impl Row for Module {
+impl Columns for Module {
     const STREAM: Stream = Stream::Modules;
 
     fn columns(rows: &[Self]) -> Vec<ArrayRef> {
@@ -130,13 +130,13 @@ impl Row for Module {
     }
 }
 
-impl Row for Symbol {
+impl Columns for ResolvedAddress {
     const STREAM: Stream = Stream::Symbols;
 
     fn columns(rows: &[Self]) -> Vec<ArrayRef> {
         let pids = rows.iter().map(|row| match &row.place {
-            Place::File { .. } => None,
-            Place::Process { pid, .. } => Some(pid.0),
+            CodeAddress::File { .. } => None,
+            CodeAddress::Process { pid, .. } => Some(pid.0),
         });
         let frames = || rows.iter().flat_map(|row| &row.frames);
         let item = Field::new(
@@ -146,17 +146,19 @@ impl Row for Symbol {
         );
         vec![
             optional_texts(rows.iter(), |row| match &row.place {
-                Place::File { path, .. } => Some(path),
-                Place::Process { .. } => None,
+                CodeAddress::File { path, .. } => Some(path),
+                CodeAddress::Process { .. } => None,
             }),
             optional_texts(rows.iter(), |row| match &row.place {
-                Place::File { build_id, .. } => Some(build_id.as_ref().map_or("", BuildId::as_str)),
-                Place::Process { .. } => None,
+                CodeAddress::File { build_id, .. } => {
+                    Some(build_id.as_ref().map_or("", BuildId::as_str))
+                }
+                CodeAddress::Process { .. } => None,
             }),
             Arc::new(UInt32Array::from_iter(pids)),
             u64s(rows, |row| match &row.place {
-                Place::File { offset, .. } => *offset,
-                Place::Process { address, .. } => address.0,
+                CodeAddress::File { offset, .. } => *offset,
+                CodeAddress::Process { address, .. } => address.0,
             }),
             list(
                 Arc::new(item),
@@ -183,7 +185,7 @@ fn frame_columns<'a, I: Iterator<Item = &'a Frame>>(frames: impl Fn() -> I) -> A
     Arc::new(StructArray::new(schema::frame(), columns, None))
 }
 
-impl Row for Command {
+impl Columns for Command {
     const STREAM: Stream = Stream::Commands;
 
     fn columns(rows: &[Self]) -> Vec<ArrayRef> {
@@ -200,7 +202,7 @@ impl Row for Command {
     }
 }
 
-impl Row for Lost {
+impl Columns for Lost {
     const STREAM: Stream = Stream::Losses;
 
     fn columns(rows: &[Self]) -> Vec<ArrayRef> {

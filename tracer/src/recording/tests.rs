@@ -3,8 +3,8 @@
 use super::output::Output;
 use super::*;
 use crate::events::{
-    Body, Captured, Cause, Degraded, Event, Function, KernelCounts, Kind, LossCause, Lost, Member,
-    Module, Named as _, StackEnd,
+    Body, Captured, Cause, Degraded, Event, Function, KernelCounts, Kind, LossCause, Lost, Module,
+    Named as _, RssCounter, StackEnd,
 };
 use crate::files::{BuildId, FileId, Identity};
 use crate::recording::Frame;
@@ -104,7 +104,7 @@ fn every_kind() -> Vec<Event> {
             took: Nanos(13),
         },
         Body::Resident {
-            member: Member::File,
+            member: RssCounter::File,
             size,
             cause: Cause::End,
             address,
@@ -126,7 +126,7 @@ fn every_kind() -> Vec<Event> {
         Body::Present {
             address,
             length,
-            member: Member::Shmem,
+            member: RssCounter::Shmem,
         },
         Body::CheckEnd,
         Body::Written { address },
@@ -168,7 +168,7 @@ fn module() -> Module {
     }
 }
 
-fn symbols() -> Vec<Symbol> {
+fn symbols() -> Vec<ResolvedAddress> {
     let known = Frame {
         function: Some("f".to_owned()),
         file: Some("f.c".to_owned()),
@@ -179,16 +179,16 @@ fn symbols() -> Vec<Symbol> {
     };
     let path = "/lib/x.so".to_owned();
     vec![
-        Symbol {
-            place: Place::File {
+        ResolvedAddress {
+            place: CodeAddress::File {
                 path,
                 build_id: None,
                 offset: 77,
             },
             frames: vec![known, Frame::default()],
         },
-        Symbol {
-            place: Place::Process {
+        ResolvedAddress {
+            place: CodeAddress::Process {
                 pid: Pid(3),
                 address: Address(4),
             },

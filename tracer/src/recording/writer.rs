@@ -3,7 +3,7 @@
 use super::encode::Encoder;
 use super::output::Output;
 use super::schema::Stream;
-use super::tables::{self, Row, Symbol};
+use super::tables::{self, Columns, ResolvedAddress};
 use super::{Error, Limits, Meta};
 use crate::events::{Captured, Command, Event, LossCause, Lost, Module};
 use crate::units::Nanos;
@@ -32,7 +32,7 @@ pub struct Writer {
     pub(super) events: Output,
     stacks: Table<Captured>,
     modules: Table<Module>,
-    symbols: Table<Symbol>,
+    symbols: Table<ResolvedAddress>,
     commands: Table<Command>,
     written: u64,
     not_written: u64,
@@ -137,7 +137,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`push`](Self::push).
-    pub fn push_symbol(&mut self, symbol: &Symbol) -> Result<(), Error> {
+    pub fn push_symbol(&mut self, symbol: &ResolvedAddress) -> Result<(), Error> {
         let result = if self.failed {
             Ok(())
         } else {
@@ -245,7 +245,7 @@ struct Table<R> {
     output: Output,
 }
 
-impl<R: Row> Table<R> {
+impl<R: Columns> Table<R> {
     fn create(dir: &Path, meta: &Meta) -> Result<Self, Error> {
         Ok(Self {
             waiting: Vec::new(),

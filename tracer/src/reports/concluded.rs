@@ -7,7 +7,7 @@ use crate::arch::PAGE;
 use crate::events::{Captured, LossCause, Lost, Module};
 use crate::ledger::Ledger;
 use crate::ledger::account::Account;
-use crate::recording::{Error, Recording, Symbol};
+use crate::recording::{Error, Recording, ResolvedAddress};
 use crate::symbols::{Naming, SymbolTable, Symbolizer};
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -149,7 +149,7 @@ fn symbols(recording: &Recording, naming: &Naming) -> Result<SymbolTable, Error>
 }
 
 /// Names out of the files that are still those that were mapped.
-fn found_now(stacks: &[Captured], modules: &[Module], naming: &Naming) -> Vec<Symbol> {
+fn found_now(stacks: &[Captured], modules: &[Module], naming: &Naming) -> Vec<ResolvedAddress> {
     let mut symbolizer = Symbolizer::reading(naming);
     for module in modules {
         symbolizer.open(module);

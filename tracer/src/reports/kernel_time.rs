@@ -22,7 +22,7 @@ pub(super) struct KernelTime {
     kernel_faults: u64,
     fault_ns: u64,
     calls: Vec<Call>,
-    top: Vec<Place>,
+    top: Vec<TimeByLocation>,
 }
 
 #[derive(Serialize)]
@@ -34,7 +34,7 @@ struct Call {
 }
 
 #[derive(Serialize)]
-struct Place {
+struct TimeByLocation {
     location: String,
     mapping_calls: u64,
     mapping_ns: u64,
@@ -69,8 +69,8 @@ pub(super) fn kernel_time(input: &Concluded, locations: &[Location]) -> KernelTi
     }
 }
 
-fn place(location: &Location) -> Place {
-    Place {
+fn place(location: &Location) -> TimeByLocation {
+    TimeByLocation {
         location: location.frame.to_string(),
         mapping_calls: location.mapping_calls,
         mapping_ns: location.mapping_time.0,

@@ -70,7 +70,7 @@ struct Document<'a> {
     hugetlb: HugeTlb,
     stacks: Stacks,
     oddities: Oddities,
-    processes: Vec<Process<'a>>,
+    processes: Vec<ProcessStats<'a>>,
 }
 
 #[derive(Serialize)]
@@ -185,7 +185,7 @@ struct Oddities {
 }
 
 #[derive(Serialize)]
-struct Process<'a> {
+struct ProcessStats<'a> {
     pid: u32,
     ppid: u32,
     command: &'a [String],
@@ -406,10 +406,10 @@ fn top_touchers(input: &Concluded, locations: &[Location]) -> Vec<Toucher> {
     touchers.into_iter().take(TOP).map(toucher).collect()
 }
 
-fn process<'a>(input: &'a Concluded, index: usize, process: &ProcessAccount) -> Process<'a> {
+fn process<'a>(input: &'a Concluded, index: usize, process: &ProcessAccount) -> ProcessStats<'a> {
     let exit = process.status.map(Exit::from_status).unwrap_or_default();
     let command = input.run.commands.get(index);
-    Process {
+    ProcessStats {
         pid: process.pid.0,
         ppid: process.parent.0,
         command: command.map_or(&[], Vec::as_slice),

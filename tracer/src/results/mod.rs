@@ -16,7 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tracer::recording::schema::Stream;
 use tracer::reports::{self, Concluded, Counted, OutDir, Owner};
-use tracer::target::Capabilities;
+use tracer::tracee::Capabilities;
 
 /// Where the last run is kept when another one takes its place.
 const PREVIOUS: &str = "previous";

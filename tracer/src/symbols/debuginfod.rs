@@ -69,7 +69,7 @@ pub(super) struct Debuginfod {
     client: Option<Client>,
     waited: Duration,
     not_asked: usize,
-    troubles: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl DebugFiles for Debuginfod {
@@ -124,7 +124,7 @@ impl Debuginfod {
             client: None,
             waited: Duration::ZERO,
             not_asked: 0,
-            troubles: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -134,16 +134,16 @@ impl Debuginfod {
     }
 
     /// What went wrong, a line each.
-    pub(super) fn troubles(&self) -> Vec<String> {
-        let mut troubles = self.troubles.clone();
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
         if self.not_asked > 0 {
-            troubles.push(format!(
+            warnings.push(format!(
                 "{} debug files were not asked for: servers had their {} s",
                 self.not_asked,
                 self.limits.patience.as_secs()
             ));
         }
-        troubles
+        warnings
     }
 
     fn ask(&mut self, id: &BuildId) -> Option<Elf> {
@@ -188,13 +188,13 @@ impl Debuginfod {
 
     /// A server that can't be reached, or stops in the middle, is not asked again.
     fn note(&mut self, server: &str, failure: &Failure) {
-        let mut trouble = format!("{}: {}", escape(server), escape(&failure.to_string()));
+        let mut warning = format!("{}: {}", escape(server), escape(&failure.to_string()));
         if failure.is_of_the_server() {
             self.servers.retain(|other| other != server);
-            trouble.push_str("; not asked again");
+            warning.push_str("; not asked again");
         }
-        if !self.troubles.contains(&trouble) {
-            self.troubles.push(trouble);
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From addresses to names.
 //!
-//! A [`Symbolizer`] finds the [`Symbol`](crate::recording::Symbol) of every
-//! [`Place`](crate::recording::Place) that the captured stacks point to: its frames, innermost first, inlined ones included. They
+//! A [`Symbolizer`] finds the [`ResolvedAddress`](crate::recording::ResolvedAddress) of every
+//! [`CodeAddress`](crate::recording::CodeAddress) that the captured stacks point to: its frames, innermost first, inlined ones included. They
 //! are stored in the recording, so that reports made on another machine print
 //! the same names. A [`SymbolTable`] joins them with the stacks again.
 //!
@@ -21,12 +21,12 @@ mod debuginfod;
 mod demangle;
 mod dwarf;
 mod fde;
+mod file_names;
 mod files;
-mod image;
 mod modules;
+mod pass_through;
 mod perf_map;
 mod places;
-mod plumbing;
 mod reader;
 mod reason;
 mod resolve;
@@ -39,8 +39,8 @@ mod tests;
 pub use crate::recording::Frame;
 pub(crate) use demangle::escape;
 pub use modules::AddressSpaces;
+pub use pass_through::{location, toucher};
 pub use perf_map::PerfMap;
-pub use plumbing::{location, toucher};
 pub use reader::serve;
 pub use reason::Reason;
 pub use resolve::{Naming, Symbolizer};

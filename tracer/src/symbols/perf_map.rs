@@ -25,14 +25,14 @@ const NEARER: usize = 64;
 /// A map that was opened while its process was there, or who would have to own
 /// it.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct MapFile {
     file: Option<File>,
     owner: u32,
     /// The process's id as it knows it itself.
     own_pid: u32,
 }
 
-impl Source {
+impl MapFile {
     /// Looks at a process; nothing where it is gone.
     pub(crate) fn of(pid: Pid) -> Option<Self> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", pid.0)).ok()?;
@@ -190,8 +190,8 @@ mod tests {
     }
 
     /// Process 7, of that user.
-    fn source(owner: u32) -> Source {
-        Source {
+    fn source(owner: u32) -> MapFile {
+        MapFile {
             file: None,
             owner,
             own_pid: 7,
@@ -231,8 +231,8 @@ mod tests {
 
     #[test]
     fn our_own_process_is_looked_at() {
-        let source = Source::of(Pid(std::process::id())).expect("we live");
+        let source = MapFile::of(Pid(std::process::id())).expect("we live");
         assert_eq!(source.owner, nix::unistd::geteuid().as_raw());
-        assert!(Source::of(Pid(u32::MAX)).is_none());
+        assert!(MapFile::of(Pid(u32::MAX)).is_none());
     }
 }

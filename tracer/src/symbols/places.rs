@@ -3,11 +3,11 @@
 use super::modules::AddressSpaces;
 use crate::events::{Captured, Module};
 use crate::files::{BuildId, vdso};
-use crate::recording::Place;
+use crate::recording::CodeAddress;
 use crate::units::{Address, Pid};
 use rustc_hash::FxHashMap;
 
-/// A [`Place`] by the number of its file. Besides JIT-made code, a second file
+/// A [`CodeAddress`] by the number of its file. Besides JIT-made code, a second file
 /// that nothing but its inode tells from another one is a matter of its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Spot {
@@ -82,10 +82,10 @@ impl<'a> Places<'a> {
     }
 
     /// A place as it is stored.
-    pub(crate) fn place(&self, spot: Spot) -> Place {
+    pub(crate) fn place(&self, spot: Spot) -> CodeAddress {
         match spot {
-            Spot::Process(pid, address) => Place::Process { pid, address },
-            Spot::File(number, offset) => Place::File {
+            Spot::Process(pid, address) => CodeAddress::Process { pid, address },
+            Spot::File(number, offset) => CodeAddress::File {
                 path: self.files[number].path.clone(),
                 build_id: self.files[number].build_id().cloned(),
                 offset,
@@ -94,10 +94,10 @@ impl<'a> Places<'a> {
     }
 
     /// A stored place; nothing where no module is of its file.
-    pub(crate) fn find(&self, place: &Place) -> Option<Spot> {
+    pub(crate) fn find(&self, place: &CodeAddress) -> Option<Spot> {
         match place {
-            Place::Process { pid, address } => Some(Spot::Process(*pid, *address)),
-            Place::File {
+            CodeAddress::Process { pid, address } => Some(Spot::Process(*pid, *address)),
+            CodeAddress::File {
                 path,
                 build_id,
                 offset,
@@ -184,7 +184,7 @@ mod tests {
         for spot in [Spot::File(1, 7), Spot::Process(Pid(3), Address(9))] {
             assert_eq!(places.find(&places.place(spot)), Some(spot));
         }
-        let absent = Place::File {
+        let absent = CodeAddress::File {
             path: "/a".to_owned(),
             build_id: BuildId::parse("0ddba11f"),
             offset: 7,

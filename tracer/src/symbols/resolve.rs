@@ -10,7 +10,7 @@ use super::reader::{Reader, Wanted};
 use super::reason::Reason;
 use crate::events::{Captured, Module};
 use crate::files::{Identity, Source};
-use crate::recording::{Place, Symbol};
+use crate::recording::{CodeAddress, ResolvedAddress};
 use crate::units::{Address, Pid};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Symbolizer {
     open: FxHashMap<FileKey, Result<Source, Reason>>,
     /// Processes that run code of no file.
-    maps: FxHashMap<Pid, perf_map::Source>,
+    maps: FxHashMap<Pid, perf_map::MapFile>,
     debuginfod: Debuginfod,
     reader: Reader,
 }
@@ -101,13 +101,13 @@ impl Symbolizer {
 
     /// What went wrong while files were read and debug files fetched, a line each.
     #[must_use]
-    pub fn troubles(&self) -> Vec<String> {
-        let mut troubles = self.debuginfod.troubles();
-        for trouble in &mut troubles {
-            trouble.insert_str(0, "debuginfod: ");
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.debuginfod.warnings();
+        for warning in &mut warnings {
+            warning.insert_str(0, "debuginfod: ");
         }
-        troubles.extend_from_slice(self.reader.troubles());
-        troubles
+        warnings.extend_from_slice(self.reader.warnings());
+        warnings
     }
 
     /// Opens a module's file, if it is not open yet, to be read at the end.
@@ -138,7 +138,7 @@ impl Symbolizer {
         if let Some(map) = self.maps.get_mut(&pid) {
             map.look(pid);
         } else if !is_file(&module.path) && self.maps.len() < MAX_MAPS {
-            let found = perf_map::Source::of(pid);
+            let found = perf_map::MapFile::of(pid);
             self.maps.extend(found.map(|source| (pid, source)));
         }
     }
@@ -146,7 +146,7 @@ impl Symbolizer {
     /// Names every place that the stacks' frames point to, each once, files one
     /// after the other. Sorted by place. [`super::SymbolTable::new`] joins the
     /// result with the stacks.
-    pub fn resolve(&mut self, stacks: &[Captured], modules: &[Module]) -> Vec<Symbol> {
+    pub fn resolve(&mut self, stacks: &[Captured], modules: &[Module]) -> Vec<ResolvedAddress> {
         let places = Places::new(modules);
         let wanted = wanted(&places, stacks);
         let mut symbols = Vec::with_capacity(wanted.len());
@@ -164,7 +164,7 @@ impl Symbolizer {
             // Waiting for servers has its own limit.
             let with_debug = began.elapsed() < PATIENCE + self.debuginfod.waited();
             let found = self.resolve_file(module, offsets, with_debug);
-            symbols.extend(found.into_iter().map(|(offset, frames)| Symbol {
+            symbols.extend(found.into_iter().map(|(offset, frames)| ResolvedAddress {
                 place: places.place(Spot::File(number, offset)),
                 frames,
             }));
@@ -179,7 +179,10 @@ impl Symbolizer {
     }
 
     /// Names code of no file, process by process.
-    fn resolve_processes(&mut self, wanted: impl Iterator<Item = (Pid, u64)>) -> Vec<Symbol> {
+    fn resolve_processes(
+        &mut self,
+        wanted: impl Iterator<Item = (Pid, u64)>,
+    ) -> Vec<ResolvedAddress> {
         let mut map: Option<(Pid, Option<PerfMap>)> = None;
         let mut symbols = Vec::new();
         for (pid, address) in wanted {
@@ -189,7 +192,7 @@ impl Symbolizer {
             }
             let map = map.as_ref().and_then(|(_, map)| map.as_ref());
             symbols.extend(map.and_then(|map| map.find(address)).map(|name| {
-                let place = Place::Process {
+                let place = CodeAddress::Process {
                     pid,
                     address: Address(address),
                 };
@@ -198,7 +201,7 @@ impl Symbolizer {
                     offset: address,
                     ..Frame::default()
                 };
-                Symbol {
+                ResolvedAddress {
                     place,
                     frames: vec![frame],
                 }

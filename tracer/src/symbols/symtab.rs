@@ -15,13 +15,13 @@ const NEARER: usize = 32;
 /// Functions of a file, sorted by address, one name for each.
 #[derive(Debug, Default)]
 pub(crate) struct Symbols {
-    symbols: Vec<Symbol>,
+    symbols: Vec<SortedSymbol>,
     strings: [Vec<u8>; 2],
     code: Vec<Range<u64>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Symbol {
+struct SortedSymbol {
     address: u64,
     size: u64,
     name: u32,
@@ -50,7 +50,7 @@ impl Symbols {
         let found = elf.symbol_table(kind)?;
         let code = found.symbols().filter(|symbol| symbol.is_code());
         let named = code.filter(|symbol| !found.name(symbol).is_empty());
-        self.symbols.extend(named.map(|symbol| Symbol {
+        self.symbols.extend(named.map(|symbol| SortedSymbol {
             name: symbol.name,
             kind: symbol.kind,
             binding: symbol.binding,
@@ -86,7 +86,7 @@ impl Symbols {
 
     /// A symbol's name, without the version that linkers append in `.symtab`
     /// (`malloc@@GLIBC_2.2.5`).
-    fn bytes(&self, symbol: &Symbol) -> &[u8] {
+    fn bytes(&self, symbol: &SortedSymbol) -> &[u8] {
         let strings = &self.strings[symbol.table as usize];
         let name = text(strings, symbol.name.into(), MAX_NAME);
         match name.iter().position(|&byte| byte == b'@') {
@@ -100,7 +100,7 @@ impl Symbols {
     /// next symbol or the end of its section.
     pub(crate) fn find(&self, address: u64) -> Option<usize> {
         let after = self.symbols.partition_point(|s| s.address <= address);
-        let covers = |s: &Symbol| address - s.address < s.size;
+        let covers = |s: &SortedSymbol| address - s.address < s.size;
         let near = after.saturating_sub(NEARER)..after;
         if let Some(index) = near.rev().find(|&i| covers(&self.symbols[i])) {
             return Some(index);

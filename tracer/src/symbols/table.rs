@@ -1,11 +1,11 @@
 //! Stacks with their frames named.
 
+use super::pass_through::{self, Class};
 use super::places::{Places, Spot};
-use super::plumbing::{self, Class};
 use super::resolve::module_name;
 use super::{Frame, Reason, reason};
 use crate::events::{Captured, Module, StackEnd};
-use crate::recording::Symbol;
+use crate::recording::ResolvedAddress;
 use crate::units::{Address, Nanos, Pid, StackId};
 use rustc_hash::FxHashMap;
 use std::sync::LazyLock;
@@ -31,7 +31,7 @@ impl SymbolTable {
     pub fn new(
         stacks: &[Captured],
         modules: &[Module],
-        symbols: impl IntoIterator<Item = Symbol>,
+        symbols: impl IntoIterator<Item = ResolvedAddress>,
     ) -> Self {
         let places = Places::new(modules);
         let mut table = Self::default();
@@ -133,13 +133,13 @@ impl SymbolTable {
     /// The frame that answers for what the stack did (see [`super::location`]).
     #[must_use]
     pub fn location(&self, id: StackId) -> &Frame {
-        self.chosen(id, |classes| plumbing::reserving(classes))
+        self.chosen(id, |classes| pass_through::reserving(classes))
     }
 
     /// The frame that answers for memory that the stack touched (see [`super::toucher`]).
     #[must_use]
     pub fn toucher(&self, id: StackId) -> &Frame {
-        self.chosen(id, |classes| plumbing::touching(classes))
+        self.chosen(id, |classes| pass_through::touching(classes))
     }
 
     fn chosen(&self, id: StackId, choose: impl Fn(&[&Class]) -> Option<usize>) -> &Frame {
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::events::StackEnd;
     use crate::files::Identity;
-    use crate::recording::Place;
+    use crate::recording::CodeAddress;
     use crate::units::Bytes;
 
     fn frame(name: &str) -> Frame {
@@ -237,9 +237,9 @@ mod tests {
         }
     }
 
-    fn symbol(offset: u64, names: &[&str]) -> Symbol {
-        Symbol {
-            place: Place::File {
+    fn symbol(offset: u64, names: &[&str]) -> ResolvedAddress {
+        ResolvedAddress {
+            place: CodeAddress::File {
                 path: "/lib/a.so".to_owned(),
                 build_id: None,
                 offset,

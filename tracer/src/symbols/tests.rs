@@ -3,7 +3,7 @@
 
 use super::debug_files;
 use super::debuginfod::Debuginfod;
-use super::image::{Debug, Image};
+use super::file_names::{Debug, FileNames};
 use crate::files::{Elf, Source};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ fn frames_of(elf: &Elf, debug: Option<Elf>, addresses: &[u64]) -> Vec<Vec<String
 
 fn frames_at(elf: &Elf, debug: &Debug, addresses: &[u64]) -> Vec<Vec<String>> {
     let offsets = addresses.iter().map(|address| address - BASE).collect();
-    let found = Image::resolve(elf, debug, "x.elf", offsets);
+    let found = FileNames::resolve(elf, debug, "x.elf", offsets);
     let text = |frame: &super::Frame| format!("{frame}{}", if frame.inlined { " <" } else { "" });
     found
         .iter()
@@ -221,7 +221,7 @@ fn resolve_hostile(bytes: Vec<u8>) {
         let offsets: Vec<u64> = (0x1000..0x1060).chain([0, u64::MAX, 1 << 40]).collect();
         let count = offsets.len();
         let debug = Debug::of(&elf, None, "/nowhere/x.elf", &mut Debuginfod::none());
-        let found = Image::resolve(&elf, &debug, "x.elf", offsets);
+        let found = FileNames::resolve(&elf, &debug, "x.elf", offsets);
         assert_eq!(found.len(), count);
         assert!(found.iter().all(|(_, frames)| !frames.is_empty()));
     }
@@ -302,7 +302,7 @@ fn entry(code: u8) -> Vec<u8> {
 fn resolve_one(bytes: Vec<u8>) -> Vec<super::Frame> {
     let elf = Elf::parse(Source::Memory(bytes)).expect("ELF");
     let debug = Debug::of(&elf, None, "/nowhere/x.elf", &mut Debuginfod::none());
-    let found = Image::resolve(&elf, &debug, "x.elf", vec![0x1800]);
+    let found = FileNames::resolve(&elf, &debug, "x.elf", vec![0x1800]);
     found.into_iter().next().expect("an answer").1
 }
 

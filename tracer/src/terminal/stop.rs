@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use tracer::reports::{OutDir, Owner};
-use tracer::target::{Capabilities, Signals};
+use tracer::tracee::{Capabilities, Signals};
 
 /// What is understood as a wish to stop.
 const STOPPING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT];

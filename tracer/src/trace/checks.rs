@@ -8,7 +8,7 @@
 mod unplaced;
 
 use self::unplaced::Calls;
-use crate::events::{Body, Event, Member, Named as _};
+use crate::events::{Body, Event, Named as _, RssCounter};
 use crate::probes::pagemap;
 use crate::units::{Nanos, Pid, StackId, Tid};
 use nix::time::{ClockId, clock_gettime};
@@ -33,7 +33,7 @@ const GROWTH: u64 = 4 << 20;
 /// The processes, as far as their counters tell.
 #[derive(Default)]
 pub(super) struct Checks {
-    processes: HashMap<Pid, Process>,
+    processes: HashMap<Pid, Watched>,
     any_due: bool,
     finding: Option<Finding>,
 }
@@ -45,8 +45,8 @@ struct Finding {
     runs: Vec<pagemap::Run>,
 }
 
-struct Process {
-    counts: [u64; Member::ALL.len()],
+struct Watched {
+    counts: [u64; RssCounter::ALL.len()],
     /// Resident bytes at the last check, or the fewest since.
     checked: u64,
     calls: Calls,
@@ -65,7 +65,7 @@ impl Checks {
     pub(super) fn note(&mut self, event: &Event) {
         match event.body {
             Body::Resident { .. } | Body::Advise { .. } => {
-                let process = self.processes.entry(event.pid).or_insert_with(Process::new);
+                let process = self.processes.entry(event.pid).or_insert_with(Watched::new);
                 process.note(event);
                 self.any_due |= process.due;
             }
@@ -143,10 +143,10 @@ fn own(pid: Pid, time: Nanos, body: Body) -> Event {
     }
 }
 
-impl Process {
+impl Watched {
     fn new() -> Self {
         Self {
-            counts: [0; Member::ALL.len()],
+            counts: [0; RssCounter::ALL.len()],
             checked: 0,
             calls: Calls::default(),
             due: false,
@@ -178,7 +178,7 @@ impl Process {
     }
 }
 
-impl Process {
+impl Watched {
     /// Whether a check may come again, and take more.
     fn may_be_read(&self, now: Instant) -> bool {
         let pause = if self.went { SHORT_PAUSE } else { PAUSE };

@@ -8,8 +8,9 @@ use crate::events::{Body, Captured, Event, LossCause, Lost, Module};
 use crate::probes::decode::Record;
 use crate::probes::losses::Losses;
 use crate::probes::modules::Watcher;
+use crate::probes::priority::set_nice;
 use crate::probes::ring::Ring;
-use crate::recording::Symbol;
+use crate::recording::ResolvedAddress;
 use crate::symbols::{Naming, Symbolizer};
 use crate::units::Pid;
 use anyhow::Result;
@@ -55,7 +56,7 @@ pub struct Collected<C> {
 
 impl<C> Collected<C> {
     /// Names for everything that the stacks point to.
-    pub fn symbols(&mut self) -> Vec<Symbol> {
+    pub fn symbols(&mut self) -> Vec<ResolvedAddress> {
         self.symbolizer.resolve(&self.stacks, &self.modules)
     }
 }
@@ -186,7 +187,9 @@ impl Execs {
 
 impl<C: Consumer> Work<C> {
     fn run(mut self) -> Result<Collected<C>> {
-        hurry();
+        // It has little to do, and what it does not do in time costs the target room in the ring
+        // buffer.
+        set_nice(-20);
         loop {
             // Read before draining: what was sent before the stop is then in the buffer.
             let stopping = self.stop.load(Ordering::Acquire);
@@ -322,11 +325,4 @@ impl Streams {
         }
         Ok(losses)
     }
-}
-
-/// Puts the current thread before others: it has little to do, and what it does not do in time
-/// costs the target room in the ring buffer.
-fn hurry() {
-    // SAFETY: plain numbers; 0 is the calling thread. Without the right to it, nothing changes.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
 }

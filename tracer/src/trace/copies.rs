@@ -19,7 +19,7 @@ pub(super) struct Copies {
 
 /// Where a copy is.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Extent {
     chunk: usize,
     bytes: Range<usize>,
 }
@@ -43,13 +43,13 @@ impl Copies {
         self.chunks.len() * self.chunk > self.max
     }
 
-    /// A copy.
-    pub(super) fn get(&self, place: &Place) -> &[u8] {
+    /// The bytes of a copy.
+    pub(super) fn get(&self, place: &Extent) -> &[u8] {
         &self.chunks[place.chunk][place.bytes.clone()]
     }
 
     /// Takes a copy in.
-    pub(super) fn keep(&mut self, bytes: &[u8]) -> Place {
+    pub(super) fn keep(&mut self, bytes: &[u8]) -> Extent {
         let has_room = |chunk: &mut Vec<u8>| chunk.capacity() - chunk.len() >= bytes.len();
         if !self.chunks.last_mut().is_some_and(has_room) {
             self.chunks.push(fresh(self.chunk));
@@ -58,7 +58,7 @@ impl Copies {
         let chunk = &mut self.chunks[last];
         let begin = chunk.len();
         chunk.extend_from_slice(bytes);
-        Place {
+        Extent {
             chunk: last,
             bytes: begin..chunk.len(),
         }
@@ -66,8 +66,8 @@ impl Copies {
 
     /// Gives back what none of these copies takes, where it is most of all: a few that wait for a
     /// table that never comes must not keep it. Says whether it did.
-    pub(super) fn compact<'a>(&mut self, left: impl Iterator<Item = &'a mut Place>) -> bool {
-        let left: Vec<&mut Place> = left.collect();
+    pub(super) fn compact<'a>(&mut self, left: impl Iterator<Item = &'a mut Extent>) -> bool {
+        let left: Vec<&mut Extent> = left.collect();
         let bytes: usize = left.iter().map(|place| place.bytes.len()).sum();
         if bytes > 0 && (self.chunks.len() == 1 || bytes > self.chunks.len() * self.chunk / 4) {
             return false;
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn copies_come_back_as_they_were() {
         let mut copies = Copies::of(1000, 8000);
-        let places: Vec<Place> = (0..50).map(|n| copies.keep(&copy(n))).collect();
+        let places: Vec<Extent> = (0..50).map(|n| copies.keep(&copy(n))).collect();
         let large = copies.keep(&vec![9; 5000]);
         for (n, place) in places.iter().enumerate() {
             assert_eq!(copies.get(place), copy(n));
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn many_that_wait_are_not_moved() {
         let mut copies = Copies::of(1000, 8000);
-        let mut waiting: Vec<Place> = (0..100).map(|n| copies.keep(&copy(n))).collect();
+        let mut waiting: Vec<Extent> = (0..100).map(|n| copies.keep(&copy(n))).collect();
         waiting.truncate(50);
         let before = held(&copies);
         assert!(!copies.compact(waiting.iter_mut()));

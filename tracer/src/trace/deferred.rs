@@ -1,7 +1,7 @@
 //! Stacks that the programs could not walk, because the table of a file on their way was not
 //! ready: walked here, by copies of them, once it is.
 
-use super::copies::{Copies, Place};
+use super::copies::{Copies, Extent};
 use crate::events::{Captured, Module, StackEnd};
 use crate::files::{FileId, vdso};
 use crate::symbols::AddressSpaces;
@@ -42,7 +42,7 @@ struct Waiting {
     since: Instant,
     /// All of the copy but its bytes.
     copy: Box<StackCopy>,
-    bytes: Place,
+    bytes: Extent,
 }
 
 /// A file without a table, as a process has it mapped.

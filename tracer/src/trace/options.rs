@@ -2,7 +2,7 @@
 
 use crate::probes::load::Stacks;
 use crate::symbols::Naming;
-use crate::target::{Capabilities, capabilities};
+use crate::tracee::{Capabilities, capabilities};
 use crate::units::Bytes;
 use crate::unwind::Cache;
 use std::fmt::{self, Debug, Display};

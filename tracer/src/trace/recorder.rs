@@ -3,7 +3,7 @@
 use super::consumer::Consumer;
 use super::options::Notices;
 use crate::events::{Captured, Command, Event, Lost, Module};
-use crate::recording::{Error, Limits, Symbol, Writer};
+use crate::recording::{Error, Limits, ResolvedAddress, Writer};
 use crate::units::Nanos;
 use anyhow::{Context, Result, bail};
 
@@ -22,7 +22,7 @@ impl Recorder {
     }
 
     /// Names for what the stacks point to.
-    pub fn symbols(&mut self, symbols: &[Symbol]) {
+    pub fn symbols(&mut self, symbols: &[ResolvedAddress]) {
         for symbol in symbols {
             let written = self.writer.push_symbol(symbol);
             self.tell_failure(written);

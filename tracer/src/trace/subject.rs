@@ -2,7 +2,7 @@
 
 use super::options::Follow;
 use crate::probes::objects::{CommandError, Finder, Found};
-use crate::target::{Command, Environment};
+use crate::tracee::{Command, Environment};
 
 /// A command, and what its files say before it runs.
 pub struct Subject {

@@ -1,6 +1,6 @@
 //! The table of a file: of its unwind information, and of its instructions where it has none.
 
-use super::image::Image;
+use super::info::UnwindInfo;
 use super::{Error, Table, cfi, derive};
 use crate::files::{Elf, Source};
 
@@ -8,14 +8,14 @@ impl Table {
     /// Makes the table of a file from its unwind information, and from its
     /// instructions where it has none.
     #[must_use]
-    pub fn build(image: &Image<'_>) -> Self {
+    pub fn build(image: &UnwindInfo<'_>) -> Self {
         let mut table = cfi::table(image);
         table.fill(image);
         table
     }
 
     /// Makes what the file leaves out.
-    pub(super) fn fill(&mut self, image: &Image<'_>) {
+    pub(super) fn fill(&mut self, image: &UnwindInfo<'_>) {
         derive::fill(self, image);
     }
 
@@ -26,6 +26,6 @@ impl Table {
     /// If it can't be read, or is no x86-64 ELF file.
     pub fn of_file(file: std::fs::File) -> Result<Self, Error> {
         let elf = Elf::parse(Source::of(file)?)?;
-        Ok(Self::build(&Image::of(&elf)?))
+        Ok(Self::build(&UnwindInfo::of(&elf)?))
     }
 }

@@ -8,7 +8,7 @@
 //! A file in the cache: [`MAGIC`], the digest of what follows, then, each number
 //! little-endian: rules, rows, the rules (24 bytes each), the rows (8 bytes each).
 
-use super::image::Image;
+use super::info::UnwindInfo;
 use super::table::{MAX_ROWS, Row, Table};
 use crate::files::BuildId;
 use crate::files::identity::hexadecimal;
@@ -44,7 +44,7 @@ pub struct Cache {
 }
 
 /// The table of an image, from the cache where there is one.
-pub(crate) fn table_of(image: &Image<'_>, cache: Option<&Cache>) -> Table {
+pub(crate) fn table_of(image: &UnwindInfo<'_>, cache: Option<&Cache>) -> Table {
     match cache {
         Some(cache) => cache.table(image),
         None => Table::build(image),
@@ -85,7 +85,7 @@ impl Cache {
 
     /// The table of a file, made if it is not there.
     #[must_use]
-    pub fn table(&self, image: &Image<'_>) -> Table {
+    pub fn table(&self, image: &UnwindInfo<'_>) -> Table {
         if image.eh_frame.data.len() < MIN_EH_FRAME {
             return Table::build(image);
         }
@@ -154,7 +154,7 @@ fn is_ours(found: &fs::Metadata) -> bool {
 
 /// The name of a file's table: its build-id, for people, and the digest of what
 /// the table is made from.
-fn name(image: &Image<'_>) -> String {
+fn name(image: &UnwindInfo<'_>) -> String {
     let mut digest = Sha256::new();
     digest.update(MAGIC);
     for segment in &image.segments {
@@ -286,7 +286,7 @@ mod tests {
 
     fn table() -> Table {
         let elf = own();
-        Table::build(&Image::of(&elf).expect("its parts"))
+        Table::build(&UnwindInfo::of(&elf).expect("its parts"))
     }
 
     #[test]
@@ -302,7 +302,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::at(folder.path()).expect("a cache");
         let elf = own();
-        let image = Image::of(&elf).expect("its parts");
+        let image = UnwindInfo::of(&elf).expect("its parts");
         let made = cache.table(&image);
         let path = cache.folder.join(name(&image));
         // What is made of instructions is not kept.

@@ -1,7 +1,7 @@
 //! The table of what a file's own unwind information says (`.eh_frame`, `.debug_frame`).
 
 use super::coverage::Coverage;
-use super::image::{Image, Section};
+use super::info::{Section, UnwindInfo};
 use super::rule::{Reader, Unsupported, rule};
 use super::table::{MAX_ROWS, Row, Table, UNSUPPORTED};
 use gimli::{BaseAddresses, CieOrFde, LittleEndian, UnwindContext, UnwindSection};
@@ -40,7 +40,7 @@ struct Function {
 
 /// What is gathered while the sections are read.
 struct Builder<'a> {
-    image: &'a Image<'a>,
+    image: &'a UnwindInfo<'a>,
     bases: BaseAddresses,
     context: UnwindContext<usize>,
     rows: Vec<Row>,
@@ -54,7 +54,7 @@ struct Builder<'a> {
 /// Makes the table of a file from its `.eh_frame`, and from its
 /// `.debug_frame` for what that leaves out.
 #[must_use]
-pub(super) fn table(image: &Image<'_>) -> Table {
+pub(super) fn table(image: &UnwindInfo<'_>) -> Table {
     let mut builder = Builder::new(image);
     let section = |found: &Section<'_>| found.data.len();
     if section(&image.eh_frame) > 0 {
@@ -74,7 +74,7 @@ pub(super) fn table(image: &Image<'_>) -> Table {
 }
 
 impl<'a> Builder<'a> {
-    fn new(image: &'a Image<'a>) -> Self {
+    fn new(image: &'a UnwindInfo<'a>) -> Self {
         let none = Rule::default();
         Self {
             image,

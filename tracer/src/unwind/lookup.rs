@@ -4,7 +4,7 @@
 //! (`.eh_frame_hdr`, LSB 10.6.2) by which the entry of one function is found at once: stacks that
 //! wait for the table are walked by that.
 
-use super::image::{Image, Segment};
+use super::info::{Segment, UnwindInfo};
 use super::rule::{Reader, rule};
 use super::table::UNSUPPORTED;
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindContext, UnwindSection as _};
@@ -51,7 +51,7 @@ struct Kept {
 impl Lookup {
     /// Keeps what of a file is needed; nothing where its linker left no search table.
     #[must_use]
-    pub(crate) fn new(image: &Image<'_>) -> Option<Self> {
+    pub(crate) fn new(image: &UnwindInfo<'_>) -> Option<Self> {
         let search = image.search.as_ref()?;
         Some(Self {
             eh_frame: image.eh_frame.data.to_vec(),
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn it_says_what_the_table_of_our_own_program_says() {
         let elf = of(std::fs::read("/proc/self/exe").expect("our own file"));
-        let image = Image::of(&elf).expect("its parts");
+        let image = UnwindInfo::of(&elf).expect("its parts");
         let lookup = Lookup::new(&image).expect("a search table");
         let table = Table::build(&image);
         let (mut compared, mut unknown) = (0, 0);
@@ -151,14 +151,17 @@ mod tests {
     fn a_damaged_search_table_is_survived() {
         let mut file = std::fs::read("/proc/self/exe").expect("our own file");
         let elf = of(file.clone());
-        let search = Image::of(&elf).expect("its parts").search.expect("one");
+        let search = UnwindInfo::of(&elf)
+            .expect("its parts")
+            .search
+            .expect("one");
         let (at, size) = (search.offset as usize, search.size as usize);
         for (step, byte) in file[at + 4..at + size.min(4096)].iter_mut().enumerate() {
             *byte ^= (step % 251) as u8;
         }
         let length = file.len() as u64;
         let elf = of(file);
-        if let Some(lookup) = Lookup::new(&Image::of(&elf).expect("its parts")) {
+        if let Some(lookup) = Lookup::new(&UnwindInfo::of(&elf).expect("its parts")) {
             for offset in (0..length).step_by(4099) {
                 let _ = lookup.find(offset);
             }

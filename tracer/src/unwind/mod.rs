@@ -1,7 +1,7 @@
 //! Unwind tables, from a file's `.eh_frame` to the rows that the BPF programs search, and the walk
 //! by them in user space.
 //!
-//! - [`image`] finds the sections, reading nothing else of the file;
+//! - [`info`] finds the sections, reading nothing else of the file;
 //! - [`rule`] turns one row of CFI into a rule that fits 24 bytes;
 //! - `cfi` sorts and merges a file's rows into a [`table`];
 //! - `derive` makes rules of instructions where a file has no CFI;
@@ -20,7 +20,7 @@ pub mod cache;
 mod cfi;
 pub mod coverage;
 mod derive;
-pub mod image;
+pub mod info;
 pub mod known;
 pub(crate) mod lookup;
 pub mod pack;
@@ -33,7 +33,7 @@ mod tests;
 
 pub use cache::Cache;
 pub use coverage::Coverage;
-pub use image::Image;
+pub use info::UnwindInfo;
 pub use known::Known;
 pub use lookup::Found;
 pub use table::Table;
@@ -55,7 +55,7 @@ pub enum Error {
         what: &'static str,
         /// Its size.
         size: u64,
-        /// The limit.
+        /// Bytes that are allowed.
         limit: u64,
     },
 }

@@ -1,6 +1,6 @@
 //! Tables made of hand-written `.eh_frame`.
 
-use super::image::{Image, Section, Segment};
+use super::info::{Section, Segment, UnwindInfo};
 use super::known::find;
 use super::pack::pack;
 use super::table::{Row, Table};
@@ -16,8 +16,8 @@ const OFFSET: u64 = 0x1000;
 const FRAMES: u64 = 0x50_0000;
 
 /// An image with 64 KiB of code and this `.eh_frame`.
-fn image(eh_frame: &[u8]) -> Image<'_> {
-    Image {
+fn image(eh_frame: &[u8]) -> UnwindInfo<'_> {
+    UnwindInfo {
         segments: vec![Segment {
             address: CODE,
             size: 0x1_0000,
@@ -29,7 +29,7 @@ fn image(eh_frame: &[u8]) -> Image<'_> {
         },
         text: CODE,
         is_program: true,
-        ..Image::default()
+        ..UnwindInfo::default()
     }
 }
 
@@ -178,7 +178,7 @@ fn nobody_called_the_entry_of_a_program() {
     // As a compiler describes one written in C: push %rbp, pop %rbp.
     let section = frames(&[(CODE, 0x10, &[0x41, 0x0e, 16, 0x41, 0x0e, 8])]);
     let ends = |is_program, entry| {
-        let image = Image {
+        let image = UnwindInfo {
             entry,
             is_program,
             ..image(&section)

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 const THREE: &str = "+bpf,+perfmon,+sys_ptrace";
 
 /// A folder that everybody can write to, with a copy of the tracer.
-struct Place {
+struct CodeAddress {
     dir: tempfile::TempDir,
 }
 
-impl Place {
+impl CodeAddress {
     fn new() -> Self {
         need_root();
         let dir = tempfile::tempdir().unwrap();
@@ -93,7 +93,7 @@ fn capability<'a>(doctor: &'a Value, name: &str) -> &'a Value {
 
 /// One line, 125, and nothing that looks like a result.
 #[track_caller]
-fn assert_refused(place: &Place, output: &Output, words: &[&str], never: &[&str]) {
+fn assert_refused(place: &CodeAddress, output: &Output, words: &[&str], never: &[&str]) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(125), "{text}");
     assert_eq!(text.trim_end().lines().count(), 1, "one line: {text}");
@@ -111,7 +111,7 @@ const TRUE: [&str; 5] = ["-q", "-o", "out", "--", "true"];
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn this_machine_is_proved_by_a_trace_and_nothing_stays() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let began = Instant::now();
     let (found, code) = doctor(&place.run(&["env"], &["doctor", "--json"]));
     assert!(
@@ -139,7 +139,7 @@ fn this_machine_is_proved_by_a_trace_and_nothing_stays() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn nobody_is_told_how_to_become_somebody() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let nobody = as_nobody("");
     let nobody: Vec<_> = nobody.iter().map(String::as_str).collect();
     let words = ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "root", "sudo"];
@@ -156,7 +156,7 @@ fn nobody_is_told_how_to_become_somebody() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn three_capabilities_trace_the_heap_and_name_what_they_lack() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let three = as_nobody(THREE);
     let three: Vec<_> = three.iter().map(String::as_str).collect();
     let (found, code) = doctor(&place.run(&three, &["doctor", "--json"]));
@@ -208,7 +208,7 @@ fn three_capabilities_trace_the_heap_and_name_what_they_lack() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn root_without_sys_admin_uses_the_tracefs_that_is_mounted() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let less = "setpriv --bounding-set -sys_admin $T doctor --json";
     let output = place.shell(&["--mount"], less);
     let (found, code) = doctor(&output);
@@ -223,7 +223,7 @@ fn root_without_sys_admin_uses_the_tracefs_that_is_mounted() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_masked_sys_is_seen_through_or_told_as_a_sandbox() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let masked = "mount -t tmpfs none /sys/kernel";
     let all = format!("{masked} && $T doctor --json");
     let (found, code) = doctor(&place.shell(&["--mount"], &all));
@@ -243,7 +243,7 @@ fn a_masked_sys_is_seen_through_or_told_as_a_sandbox() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn another_namespaces_proc_is_refused_with_the_remedy() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let output = place.shell(&["--pid", "--fork"], "exec $T -q -o out -- true");
     assert_refused(
         &place,
@@ -259,7 +259,7 @@ fn another_namespaces_proc_is_refused_with_the_remedy() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn capabilities_of_a_user_namespace_are_none_of_the_kernels() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let output = place.shell(&["--map-root-user"], "exec $T -q -o out -- true");
     assert_refused(
         &place,
@@ -320,7 +320,7 @@ fn little_memory_makes_the_ring_smaller_by_name() {
 }
 
 fn a_smaller_ring_under(limit: &str) {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let group = Group::new(limit);
     let output = place.shell(&["--mount"], &group.script("-q -o out -- true"));
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -337,7 +337,7 @@ fn a_smaller_ring_under(limit: &str) {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_ring_that_was_asked_for_is_not_made_smaller_in_silence() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let group = Group::new("96M");
     let script = group.script("-q -o out --ring-buffer 128MiB -- true");
     let output = place.shell(&["--mount"], &script);
@@ -352,7 +352,7 @@ fn a_ring_that_was_asked_for_is_not_made_smaller_in_silence() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn a_group_that_is_too_small_is_refused_before_the_kernel_kills() {
-    let place = Place::new();
+    let place = CodeAddress::new();
     let group = Group::new("32M");
     let output = place.shell(&["--mount"], &group.script("-q -o out -- true"));
     assert_refused(

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use tracer::probes::ring::Ring;
-use tracer::target::{Command, Environment, Launch};
 use tracer::trace::{Follow, Notices, Options, Session, Subject};
+use tracer::tracee::{Command, Environment, Launch};
 use tracer::units::Pid;
 
 /// A command that waits to be released, all probes on.

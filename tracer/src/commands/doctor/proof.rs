@@ -7,14 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::ptr;
 use std::time::{Duration, Instant};
-use tracer::events::{Body, Cause, Event, KernelCounts, Member, StackEnd};
+use tracer::events::{Body, Cause, Event, KernelCounts, RssCounter, StackEnd};
 use tracer::probes::decode::Record;
 use tracer::probes::kernel::page_size;
 use tracer::probes::machine::{Capability, Degradation, Lack, Name};
 use tracer::probes::modules::Watcher;
 use tracer::probes::ring::Ring;
-use tracer::target::{Command, Environment, Launch, Target};
 use tracer::trace::{Follow, Options, Session, Subject, unwatched};
+use tracer::tracee::{Command, Environment, Launch, Target};
 use tracer::units::{Address, Bytes, Pid, StackId};
 
 /// Blocks that the child allocates, of a size that nothing else asks for.
@@ -174,7 +174,7 @@ impl Seen {
                 self.by.insert(event.stack);
             }
             Body::Resident {
-                member: Member::Anon,
+                member: RssCounter::Anon,
                 cause: Cause::UserFault,
                 address,
                 ..

@@ -23,7 +23,7 @@ mod owed;
 use self::gone::Gone;
 use self::owed::{Debts, Owed};
 use super::Image;
-use crate::events::Member;
+use crate::events::RssCounter;
 use crate::ledger::history::{Moment, Now};
 use crate::ledger::mappings::{ADDRESSES, PAGE, page_range};
 use crate::ledger::residency::{Backing, Page};
@@ -101,7 +101,7 @@ impl Checks {
     }
 
     /// The next run of present pages.
-    pub(in crate::ledger) fn present(&mut self, address: u64, length: u64, member: Member) {
+    pub(in crate::ledger) fn present(&mut self, address: u64, length: u64, member: RssCounter) {
         let Some(check) = &mut self.open else {
             return;
         };

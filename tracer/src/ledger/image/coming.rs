@@ -8,7 +8,7 @@
 use super::{Actor, Image};
 use crate::arch::syscall;
 use crate::ledger::history::{Moment, Now};
-use crate::ledger::mappings::{ADDRESSES, Inherited, PAGE, Piece, Purpose};
+use crate::ledger::mappings::{ADDRESSES, Inherited, PAGE, Purpose, Vma};
 use crate::ledger::residency::{Backing, Page};
 use crate::units::Tid;
 
@@ -19,7 +19,7 @@ pub(super) struct Coming {
     /// When its first page came: what lay at its place had gone before.
     pub(super) since: Moment,
     /// What has come.
-    pub(super) piece: Piece,
+    pub(super) piece: Vma,
 }
 
 /// Slots that are set aside for a mapping whose length is not known yet: 128 TiB.
@@ -51,7 +51,7 @@ impl Image {
                 Backing::File => Purpose::File,
                 _ => Purpose::Direct,
             };
-            let piece = Piece {
+            let piece = Vma {
                 start: ADDRESSES,
                 end: ADDRESSES,
                 slot,

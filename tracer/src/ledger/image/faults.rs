@@ -29,10 +29,10 @@ use super::{Actor, Image};
 use crate::arch::HUGE_PAGE;
 use crate::arch::fault::{PRESENT, WRITE_TO_PRESENT};
 use crate::arch::syscall::MADVISE;
-use crate::events::{Cause, Member};
+use crate::events::{Cause, RssCounter};
 use crate::ledger::hash::Map;
 use crate::ledger::history::Now;
-use crate::ledger::mappings::{ADDRESSES, PAGE, Piece};
+use crate::ledger::mappings::{ADDRESSES, PAGE, Vma};
 use crate::ledger::residency::{Backing, Page};
 use crate::ledger::stacks::StackIndex;
 use crate::units::Tid;
@@ -50,7 +50,7 @@ const MEDIUM: RangeInclusive<u64> = 4..=256;
 /// A counter changed; the fields of `Body::Resident`.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ledger) struct Change {
-    pub(in crate::ledger) member: Member,
+    pub(in crate::ledger) member: RssCounter,
     pub(in crate::ledger) size: u64,
     pub(in crate::ledger) cause: Cause,
     pub(in crate::ledger) address: u64,
@@ -231,7 +231,7 @@ impl Image {
         let slot = self.mappings.fresh_slot(piece.start - start);
         // What was touched there when nothing was known of it ends.
         self.pages.remove(now, &(start / PAGE..piece.start / PAGE));
-        self.mappings.insert(Piece {
+        self.mappings.insert(Vma {
             start,
             end: piece.start,
             slot,

@@ -3,14 +3,14 @@
 use super::{Actor, Effect, Image};
 use crate::ledger::account::Oddities;
 use crate::ledger::history::Now;
-use crate::ledger::mappings::{PAGE, Piece, Purpose, page_range};
+use crate::ledger::mappings::{PAGE, Purpose, Vma, page_range};
 use crate::ledger::stacks::StackIndex;
 use std::ops::Range;
 
 /// A mapping on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Moving {
-    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces: Vec<Vma>,
     /// Old place, whole pages; empty where a shared mapping is duplicated.
     from: Range<u64>,
     dont_unmap: bool,
@@ -59,7 +59,7 @@ impl Image {
         ));
     }
 
-    fn end_pieces(&mut self, now: &Now, pieces: &[Piece]) {
+    fn end_pieces(&mut self, now: &Now, pieces: &[Vma]) {
         for piece in pieces {
             self.mappings.end(now, piece);
             self.pages.remove(now, &piece.slots());
@@ -113,7 +113,7 @@ impl Image {
                 let slot = self.mappings.fresh_slot(piece.length());
                 self.replace(
                     now,
-                    Piece {
+                    Vma {
                         slot,
                         born: now.moment,
                         ..*piece
@@ -132,7 +132,7 @@ impl Image {
     }
 
     /// Inserts a piece where nothing should be; what is there nevertheless ends.
-    pub(super) fn replace(&mut self, now: &Now, piece: Piece, odd: &mut Oddities) {
+    pub(super) fn replace(&mut self, now: &Now, piece: Vma, odd: &mut Oddities) {
         let (there, _) = self.clear(now, &(piece.start..piece.end.next_multiple_of(PAGE)));
         odd.misplaced += there.len() as u64;
         self.mappings.insert(piece);
@@ -143,14 +143,14 @@ impl Image {
     fn arrive(
         &mut self,
         now: &Now,
-        piece: &Piece,
+        piece: &Vma,
         start: u64,
         end: u64,
         target: &Range<u64>,
         length: u64,
     ) -> u64 {
         self.mappings.end(now, piece);
-        let moved = Piece {
+        let moved = Vma {
             start,
             end,
             born: now.moment,
@@ -163,7 +163,7 @@ impl Image {
         let kept_slots = kept.map_or(slots.start..slots.start, |kept| kept.slots());
         self.pages.remove(now, &(kept_slots.end..slots.end));
         if let Some(kept) = kept {
-            let grown = Piece {
+            let grown = Vma {
                 end: kept.end.next_multiple_of(PAGE).min(limit),
                 ..kept
             };

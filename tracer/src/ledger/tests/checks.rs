@@ -25,11 +25,13 @@ impl Story {
     }
 
     fn end_check(&mut self, by: By, runs: &[(u64, u64)]) {
-        let runs = runs.iter().map(|&(at, length)| (at, length, Member::Anon));
+        let runs = runs
+            .iter()
+            .map(|&(at, length)| (at, length, RssCounter::Anon));
         self.end_check_of(by, &runs.collect::<Vec<_>>());
     }
 
-    fn end_check_of(&mut self, by: By, runs: &[(u64, u64, Member)]) {
+    fn end_check_of(&mut self, by: By, runs: &[(u64, u64, RssCounter)]) {
         for &(address, length, member) in runs {
             let (address, length) = (Address(address), Bytes(length));
             let body = Body::Present {
@@ -49,7 +51,7 @@ fn what_reclaim_took_before_the_peak_is_not_in_it() {
     story.map(stack(10), A, 16 * PAGE);
     story.map(stack(20), B, 16 * PAGE);
     story.touch(stack(30), A, 8 * PAGE);
-    story.moved(MAIN, Member::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
     story.touch(stack(31), B, 10 * PAGE);
     // Only then somebody looks.
     story.check(MAIN, &[(A + 4 * PAGE, 4 * PAGE), (B, 10 * PAGE)]);
@@ -66,7 +68,7 @@ fn what_reclaim_took_after_the_peak_is_in_it() {
     let mut story = Story::new();
     story.map(stack(10), A, 16 * PAGE);
     story.touch(stack(30), A, 8 * PAGE);
-    story.moved(MAIN, Member::Anon, -8, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::Anon, -8, Cause::Remote, (0, 0, u16::MAX));
     story.check(MAIN, &[]);
     story.touch(stack(31), A, 2 * PAGE);
     let account = story.finish();
@@ -81,9 +83,9 @@ fn what_goes_in_two_parts_is_dated_in_two_parts() {
     story.map(stack(10), A, 16 * PAGE);
     story.map(stack(20), B, 16 * PAGE);
     story.touch(stack(30), A, 8 * PAGE);
-    story.moved(MAIN, Member::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
     story.touch(stack(31), B, 10 * PAGE);
-    story.moved(MAIN, Member::Anon, -10, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::Anon, -10, Cause::Remote, (0, 0, u16::MAX));
     story.check(MAIN, &[(B + 6 * PAGE, 4 * PAGE)]);
     let account = story.finish();
     assert_eq!(
@@ -99,10 +101,10 @@ fn a_departure_after_a_check_is_not_dated_before_it() {
     let mut story = Story::new();
     story.map(stack(10), A, 16 * PAGE);
     story.touch(stack(30), A, 8 * PAGE);
-    story.moved(MAIN, Member::Anon, -1, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::Anon, -1, Cause::Remote, (0, 0, u16::MAX));
     story.check(MAIN, &[(A + PAGE, 7 * PAGE)]);
     story.touch(stack(31), A + 8 * PAGE, 8 * PAGE);
-    story.moved(MAIN, Member::Anon, -15, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::Anon, -15, Cause::Remote, (0, 0, u16::MAX));
     story.check(MAIN, &[]);
     let account = story.finish();
     assert_eq!(
@@ -118,12 +120,12 @@ fn a_page_of_another_kind_is_another_page() {
     let mut story = Story::new();
     story.map(stack(10), A, 16 * PAGE);
     story.touch(stack(30), A, 4 * PAGE);
-    story.moved(MAIN, Member::Anon, -2, Cause::Remote, (0, 0, u16::MAX));
-    story.moved(MAIN, Member::File, 2, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::Anon, -2, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::File, 2, Cause::Remote, (0, 0, u16::MAX));
     story.event(MAIN, false, Body::CheckBegin);
     let runs = [
-        (A, 2 * PAGE, Member::File),
-        (A + 2 * PAGE, 2 * PAGE, Member::Anon),
+        (A, 2 * PAGE, RssCounter::File),
+        (A + 2 * PAGE, 2 * PAGE, RssCounter::Anon),
     ];
     story.end_check_of(MAIN, &runs);
     story.touch(stack(31), A + 8 * PAGE, PAGE);
@@ -145,7 +147,7 @@ fn a_page_that_comes_back_is_its_touchers() {
     let mut story = Story::new();
     story.map(stack(10), A, 16 * PAGE);
     story.touch(stack(30), A, 8 * PAGE);
-    story.moved(MAIN, Member::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
+    story.moved(MAIN, RssCounter::Anon, -4, Cause::Remote, (0, 0, u16::MAX));
     story.touch(stack(31), A, 4 * PAGE);
     story.touch(stack(32), A + 8 * PAGE, PAGE);
     let account = story.finish();
@@ -164,7 +166,7 @@ fn a_page_that_comes_back_is_its_touchers() {
 #[test]
 fn a_check_while_something_is_populated_takes_nothing_of_it() {
     let mut story = Story::new();
-    story.moved(stack(10), Member::Anon, 3, Cause::Syscall, (0, 0, 9));
+    story.moved(stack(10), RssCounter::Anon, 3, Cause::Syscall, (0, 0, 9));
     story.event(MAIN, false, Body::CheckBegin);
     story.map(stack(10), A, 4 * PAGE);
     story.end_check(MAIN, &[(A, 3 * PAGE)]);
@@ -183,7 +185,7 @@ fn pages_that_came_without_an_address_get_their_toucher() {
     story.map(stack(10), A, 16 * PAGE);
     for _ in 0..3 {
         let nowhere = (0, 0, MLOCKALL);
-        story.moved(stack(40), Member::Anon, 1, Cause::Syscall, nowhere);
+        story.moved(stack(40), RssCounter::Anon, 1, Cause::Syscall, nowhere);
     }
     story.touch(stack(30), A, 2 * PAGE);
     story.check(MAIN, &[(A, 2 * PAGE), (A + 8 * PAGE, 3 * PAGE)]);
@@ -204,7 +206,7 @@ fn what_comes_behind_the_reader_is_found_by_the_next_check() {
     story.touch(stack(30), A, 2 * PAGE);
     story.event(MAIN, false, Body::CheckBegin);
     let nowhere = (0, 0, MLOCKALL);
-    story.moved(stack(40), Member::Anon, 3, Cause::Syscall, nowhere);
+    story.moved(stack(40), RssCounter::Anon, 3, Cause::Syscall, nowhere);
     story.end_check(MAIN, &[(A, 2 * PAGE)]);
     story.check(MAIN, &[(A, 2 * PAGE), (A + 8 * PAGE, 3 * PAGE)]);
     let account = story.finish();
@@ -224,7 +226,7 @@ fn many_growths_find_their_places_and_times() {
     for page in 0..PAGES {
         let toucher = stack(40 + page * 2 / PAGES);
         let nowhere = (0, 0, MLOCKALL);
-        story.moved(toucher, Member::Anon, 1, Cause::Syscall, nowhere);
+        story.moved(toucher, RssCounter::Anon, 1, Cause::Syscall, nowhere);
     }
     story.check(MAIN, &[(A, PAGES * PAGE)]);
     let account = story.finish();
@@ -264,7 +266,7 @@ fn what_happens_during_a_check_contradicts_nothing() {
     story.touch(stack(31), A + 8 * PAGE, PAGE);
     // The reader saw the first two before they went, and the last before it came.
     story.end_check(MAIN, &[(A, 4 * PAGE)]);
-    story.gone(MAIN, Member::Anon, 2 * PAGE);
+    story.gone(MAIN, RssCounter::Anon, 2 * PAGE);
     story.touch(stack(31), A + 9 * PAGE, 4 * PAGE);
     let account = story.finish();
     assert_eq!(
@@ -292,7 +294,7 @@ fn while_a_mapping_moves_no_check_is_believed() {
 fn a_check_brings_no_more_than_is_counted() {
     let mut story = Story::new();
     story.map(stack(10), A, 1 << 40);
-    story.moved(MAIN, Member::Anon, 2, Cause::End, (0, 0, 0));
+    story.moved(MAIN, RssCounter::Anon, 2, Cause::End, (0, 0, 0));
     story.touch(stack(30), A, PAGE);
     story.check(MAIN, &[(A, 1 << 40)]);
     let image = only(&story.ledger);
@@ -307,7 +309,7 @@ fn only(ledger: &Ledger) -> &Image {
 }
 
 /// Addresses of all resident pages, but for those of mappings that are just being made.
-fn pages(image: &Image) -> BTreeMap<u64, Member> {
+fn pages(image: &Image) -> BTreeMap<u64, RssCounter> {
     let pages = image.pages.at(
         crate::ledger::history::Which::Resident,
         crate::ledger::history::Moment(u64::MAX),
@@ -355,7 +357,7 @@ proptest! {
             let taken = |at: u64| taking.iter().any(|range| range.contains(&at));
             let runs: Vec<_> = found.iter().map(|page| {
                 let at = super::model::BASE + page * PAGE;
-                (at, PAGE, had.get(&at).copied().unwrap_or(Member::Anon))
+                (at, PAGE, had.get(&at).copied().unwrap_or(RssCounter::Anon))
             }).collect();
             pair.story.event(by, false, Body::CheckBegin);
             pair.story.end_check_of(by, &runs);

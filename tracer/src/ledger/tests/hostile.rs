@@ -42,7 +42,12 @@ fn body() -> impl Strategy<Value = Body> {
             virtual_peak: c,
             stack: 7,
         };
-        let members = [Member::File, Member::Anon, Member::Swap, Member::Shmem];
+        let members = [
+            RssCounter::File,
+            RssCounter::Anon,
+            RssCounter::Swap,
+            RssCounter::Shmem,
+        ];
         let causes = [
             Cause::UserFault,
             Cause::KernelFault,

@@ -306,7 +306,12 @@ impl Pair {
     }
 
     fn counter(&mut self, op: Op, page: Address) {
-        let member = [Member::Anon, Member::Anon, Member::File, Member::Shmem][op.pick % 4];
+        let member = [
+            RssCounter::Anon,
+            RssCounter::Anon,
+            RssCounter::File,
+            RssCounter::Shmem,
+        ][op.pick % 4];
         let moved = [1, 1, 1, 1, 2, 4, 7, 16, 512, 0, -1, -5, -20][op.pick / 4 % 13];
         let causes = [
             Cause::UserFault,

@@ -7,7 +7,7 @@ mod pages;
 
 use self::image::{Absence, Image};
 use super::PAGE;
-use crate::events::{Body, Event, Member};
+use crate::events::{Body, Event, RssCounter};
 use crate::ledger::account::Reserver;
 use std::collections::BTreeMap;
 
@@ -144,7 +144,7 @@ impl Naive {
     }
 
     /// The kernel's count of a process, to be moved on.
-    pub(super) fn count(&self, pid: u32, member: Member) -> u64 {
+    pub(super) fn count(&self, pid: u32, member: RssCounter) -> u64 {
         self.images
             .get(&self.owner(pid))
             .and_then(|image| image.counts.get(&(member as u16)))

@@ -6,7 +6,7 @@ use super::lack::{Kind, Lack, Name};
 /// What was found of one capability.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capability {
-    /// Which.
+    /// What it is.
     pub name: Name,
     /// Whether it is there.
     pub answer: Answer,

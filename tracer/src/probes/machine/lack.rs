@@ -57,7 +57,7 @@ pub enum Kind {
 /// Something that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lack {
-    /// What.
+    /// What is missing.
     pub name: Name,
     /// Whether it is not there, or could not be asked for.
     pub kind: Kind,

@@ -6,10 +6,10 @@ use rustc_hash::FxHashMap;
 
 /// Records of different processors may come in a later drain than those that they precede.
 #[derive(Debug, Default)]
-pub(super) struct Processes(FxHashMap<Pid, Process>);
+pub(super) struct Processes(FxHashMap<Pid, Inherited>);
 
 #[derive(Debug, Default)]
-struct Process {
+struct Inherited {
     modules: Vec<Module>,
     /// When its last program was executed.
     executed: Option<Nanos>,

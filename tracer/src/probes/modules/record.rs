@@ -30,30 +30,30 @@ pub(super) enum Record {
     Mapped(Module),
     /// A process (not just a thread) was made.
     Forked {
-        /// When.
+        /// Time at which it happened.
         time: Nanos,
-        /// By whom.
+        /// Process that made it.
         parent: Pid,
-        /// The new one.
+        /// Process that was made.
         child: Pid,
     },
     /// A process executes another program.
     Executed {
         /// When: before anything of the new program is mapped.
         time: Nanos,
-        /// Which process.
+        /// The process.
         pid: Pid,
     },
     /// A process ended, or the kernel ends its records.
     Exited {
-        /// When.
+        /// Time at which it happened.
         time: Nanos,
-        /// Which.
+        /// The process.
         pid: Pid,
     },
     /// Records are missing.
     Lost {
-        /// How many.
+        /// Number of records that are missing.
         count: u64,
     },
 }

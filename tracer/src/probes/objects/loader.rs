@@ -8,7 +8,7 @@ use super::program::Program;
 use crate::arch::{self, VARIANTS};
 use crate::files::FileId;
 use crate::files::source::{number, text};
-use crate::target::command::Environment;
+use crate::tracee::command::Environment;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cell::Cell;
 use std::ffi::OsStr;

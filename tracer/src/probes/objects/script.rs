@@ -1,7 +1,7 @@
 //! Which ELF programs run when a command is executed: the command itself, or
 //! the interpreter that its `#!` line names.
 
-use crate::target::command::{Command, Environment};
+use crate::tracee::command::{Command, Environment};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;

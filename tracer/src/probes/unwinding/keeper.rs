@@ -1,6 +1,7 @@
 //! Keeps the tables up with what the target maps.
 
 use super::tables::{LoadError, Prepared, Tables};
+use crate::probes::priority::set_nice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -30,7 +31,8 @@ impl Keeper {
         let thread = std::thread::Builder::new()
             .name("unwind".into())
             .spawn(move || {
-                hurry();
+                // Every stack that comes before its table costs a copy.
+                set_nice(-5);
                 while !stopped.load(Ordering::Acquire) {
                     prepared.extend(tables.add_unknown()?);
                     prepared.extend(tables.add_wanted()?);
@@ -56,14 +58,6 @@ impl Keeper {
             None => Ok(Vec::new()),
         }
     }
-}
-
-/// Puts the current thread before others: every stack that comes before its
-/// table costs a copy.
-fn hurry() {
-    // SAFETY: plain numbers; 0 is the calling thread. Without the right to it,
-    // nothing changes.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -5) };
 }
 
 impl Drop for Keeper {

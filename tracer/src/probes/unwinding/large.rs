@@ -1,8 +1,9 @@
 //! Tables of large files, which are made on a thread of their own: no small file waits for one.
 
 use crate::files::{Elf, Source};
+use crate::probes::priority::set_nice;
 use crate::unwind::cache::table_of;
-use crate::unwind::image::Image;
+use crate::unwind::info::UnwindInfo;
 use crate::unwind::known::file_of;
 use crate::unwind::lookup::Lookup;
 use crate::unwind::{Cache, Error, Known, Table};
@@ -116,21 +117,15 @@ fn next(jobs: &Receiver<Job>, waiting: &mut Vec<Job>) -> Option<Job> {
 
 /// A file's table; until it is there, stacks are walked by single rules.
 fn make(job: &Job, cache: Option<&Cache>, known: &Known) -> Result<(FileKey, Table), Error> {
-    set_priority(-5);
+    set_nice(-5);
     let elf = Elf::parse(Source::of(job.file.try_clone()?)?)?;
-    let image = Image::of(&elf)?;
+    let image = UnwindInfo::of(&elf)?;
     if let Some(lookup) = Lookup::new(&image).map(Arc::new) {
         for key in [job.key, job.own] {
             known.look_up_meanwhile(file_of(&key), &lookup);
         }
     }
     // Stacks need not wait for it any more, and whoever walks them goes before it.
-    set_priority(10);
+    set_nice(10);
     Ok((job.own, table_of(&image, cache)))
-}
-
-/// How nice the current thread is to others. Without the right to be less so, nothing changes.
-fn set_priority(nice: i32) {
-    // SAFETY: plain numbers; 0 is the calling thread.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
 }

@@ -5,7 +5,7 @@ use super::large::{Job, Large};
 use crate::files::{Elf, FileId, Mapping, Source, regular, vdso};
 use crate::probes::bpf;
 use crate::unwind::cache::table_of;
-use crate::unwind::image::Image;
+use crate::unwind::info::UnwindInfo;
 use crate::unwind::known::file_of;
 use crate::unwind::pack::{Packed, pack};
 use crate::unwind::{Cache, Error, Known, Table};
@@ -419,7 +419,7 @@ fn build(path: &Path, cache: Option<&Cache>) -> Result<(FileKey, Table), Error> 
 
 fn built(own: FileKey, file: File, cache: Option<&Cache>) -> Result<(FileKey, Table), Error> {
     let elf = Elf::parse(Source::of(file)?)?;
-    Ok((own, table_of(&Image::of(&elf)?, cache)))
+    Ok((own, table_of(&UnwindInfo::of(&elf)?, cache)))
 }
 
 fn open(path: &Path) -> Result<(FileKey, File), Error> {
@@ -430,7 +430,7 @@ fn open(path: &Path) -> Result<(FileKey, File), Error> {
 /// The table of the vDSO, which is the same for all processes.
 fn vdso_table() -> Result<(FileKey, Table), Error> {
     let elf = Elf::parse(Source::Memory(vdso()?))?;
-    Ok((VDSO, Table::build(&Image::of(&elf)?)))
+    Ok((VDSO, Table::build(&UnwindInfo::of(&elf)?)))
 }
 
 /// Sets the elements of a map that has numbered ones, from number `first` on.

@@ -25,7 +25,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// All of them.
+    /// All streams, in the order of a recording.
     pub const ALL: [Self; 4] = [Self::Reserved, Self::Resident, Self::Leaked, Self::Allocs];
 
     /// How it is called.

@@ -14,10 +14,10 @@ const WORTH_IT: f64 = 0.75;
 
 /// Pieces of time, each with its piece of the axis (from 0 to 1), in order.
 #[derive(Debug)]
-pub(super) struct Axis(Vec<Piece>);
+pub(super) struct Axis(Vec<Stretch>);
 
 #[derive(Clone, Copy, Debug)]
-struct Piece {
+struct Stretch {
     from: u64,
     to: u64,
     left: f64,
@@ -57,7 +57,7 @@ impl Axis {
         let (mut at, mut left) = (began, 0.0);
         let mut add = |to: u64, width: f64, idle: bool| {
             if to > at || idle {
-                pieces.push(Piece {
+                pieces.push(Stretch {
                     from: at,
                     to,
                     left,

@@ -200,7 +200,7 @@ fn a_file_is_fetched_once_and_kept() {
         assert_eq!(files(dir.path()), std::slice::from_ref(&place));
         assert_eq!(std::fs::read(place).expect("kept"), debug_file());
         assert!(client.cached(&id()).is_some());
-        assert_eq!(client.troubles(), [""; 0]);
+        assert_eq!(client.warnings(), [""; 0]);
         assert_eq!(server.asked(), 1);
     }
 }
@@ -224,7 +224,7 @@ fn what_no_server_has_is_not_asked_for_again_for_a_while() {
         let mut client = client(&server.url, LIMITS, dir.path());
         assert!(client.fetch(&id()).is_none());
         assert!(client.cached(&id()).is_none());
-        assert_eq!(client.troubles(), [""; 0], "no fault of anybody");
+        assert_eq!(client.warnings(), [""; 0], "no fault of anybody");
     }
     assert_eq!(server.asked(), 1);
     // As elfutils marks it; ten minutes later the mark says nothing.
@@ -242,7 +242,7 @@ fn what_no_server_has_is_not_asked_for_again_for_a_while() {
     assert_eq!(server.asked(), 2);
 }
 
-/// Asks twice; nothing may come of it, nor be left. How often the server was asked, and the troubles.
+/// Asks twice; nothing may come of it, nor be left. How often the server was asked, and the warnings.
 fn fails(answer: Answer, limits: Limits) -> (usize, String) {
     let dir = tempfile::tempdir().expect("a folder");
     let server = Server::start(answer);
@@ -250,8 +250,8 @@ fn fails(answer: Answer, limits: Limits) -> (usize, String) {
     assert!(client.fetch(&id()).is_none());
     assert!(client.fetch(&id()).is_none());
     assert_eq!(files(dir.path()), [""; 0].map(PathBuf::from));
-    let troubles = client.troubles().join("\n");
-    let of_server = troubles.replace(&server.url, "SERVER");
+    let warnings = client.warnings().join("\n");
+    let of_server = warnings.replace(&server.url, "SERVER");
     (server.asked(), of_server)
 }
 
@@ -267,20 +267,20 @@ fn what_is_not_the_file_is_not_believed() {
         (without_length, "SERVER: does not say how much it sends"),
         (broken, "SERVER: answers with status 500"),
     ];
-    for (answer, trouble) in cases {
-        assert_eq!(fails(answer, LIMITS), (2, trouble.to_owned()));
+    for (answer, warning) in cases {
+        assert_eq!(fails(answer, LIMITS), (2, warning.to_owned()));
     }
 }
 
 #[test]
 fn a_server_that_stops_in_the_middle_is_not_asked_again() {
-    let (asked, trouble) = fails(cut_off, LIMITS);
+    let (asked, warning) = fails(cut_off, LIMITS);
     assert_eq!(asked, 1);
     assert!(
-        trouble.starts_with("SERVER: stops in the middle: "),
-        "{trouble}"
+        warning.starts_with("SERVER: stops in the middle: "),
+        "{warning}"
     );
-    assert!(trouble.ends_with("; not asked again"), "{trouble}");
+    assert!(warning.ends_with("; not asked again"), "{warning}");
 }
 
 #[test]
@@ -291,11 +291,11 @@ fn a_server_that_lets_us_wait_is_not_asked_again() {
     };
     for answer in [silent as Answer, stalled, dripping] {
         let began = Instant::now();
-        let (asked, trouble) = fails(answer, limits);
-        assert_eq!(asked, 1, "{trouble}");
-        assert!(trouble.ends_with("; not asked again"), "{trouble}");
+        let (asked, warning) = fails(answer, limits);
+        assert_eq!(asked, 1, "{warning}");
+        assert!(warning.ends_with("; not asked again"), "{warning}");
         assert!(began.elapsed() >= SHORT);
-        assert!(began.elapsed() < PATIENCE / 2, "{trouble}");
+        assert!(began.elapsed() < PATIENCE / 2, "{warning}");
     }
 }
 
@@ -309,7 +309,7 @@ fn a_server_that_is_not_there_is_not_asked_again() {
     let mut client = client(&format!("{dead} {}", server.url), LIMITS, dir.path());
     assert!(client.fetch(&id()).is_some());
     assert_eq!(client.servers, [server.url]);
-    assert_eq!(client.troubles().len(), 1);
+    assert_eq!(client.warnings().len(), 1);
 }
 
 #[test]
@@ -326,10 +326,10 @@ fn all_requests_together_have_an_end() {
     assert!(client.fetch(&id()).is_none());
     assert!(client.waited() >= SHORT);
     assert_eq!((slow.asked(), server.asked()), (1, 0));
-    let troubles = client.troubles();
+    let warnings = client.warnings();
     assert!(
-        troubles[1].starts_with("2 debug files were not asked for"),
-        "{troubles:?}"
+        warnings[1].starts_with("2 debug files were not asked for"),
+        "{warnings:?}"
     );
 }
 

@@ -13,7 +13,7 @@ pub(crate) type Program<'d> = gimli::IncompleteLineProgram<Bytes<'d>>;
 pub(crate) struct Lines {
     /// Sorted by where they begin; each ends where the program says.
     sequences: Vec<Sequence>,
-    rows: Vec<Row>,
+    rows: Vec<LineRow>,
 }
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Sequence {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Row {
+struct LineRow {
     address: u64,
     file: Option<FileNumber>,
     line: u32,
@@ -51,7 +51,7 @@ impl Lines {
                 first = self.rows.len();
                 continue;
             }
-            let next = Row {
+            let next = LineRow {
                 address: row.address(),
                 file: FileNumber::new(row.file_index()),
                 line: row

@@ -26,7 +26,7 @@ pub(crate) const KEPT: usize = 4;
 pub(crate) struct Budget(Rc<Cell<usize>>);
 
 impl Budget {
-    /// All of it.
+    /// A budget of which nothing is spent yet.
     pub(crate) fn new() -> Self {
         Self(Rc::new(Cell::new(WORK)))
     }
@@ -100,7 +100,7 @@ impl<'d> Units<'d> {
         self.get(0)
     }
 
-    /// How many.
+    /// Number of units.
     pub(crate) fn len(&self) -> usize {
         self.headers.len()
     }

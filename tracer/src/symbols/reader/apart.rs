@@ -30,7 +30,7 @@ const MAX_ASKED: usize = 20_000;
 pub(crate) struct Apart {
     program: Vec<OsString>,
     running: Option<Running>,
-    troubles: Vec<String>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -44,13 +44,13 @@ impl Apart {
         Self {
             program,
             running: None,
-            troubles: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
     /// What went wrong, a line each.
-    pub(super) fn troubles(&self) -> &[String] {
-        &self.troubles
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Names offsets of a file. What brings the process down is read once more, for its symbols
@@ -101,12 +101,12 @@ impl Apart {
     }
 
     fn note(&mut self, wanted: &Wanted, error: &str, left: &str) {
-        let trouble = format!(
+        let warning = format!(
             "{}: the process that reads its names {error}; it has {left}",
             wanted.name
         );
-        if !self.troubles.contains(&trouble) {
-            self.troubles.push(trouble);
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
         }
     }
 }

@@ -51,10 +51,10 @@ impl Reader {
     }
 
     /// What went wrong, a line each.
-    pub(super) fn troubles(&self) -> &[String] {
+    pub(super) fn warnings(&self) -> &[String] {
         match self {
             Self::Here => &[],
-            Self::Apart(apart) => apart.troubles(),
+            Self::Apart(apart) => apart.warnings(),
         }
     }
 }

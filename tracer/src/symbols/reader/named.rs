@@ -3,8 +3,8 @@
 use crate::files::{BuildId, Source};
 use crate::symbols::Frame;
 use crate::symbols::debug_files::DebugFiles;
+use crate::symbols::file_names::{Debug, FileNames};
 use crate::symbols::files;
-use crate::symbols::image::{Debug, Image};
 use crate::symbols::reason::Reason;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,6 @@ impl Wanted {
             false => Debug::default(),
         };
         let offsets = self.offsets.clone();
-        Ok(Image::resolve(&elf, &debug, &self.name, offsets))
+        Ok(FileNames::resolve(&elf, &debug, &self.name, offsets))
     }
 }

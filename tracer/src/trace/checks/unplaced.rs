@@ -5,7 +5,7 @@
 
 use crate::arch::fault::WRITE_TO_PRESENT;
 use crate::arch::syscall;
-use crate::events::{Body, Cause, Event, Member};
+use crate::events::{Body, Cause, Event, RssCounter};
 use crate::units::{Bytes, Tid};
 
 /// readv, writev and their like: they name buffers by a list.
@@ -80,7 +80,7 @@ impl Calls {
         else {
             return false;
         };
-        if matches!(member, Member::Swap | Member::HugeTlb) || size == before {
+        if matches!(member, RssCounter::Swap | RssCounter::HugeTlb) || size == before {
             return false;
         }
         match cause {
@@ -88,11 +88,11 @@ impl Calls {
             Cause::End => false,
             Cause::UserFault | Cause::KernelFault if size > before => {
                 // The ledger guesses where the others of a medium huge page lie.
-                self.medium_pages && member == Member::Anon && MEDIUM.contains(&(size - before))
+                self.medium_pages && member == RssCounter::Anon && MEDIUM.contains(&(size - before))
             }
             // The thread itself reclaims. But a page of a file goes where a copy of it comes.
             Cause::UserFault | Cause::KernelFault => {
-                member == Member::Anon
+                member == RssCounter::Anon
                     || u64::from(error_code) & WRITE_TO_PRESENT != WRITE_TO_PRESENT
             }
             Cause::Syscall if size > before => self.came(event.tid, address.0, number.into()),

@@ -7,7 +7,7 @@
 
 use super::sweep::{MAX_SEARCHED, SYSCALL};
 use super::{Gap, state::Op};
-use crate::unwind::image::{Image, Segment};
+use crate::unwind::info::{Segment, UnwindInfo};
 use crate::unwind::table::{Row, Table};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ const MAX_END: usize = 64;
 const MAX_ENDS: usize = 4096;
 
 /// Gives the ends the rules that hold where they begin.
-pub(super) fn go_on(table: &mut Table, image: &Image<'_>, gaps: &[Gap]) {
+pub(super) fn go_on(table: &mut Table, image: &UnwindInfo<'_>, gaps: &[Gap]) {
     let sizes = image.segments.iter().map(|segment| segment.size);
     let small = sizes.fold(0, u64::saturating_add) <= MAX_SEARCHED;
     let likely = gaps.iter().filter(|gap| small || !is_padding(gap));
@@ -58,13 +58,13 @@ fn is_padding(gap: &Gap) -> bool {
 
 /// The code of a file with the gaps in it.
 struct Code<'i> {
-    image: &'i Image<'i>,
+    image: &'i UnwindInfo<'i>,
     /// All of a small file, by the segments that it is in: read at once, and not gap by gap.
     whole: Vec<(Segment, Cow<'i, [u8]>)>,
 }
 
 impl<'i> Code<'i> {
-    fn of(image: &'i Image<'_>, small: bool) -> Self {
+    fn of(image: &'i UnwindInfo<'_>, small: bool) -> Self {
         let all = image.segments.iter().filter(|_| small);
         let read = |segment: &Segment| {
             let bytes = image.bytes(segment.offset, segment.size)?;

@@ -23,7 +23,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-use super::image::Image;
+use super::info::UnwindInfo;
 use super::table::{Row, Table, UNSUPPORTED};
 use flow::Flow;
 use rustc_hash::FxHashMap;
@@ -52,12 +52,12 @@ const MAX_TRAMPOLINES: usize = 16;
 type Gap = Range<u32>;
 
 /// Fills the gaps of a table that was made of unwind information.
-pub(super) fn fill(table: &mut Table, image: &Image<'_>) {
+pub(super) fn fill(table: &mut Table, image: &UnwindInfo<'_>) {
     fill_up_to(MAX_GAPS, table, image);
 }
 
 /// The same where the gaps have no more bytes.
-fn fill_up_to(most: u64, table: &mut Table, image: &Image<'_>) {
+fn fill_up_to(most: u64, table: &mut Table, image: &UnwindInfo<'_>) {
     // Go keeps frame pointers everywhere, and changes stacks as nobody else does.
     if image.is_go {
         return;
@@ -79,14 +79,14 @@ fn fill_up_to(most: u64, table: &mut Table, image: &Image<'_>) {
 }
 
 /// What of it is worth to be read.
-fn gaps(table: &Table, image: &Image<'_>) -> Vec<Gap> {
+fn gaps(table: &Table, image: &UnwindInfo<'_>) -> Vec<Gap> {
     let mut gaps = all_gaps(table, image);
     keep_worthy(&mut gaps, image);
     gaps
 }
 
 /// The executable code that no row says anything about.
-fn all_gaps(table: &Table, image: &Image<'_>) -> Vec<Gap> {
+fn all_gaps(table: &Table, image: &UnwindInfo<'_>) -> Vec<Gap> {
     let entry = image.file_offset(image.entry);
     // Without unwind information, nobody knows where the entry's code ends.
     let is_entry = |row: &Row| {
@@ -129,7 +129,7 @@ fn all_gaps(table: &Table, image: &Image<'_>) -> Vec<Gap> {
 }
 
 /// Leaves out what is not worth to be read.
-fn keep_worthy(gaps: &mut Vec<Gap>, image: &Image<'_>) {
+fn keep_worthy(gaps: &mut Vec<Gap>, image: &UnwindInfo<'_>) {
     let sum = |lengths: &mut dyn Iterator<Item = u64>| lengths.fold(0, u64::saturating_add);
     let large = |gap: &&Gap| gap.len() >= MIN_GAP;
     let inside = sum(&mut gaps.iter().filter(large).map(|gap| gap.len() as u64));

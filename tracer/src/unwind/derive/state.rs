@@ -10,7 +10,7 @@ const MAX_OFFSET: i32 = 1 << 28;
 /// An instruction, as far as the frame is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
-    /// Nothing.
+    /// Changes nothing.
     None,
     /// Moves rsp.
     Move(i32),
@@ -139,12 +139,12 @@ pub(super) enum Origin {
 
 /// A place on the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct StackSlot {
     pub(super) origin: Origin,
     pub(super) offset: i32,
 }
 
-impl Place {
+impl StackSlot {
     pub(super) const fn new(origin: Origin, offset: i32) -> Self {
         Self { origin, offset }
     }
@@ -161,7 +161,7 @@ pub(super) enum Saved {
     /// In rbp.
     Not,
     /// On the stack.
-    At(Place),
+    At(StackSlot),
     /// Nobody knows.
     Lost,
 }
@@ -170,16 +170,16 @@ pub(super) enum Saved {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State {
     /// What rsp points to.
-    pub(super) sp: Option<Place>,
+    pub(super) sp: Option<StackSlot>,
     /// What rbp points to.
-    pub(super) bp: Option<Place>,
+    pub(super) bp: Option<StackSlot>,
     pub(super) saved: Saved,
     /// Nobody called this: a process or thread begins.
     pub(super) end: bool,
 }
 
 /// The stack pointer where the return address is on top.
-pub(super) const TOP: Place = Place::new(Origin::Cfa, -8);
+pub(super) const TOP: StackSlot = StackSlot::new(Origin::Cfa, -8);
 
 impl State {
     /// At the entry of a function.
@@ -235,13 +235,13 @@ impl State {
         self
     }
 
-    fn save(&mut self, to: Option<Place>) {
+    fn save(&mut self, to: Option<StackSlot>) {
         if let (Saved::Not, Some(place)) = (self.saved, to) {
             self.saved = Saved::At(place);
         }
     }
 
-    fn restore(&mut self, from: Option<Place>) {
+    fn restore(&mut self, from: Option<StackSlot>) {
         let own = matches!((self.saved, from), (Saved::At(a), Some(b)) if a == b);
         if own {
             (self.saved, self.bp) = (Saved::Not, None);
@@ -286,7 +286,7 @@ impl State {
                 ..Rule::default()
             };
         }
-        let cfa_relative = |place: Option<Place>| place.filter(|p| p.origin == Origin::Cfa);
+        let cfa_relative = |place: Option<StackSlot>| place.filter(|p| p.origin == Origin::Cfa);
         let (kind, from) = match (cfa_relative(self.sp), cfa_relative(self.bp)) {
             (Some(sp), _) => (cfa::SP, sp),
             (None, Some(bp)) => (cfa::BP, bp),
@@ -294,7 +294,7 @@ impl State {
         };
         let (saved, at) = match self.saved {
             Saved::Not => (bp::SAME, 0),
-            Saved::At(Place {
+            Saved::At(StackSlot {
                 origin: Origin::Cfa,
                 offset,
             }) => (bp::AT_CFA, offset),

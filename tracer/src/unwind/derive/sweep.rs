@@ -2,7 +2,7 @@
 
 use super::Gap;
 use super::state::Op;
-use crate::unwind::image::Image;
+use crate::unwind::info::UnwindInfo;
 use iced_x86::{Code as Opcode, Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
 use iced_x86::{Instruction as Decoded, Mnemonic, OpKind, Register};
 use std::borrow::Cow;
@@ -114,7 +114,7 @@ impl Code {
 }
 
 /// Decodes the gaps; `None` if the file can't be read.
-pub(super) fn sweep(image: &Image<'_>, gaps: &[Gap]) -> Option<Code> {
+pub(super) fn sweep(image: &UnwindInfo<'_>, gaps: &[Gap]) -> Option<Code> {
     let mut sweeper = Sweeper {
         image,
         gaps,
@@ -143,7 +143,7 @@ pub(super) fn sweep(image: &Image<'_>, gaps: &[Gap]) -> Option<Code> {
 }
 
 struct Sweeper<'a> {
-    image: &'a Image<'a>,
+    image: &'a UnwindInfo<'a>,
     gaps: &'a [Gap],
     /// Addresses of functions.
     calls: Vec<u64>,
@@ -171,7 +171,7 @@ impl<'a> Sweeper<'a> {
     /// The bytes of a range of the file, and where it is loaded.
     fn read(&self, range: &Gap) -> Option<(Cow<'a, [u8]>, u64)> {
         let from = u64::from(range.start);
-        let holds = |s: &&super::super::image::Segment| {
+        let holds = |s: &&super::super::info::Segment| {
             from.checked_sub(s.offset)
                 .is_some_and(|inside| inside < s.size)
         };

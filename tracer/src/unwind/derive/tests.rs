@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::files::{Elf, Source};
-use crate::unwind::image::{Section, Segment};
+use crate::unwind::info::{Section, Segment};
 
 const CODE: u64 = 0x40_1000;
 
 /// A program that is this code, which begins with its entry.
-fn image(code: &Source, size: usize) -> Image<'_> {
-    Image {
+fn image(code: &Source, size: usize) -> UnwindInfo<'_> {
+    UnwindInfo {
         segments: vec![Segment {
             address: CODE,
             size: size as u64,
@@ -18,7 +18,7 @@ fn image(code: &Source, size: usize) -> Image<'_> {
         entry: CODE,
         is_program: true,
         source: Some(code),
-        ..Image::default()
+        ..UnwindInfo::default()
     }
 }
 
@@ -268,9 +268,9 @@ fn small_gaps_count_only_beside_large_ones() {
 fn derived_rules_agree_with_those_of_the_compiler() {
     let data = std::fs::read("/proc/self/exe").expect("our own file");
     let elf = Elf::parse(Source::Memory(data)).expect("an ELF file");
-    let image = || Image::of(&elf).expect("its parts");
+    let image = || UnwindInfo::of(&elf).expect("its parts");
     let known = crate::unwind::cfi::table(&image());
-    let silent = Image {
+    let silent = UnwindInfo {
         eh_frame: Section::default(),
         debug_frame: Section::default(),
         ..image()

@@ -37,7 +37,7 @@ fn what_was_freed_after_the_peak_is_in_it() {
     story.touch(stack(30), A, 2 * PAGE);
     story.free(MAIN, 0x1000);
     story.unmap(MAIN, A, 4 * PAGE);
-    story.gone(MAIN, Member::Anon, 2 * PAGE);
+    story.gone(MAIN, RssCounter::Anon, 2 * PAGE);
     // The same addresses again, by others, below the peak.
     story.alloc(stack(11), 0x1000, 99);
     story.map(stack(21), A, 3 * PAGE);

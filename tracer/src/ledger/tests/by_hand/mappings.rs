@@ -8,9 +8,9 @@ fn unmapping_in_part_and_mapping_over() {
     story.map(stack(10), A, 64 * PAGE);
     story.touch(stack(30), A, 32 * PAGE);
     story.unmap(MAIN, A + 8 * PAGE, 16 * PAGE);
-    story.gone(MAIN, Member::Anon, 16 * PAGE);
+    story.gone(MAIN, RssCounter::Anon, 16 * PAGE);
     story.map_as(stack(20), A + 2 * PAGE, 4 * PAGE, ANON | FIXED, -1, false);
-    story.gone(MAIN, Member::Anon, 4 * PAGE);
+    story.gone(MAIN, RssCounter::Anon, 4 * PAGE);
     story.map(stack(40), B, 64 * PAGE);
     story.touch(stack(50), B, 48 * PAGE);
     let account = story.finish();
@@ -53,7 +53,7 @@ fn a_move_that_shrinks_drops_pages_and_one_that_fails_changes_nothing() {
     story.touch(stack(30), A, 8 * PAGE);
     story.remap(stack(20), (A, 8 * PAGE), (0, 64 * PAGE), 0);
     story.remap(stack(20), (A, 8 * PAGE), (A, 3 * PAGE), 0);
-    story.gone(MAIN, Member::Anon, 5 * PAGE);
+    story.gone(MAIN, RssCounter::Anon, 5 * PAGE);
     story.map(stack(40), B, 64 * PAGE);
     story.touch(stack(50), B, 6 * PAGE);
     let account = story.finish();
@@ -135,7 +135,7 @@ fn the_break_moves_both_ways() {
     to(&mut story, stack(10), false, base + 16 * PAGE);
     story.touch(stack(30), base, 8 * PAGE);
     to(&mut story, stack(20), false, base + 4 * PAGE);
-    story.gone(MAIN, Member::Anon, 4 * PAGE);
+    story.gone(MAIN, RssCounter::Anon, 4 * PAGE);
     to(&mut story, stack(40), true, base + 64 * PAGE);
     story.touch(stack(30), base + 4 * PAGE, 60 * PAGE);
     let peak = story.finish().resident_peak;

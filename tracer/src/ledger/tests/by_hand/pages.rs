@@ -17,7 +17,7 @@ fn discarding_with_holes_is_done_although_it_says_enomem() {
             took: Nanos(1),
         },
     );
-    story.gone(MAIN, Member::Anon, 4 * PAGE);
+    story.gone(MAIN, RssCounter::Anon, 4 * PAGE);
     story.touch(stack(31), A, 4 * PAGE);
     story.map(stack(10), B, PAGE);
     story.touch(stack(31), B, PAGE);
@@ -34,7 +34,7 @@ fn huge_pages_fault_around_and_copies_on_write() {
     // The mapping begins in the middle of a huge page; the fault is in the next one.
     story.moved(
         stack(30),
-        Member::Anon,
+        RssCounter::Anon,
         512,
         Cause::UserFault,
         (A + 2 * MIB + 5, 6, u16::MAX),
@@ -43,12 +43,12 @@ fn huge_pages_fault_around_and_copies_on_write() {
     let fault = |story: &mut Story, by, member, pages, at, code| {
         story.moved(by, member, pages, Cause::UserFault, (at, code, u16::MAX));
     };
-    fault(&mut story, stack(31), Member::File, 16, B + 5 * PAGE, 4);
-    fault(&mut story, stack(32), Member::File, 4, B + 17 * PAGE, 4);
+    fault(&mut story, stack(31), RssCounter::File, 16, B + 5 * PAGE, 4);
+    fault(&mut story, stack(32), RssCounter::File, 4, B + 17 * PAGE, 4);
     // A write to a present page: one file page less, one anonymous page more.
-    fault(&mut story, stack(33), Member::File, -1, B, 7);
-    fault(&mut story, stack(33), Member::Anon, 1, B, 7);
-    fault(&mut story, stack(34), Member::Anon, 1, B + 64 * PAGE, 6); // elsewhere: the image's
+    fault(&mut story, stack(33), RssCounter::File, -1, B, 7);
+    fault(&mut story, stack(33), RssCounter::Anon, 1, B, 7);
+    fault(&mut story, stack(34), RssCounter::Anon, 1, B + 64 * PAGE, 6); // elsewhere: the image's
     let peak = story.finish().resident_peak;
     let expected = [
         (by(10), 30, 2 * MIB),
@@ -66,7 +66,7 @@ fn huge_pages_fault_around_and_copies_on_write() {
 fn populated_by_calls_without_a_fault() {
     let mut story = Story::new();
     for _ in 0..3 {
-        story.moved(stack(10), Member::Anon, 1, Cause::Syscall, (0, 0, 9));
+        story.moved(stack(10), RssCounter::Anon, 1, Cause::Syscall, (0, 0, 9));
     }
     story.map(stack(10), A, 4 * PAGE);
     story.map(stack(11), B, 8 * PAGE);
@@ -75,17 +75,17 @@ fn populated_by_calls_without_a_fault() {
     for _ in 0..4 {
         story.moved(
             stack(31),
-            Member::Anon,
+            RssCounter::Anon,
             1,
             Cause::Syscall,
             (B + 2 * PAGE, 0, 149),
         );
     }
     story.advise(stack(32), B, 8 * PAGE, 23);
-    story.moved(stack(32), Member::Anon, 1, Cause::Syscall, (0, 0, 28));
-    story.moved(stack(32), Member::Anon, 2, Cause::Syscall, (0, 0, 28));
+    story.moved(stack(32), RssCounter::Anon, 1, Cause::Syscall, (0, 0, 28));
+    story.moved(stack(32), RssCounter::Anon, 2, Cause::Syscall, (0, 0, 28));
     // Of something unknown: said to be so.
-    story.moved(stack(33), Member::Anon, 5, Cause::Syscall, (0, 0, 200));
+    story.moved(stack(33), RssCounter::Anon, 5, Cause::Syscall, (0, 0, 200));
     let peak = story.finish().resident_peak;
     let expected = [
         (by(10), 10, 3 * PAGE),
@@ -123,7 +123,7 @@ fn a_call_without_a_fault_fills_its_buffer_from_the_first_page_that_is_not_there
     let pin = |story: &mut Story, pages| {
         for _ in 0..pages {
             let at = (A + 2 * PAGE + 16, 0, READ);
-            story.moved(stack(40), Member::Anon, 1, Cause::Syscall, at);
+            story.moved(stack(40), RssCounter::Anon, 1, Cause::Syscall, at);
         }
     };
     story.map(stack(10), A, 16 * PAGE);
@@ -131,7 +131,7 @@ fn a_call_without_a_fault_fills_its_buffer_from_the_first_page_that_is_not_there
     pin(&mut story, 3);
     // Another call into the same buffer, after some of it was given back.
     story.advise(MAIN, A + 2 * PAGE, PAGE, libc::MADV_DONTNEED);
-    story.gone(MAIN, Member::Anon, PAGE);
+    story.gone(MAIN, RssCounter::Anon, PAGE);
     pin(&mut story, 2);
     story.touch(stack(31), A + 7 * PAGE, PAGE);
     let account = story.finish();
@@ -150,7 +150,13 @@ fn a_call_without_a_fault_fills_its_buffer_from_the_first_page_that_is_not_there
 fn huge_pages_of_hugetlbfs_are_counted_apart() {
     let mut story = Story::new();
     let huge = |story: &mut Story, by, pages: i64, cause, at| {
-        story.moved(by, Member::HugeTlb, pages * 512, cause, (at, 6, u16::MAX));
+        story.moved(
+            by,
+            RssCounter::HugeTlb,
+            pages * 512,
+            cause,
+            (at, 6, u16::MAX),
+        );
     };
     story.map(stack(10), A, 8 * MIB);
     story.touch(stack(31), B, PAGE);
@@ -175,11 +181,11 @@ fn huge_pages_of_hugetlbfs_are_counted_apart() {
 fn populated_and_given_back_at_once() {
     let mut story = Story::new();
     for _ in 0..3 {
-        story.moved(stack(10), Member::Anon, 2, Cause::Syscall, (0, 0, 9));
+        story.moved(stack(10), RssCounter::Anon, 2, Cause::Syscall, (0, 0, 9));
     }
     story.map(stack(10), A, 6 * PAGE);
     story.unmap(stack(11), A, 6 * PAGE);
-    story.gone(stack(11), Member::Anon, 6 * PAGE);
+    story.gone(stack(11), RssCounter::Anon, 6 * PAGE);
     let account = story.finish();
     assert_eq!(join(&account.resident_peak), [(by(10), 10, 6 * PAGE)]);
     assert_eq!(reserved(&account.resident_peak), [(10, 6 * PAGE)]);
@@ -193,8 +199,8 @@ fn populated_over_what_was_there() {
     let mut story = Story::new();
     story.map(stack(10), A, 4 * PAGE);
     story.touch(stack(30), A, 3 * PAGE);
-    story.moved(stack(11), Member::Anon, -3, Cause::Syscall, (0, 0, 9));
-    story.moved(stack(11), Member::Anon, 4, Cause::Syscall, (0, 0, 9));
+    story.moved(stack(11), RssCounter::Anon, -3, Cause::Syscall, (0, 0, 9));
+    story.moved(stack(11), RssCounter::Anon, 4, Cause::Syscall, (0, 0, 9));
     story.map_as(stack(11), A, 4 * PAGE, ANON | FIXED, -1, false);
     let account = story.finish();
     assert_eq!(join(&account.resident_peak), [(by(11), 11, 4 * PAGE)]);
@@ -207,13 +213,19 @@ fn a_huge_page_of_a_medium_size() {
     let mut story = Story::new();
     story.map(stack(10), A, 64 * PAGE);
     let touch = |story: &mut Story, by, at| {
-        story.moved(by, Member::Anon, 16, Cause::UserFault, (at, 6, u16::MAX));
+        story.moved(
+            by,
+            RssCounter::Anon,
+            16,
+            Cause::UserFault,
+            (at, 6, u16::MAX),
+        );
     };
     touch(&mut story, stack(30), A + 21 * PAGE);
     story.touch(stack(31), A + 33 * PAGE, PAGE);
     touch(&mut story, stack(32), A + 40 * PAGE);
     story.unmap(MAIN, A + 16 * PAGE, 16 * PAGE);
-    story.gone(MAIN, Member::Anon, 16 * PAGE);
+    story.gone(MAIN, RssCounter::Anon, 16 * PAGE);
     let account = story.finish();
     assert_eq!(
         join(&account.resident_peak),
@@ -246,12 +258,12 @@ fn a_window_at_the_beginning_of_a_mapping() {
     let mut story = Story::new();
     story.map_as(stack(10), A + 5 * PAGE, 64 * PAGE, PRIVATE, 3, false);
     let at = (A + 7 * PAGE, 4, u16::MAX);
-    story.moved(stack(30), Member::File, 16, Cause::UserFault, at);
+    story.moved(stack(30), RssCounter::File, 16, Cause::UserFault, at);
     // What came there comes from nowhere else.
     story.unmap(MAIN, A + 5 * PAGE, 16 * PAGE);
-    story.gone(MAIN, Member::File, 16 * PAGE);
+    story.gone(MAIN, RssCounter::File, 16 * PAGE);
     let at = (A + 33 * PAGE, 4, u16::MAX);
-    story.moved(stack(31), Member::File, 17, Cause::UserFault, at);
+    story.moved(stack(31), RssCounter::File, 17, Cause::UserFault, at);
     let account = story.finish();
     assert_eq!(account.resident_peak.unexplained, 0);
     assert_eq!(join(&account.resident_peak), [(by(10), 31, 17 * PAGE)]);

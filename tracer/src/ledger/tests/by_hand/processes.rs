@@ -17,7 +17,7 @@ fn a_forked_child_has_a_copy_and_a_vforked_one_nothing() {
             shares_memory: false,
         },
     );
-    story.counts.insert((2, Member::Anon), 2 * PAGE);
+    story.counts.insert((2, RssCounter::Anon), 2 * PAGE);
     let child = |stack| By(2, 2, stack);
     story.free(child(40), 0x1000);
     story.map(child(12), B, 8 * PAGE);
@@ -97,7 +97,7 @@ fn an_exec_ends_everything_but_the_peak() {
     story.touch(stack(30), A, PAGE);
     story.exit(1);
     // The counters of the dead run down.
-    story.moved(MAIN, Member::Anon, -1, Cause::End, (0, 0, 0));
+    story.moved(MAIN, RssCounter::Anon, -1, Cause::End, (0, 0, 0));
     let account = story.finish();
     assert_eq!(join(&account.resident_peak), [(by(10), 30, 2 * PAGE)]);
     assert_eq!(account.processes[0].kernel, counts);
@@ -229,7 +229,7 @@ fn who_writes_to_inherited_memory_is_its_toucher() {
     write(&mut story, child(40), 1);
     write(&mut story, child(41), 1); // its own by now
     write(&mut story, child(42), 6); // not there
-    story.counts.insert((2, Member::Anon), 4 * PAGE);
+    story.counts.insert((2, RssCounter::Anon), 4 * PAGE);
     story.touch(child(43), A + 5 * PAGE, PAGE);
     let account = story.finish();
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use super::image::{Block, Image, Moving, Use};
 use super::{PAGE, POPULATE};
-use crate::events::{Body, Cause, Member};
+use crate::events::{Body, Cause, RssCounter};
 use crate::ledger::mappings::Inherited;
 use crate::ledger::tests::{GROWSDOWN, PRIVATE};
 use crate::units::{Address, Bytes};
@@ -191,8 +191,8 @@ impl Image {
             Body::Written { address } => {
                 let at = address.0 / PAGE;
                 let page = self.resident.get(&at).copied();
-                if page.is_some_and(|page| page.inherited && page.member == Member::Anon) {
-                    let fresh = self.fresh(Member::Anon, stack);
+                if page.is_some_and(|page| page.inherited && page.member == RssCounter::Anon) {
+                    let fresh = self.fresh(RssCounter::Anon, stack);
                     self.resident.insert(at, fresh);
                 }
             }

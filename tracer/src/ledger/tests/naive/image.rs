@@ -2,7 +2,7 @@
 
 use super::super::{PAGE, by};
 use super::pages::ORDER;
-use crate::events::Member;
+use crate::events::RssCounter;
 use crate::ledger::account::Reserver;
 use crate::ledger::mappings::Inherited;
 use crate::units::StackId;
@@ -35,7 +35,7 @@ pub(super) type Resident = BTreeMap<u64, Page>;
 /// How a page is resident, and by whom. No two of an image have the same number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Page {
-    pub(super) member: Member,
+    pub(super) member: RssCounter,
     pub(super) stack: u64,
     pub(super) number: u64,
     /// The child has it of its parent.
@@ -133,18 +133,18 @@ impl Image {
                 && copy
                     .resident
                     .get(page)
-                    .is_some_and(|page| page.member == Member::Anon)
+                    .is_some_and(|page| page.member == RssCounter::Anon)
         });
         let written: Vec<_> = written.map(|(_, mapped)| mapped.mapping).collect();
         let mapped = &copy.mapped;
         copy.resident.retain(|page, resident| {
             let mapping = mapped.get(page).map(|mapped| mapped.mapping);
-            resident.member == Member::Anon || mapping.is_some_and(|at| written.contains(&at))
+            resident.member == RssCounter::Anon || mapping.is_some_and(|at| written.contains(&at))
         });
-        let lost = self.resident_of(Member::Anon) - copy.resident_of(Member::Anon);
+        let lost = self.resident_of(RssCounter::Anon) - copy.resident_of(RssCounter::Anon);
         for member in ORDER {
             let count = match member {
-                Member::Anon => self.counted(member).saturating_sub(lost * PAGE),
+                RssCounter::Anon => self.counted(member).saturating_sub(lost * PAGE),
                 _ => copy.resident_of(member) * PAGE,
             };
             copy.counts.insert(member as u16, count);
@@ -152,12 +152,12 @@ impl Image {
         copy
     }
 
-    pub(super) fn counted(&self, member: Member) -> u64 {
+    pub(super) fn counted(&self, member: RssCounter) -> u64 {
         self.counts.get(&(member as u16)).copied().unwrap_or(0)
     }
 
     /// How many pages are resident, wherever they are.
-    pub(super) fn resident_of(&self, member: Member) -> u64 {
+    pub(super) fn resident_of(&self, member: RssCounter) -> u64 {
         let moving = self.moving.values().flat_map(|moving| &moving.pages);
         let moving = moving.filter_map(|(_, _, page)| page.as_ref());
         let coming = self.coming.values().flat_map(|(_, _, pages)| pages);
@@ -167,7 +167,7 @@ impl Image {
     }
 
     /// A page that became resident now.
-    pub(super) fn fresh(&mut self, member: Member, stack: u64) -> Page {
+    pub(super) fn fresh(&mut self, member: RssCounter, stack: u64) -> Page {
         self.pages += 1;
         Page {
             member,
@@ -267,7 +267,7 @@ impl Image {
             .filter(|entry| !self.mapped.contains_key(entry.0));
         let mut pages: Vec<_> = unmapped
             .map(|(&at, page)| {
-                let rest = if page.member == Member::Shmem {
+                let rest = if page.member == RssCounter::Shmem {
                     Reserver::Unknown
                 } else {
                     Reserver::Image

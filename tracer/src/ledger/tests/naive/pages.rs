@@ -2,12 +2,12 @@
 
 use super::image::{Absence, Image, Mapped, Moving, Resident, Use};
 use super::{MADVISE, PAGE};
-use crate::events::{Cause, Member};
+use crate::events::{Cause, RssCounter};
 use crate::ledger::mappings::Inherited;
 use std::collections::BTreeMap;
 
 /// What is resident.
-pub(super) const ORDER: [Member; 3] = [Member::Anon, Member::File, Member::Shmem];
+pub(super) const ORDER: [RssCounter; 3] = [RssCounter::Anon, RssCounter::File, RssCounter::Shmem];
 
 impl Image {
     /// From this page on it is another mapping.
@@ -89,7 +89,7 @@ impl Image {
     }
 
     /// The first so many pages that are mapped and not resident, up to the first gap.
-    fn fill(&mut self, from: u64, to: u64, member: Member, stack: u64, mut pages: u64) {
+    fn fill(&mut self, from: u64, to: u64, member: RssCounter, stack: u64, mut pages: u64) {
         for page in from..to {
             if pages == 0 || !self.mapped.contains_key(&page) {
                 return;
@@ -105,7 +105,7 @@ impl Image {
     /// A system call brings pages without a fault.
     pub(super) fn in_call(
         &mut self,
-        member: Member,
+        member: RssCounter,
         size: u64,
         (tid, stack, in_allocator): (u32, u64, bool),
         address: u64,
@@ -122,7 +122,7 @@ impl Image {
                 .collect();
             let purpose = match (in_allocator, member) {
                 (true, _) => Use::Arena,
-                (_, Member::File) => Use::File,
+                (_, RssCounter::File) => Use::File,
                 _ => Use::Direct,
             };
             let nowhere = Mapped {
@@ -222,7 +222,7 @@ impl Image {
     pub(super) fn resident(
         &mut self,
         next: &mut u64,
-        member: Member,
+        member: RssCounter,
         size: u64,
         cause: Cause,
         (address, error_code): (u64, u16),
@@ -237,17 +237,17 @@ impl Image {
             return;
         }
         let page = address / PAGE;
-        if member == Member::Anon && grown > 0 {
+        if member == RssCounter::Anon && grown > 0 {
             self.grow_down(next, page);
         }
-        let medium = member == Member::Anon
+        let medium = member == RssCounter::Anon
             && [4, 8, 16, 32, 64, 128, 256].contains(&grown)
             && self.neighbours(page, grown).len() as u64 == grown
             && (self.neighbours(page, grown).iter()).all(|at| !self.resident.contains_key(at));
         let window = match (member, grown) {
             _ if medium => grown,
             (_, 256..) => 512,
-            (Member::Anon, _) => 1,
+            (RssCounter::Anon, _) => 1,
             _ if error_code & 3 == 3 => return,
             _ => 16.max(grown.next_power_of_two()),
         };
@@ -285,9 +285,9 @@ impl Image {
     }
 
     /// Pages that may come with one: of a file as many where the mapping cuts the window's begin.
-    fn brought(&self, member: Member, page: u64, window: u64) -> Vec<u64> {
+    fn brought(&self, member: RssCounter, page: u64, window: u64) -> Vec<u64> {
         let mut pages = self.neighbours(page, window);
-        if member != Member::Anon && window == 16 {
+        if member != RssCounter::Anon && window == 16 {
             let first = pages[0];
             let end = (first + 16).min((page / 512 + 1) * 512);
             let all = self.neighbours(page, 512);

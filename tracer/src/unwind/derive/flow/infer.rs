@@ -4,7 +4,7 @@
 //! the way there does to the stack pointer says how far off it is at the start.
 
 use super::Flow;
-use crate::unwind::derive::state::{Op, Origin, Place, Saved, State, TOP};
+use crate::unwind::derive::state::{Op, Origin, Saved, StackSlot, State, TOP};
 use crate::unwind::derive::sweep::Goes;
 use rustc_hash::FxHashSet;
 use std::collections::VecDeque;
@@ -18,9 +18,9 @@ enum Caller {
     /// Not told yet.
     Unknown,
     /// In rbp, which was then saved there.
-    Pushed(Place),
+    Pushed(StackSlot),
     /// There, from where it was restored.
-    Popped(Place),
+    Popped(StackSlot),
 }
 
 /// A way from the start.
@@ -31,13 +31,13 @@ struct Way {
 }
 
 /// rbp as it was at the start.
-const BP: Place = Place::new(Origin::Bp, 0);
+const BP: StackSlot = StackSlot::new(Origin::Bp, 0);
 
 /// The frame at an instruction; `looks` is what all inferences may cost.
 pub(super) fn infer(flow: &Flow<'_>, from: usize, looks: &mut usize) -> Option<State> {
     let start = Way {
         state: State {
-            sp: Some(Place::new(Origin::Sp, 0)),
+            sp: Some(StackSlot::new(Origin::Sp, 0)),
             bp: Some(BP),
             saved: Saved::Lost,
             end: false,
@@ -95,14 +95,14 @@ impl Way {
 
     /// The frame at the start, given that of where the way has come to.
     fn start(self, here: State) -> Option<State> {
-        let cfa = |place: Option<Place>| place.filter(|p| p.origin == Origin::Cfa);
+        let cfa = |place: Option<StackSlot>| place.filter(|p| p.origin == Origin::Cfa);
         let (then, now) = match (self.state.sp, cfa(here.sp), self.state.bp, cfa(here.bp)) {
             (Some(then), Some(now), ..) => (then, now),
             (_, _, Some(then), Some(now)) => (then, now),
             _ => return None,
         };
         let shift = now.offset.checked_sub(then.offset)?;
-        let start = Place::new(Origin::Cfa, 0).plus(shift)?;
+        let start = StackSlot::new(Origin::Cfa, 0).plus(shift)?;
         let (sp, bp) = match then.origin {
             Origin::Sp => (Some(start), None),
             Origin::Bp => (None, Some(start)),

@@ -16,14 +16,14 @@ pub(super) enum Version {
 
 /// A cgroup with the memory controller, and its ancestors as far as they are mounted.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Hierarchy {
     version: Version,
     path: String,
     /// Its folder, then those of its ancestors.
     levels: Vec<PathBuf>,
 }
 
-impl Place {
+impl Hierarchy {
     /// The cgroup `path` of a process, in our mounts or in its own.
     pub(super) fn find(version: Version, path: &str, pid: Pid) -> Option<Self> {
         let mounts = |file: &str| std::fs::read_to_string(file).unwrap_or_default();

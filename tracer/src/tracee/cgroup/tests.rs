@@ -21,7 +21,7 @@ impl Fake {
         }
     }
 
-    fn place(&self, root: &str, path: &str) -> Option<Place> {
+    fn place(&self, root: &str, path: &str) -> Option<Hierarchy> {
         let about = match self.version {
             Version::One => "cgroup none rw,memory",
             Version::Two => "cgroup2 none rw",
@@ -31,7 +31,7 @@ impl Fake {
              31 23 0:28 {root} {} rw,relatime master:4 - {about}\n",
             self.dir.path().display()
         );
-        Place::among(self.version, path, &mounts, Path::new(""))
+        Hierarchy::among(self.version, path, &mounts, Path::new(""))
     }
 }
 

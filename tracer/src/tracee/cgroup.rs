@@ -14,7 +14,7 @@ mod place;
 use super::process::pidfd_open;
 use crate::units::Pid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use place::{Place, Version};
+use place::{Hierarchy, Version};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -116,7 +116,7 @@ struct Look {
 
 #[derive(Debug)]
 struct Seen {
-    place: Place,
+    place: Hierarchy,
     /// Nothing where it was first seen when the command had ended.
     before: Option<Counts>,
     last: Counts,
@@ -191,7 +191,7 @@ impl Look {
         if version == Version::One && path == "/" && self.seen.is_some() {
             return;
         }
-        if let Some(place) = Place::find(version, path, self.pid)
+        if let Some(place) = Hierarchy::find(version, path, self.pid)
             && self.seen.as_ref().is_none_or(|seen| seen.place != place)
         {
             let last = place.counts();

@@ -54,7 +54,7 @@ impl Segment {
 
 /// What unwinding needs of a file.
 #[derive(Debug, Default)]
-pub struct Image<'a> {
+pub struct UnwindInfo<'a> {
     /// Executable segments.
     pub segments: Vec<Segment>,
     /// `.eh_frame`, empty if there is none.
@@ -84,7 +84,7 @@ pub struct Image<'a> {
     pub elf: Option<&'a Elf>,
 }
 
-impl<'a> Image<'a> {
+impl<'a> UnwindInfo<'a> {
     /// Reads the parts of a file.
     ///
     /// # Errors

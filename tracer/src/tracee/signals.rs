@@ -47,7 +47,7 @@ pub struct Signals {
 /// A signal that this process got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Its number.
+    /// Number of the signal.
     pub signal: i32,
     /// Who sent it; `None` for the kernel, on behalf of the terminal.
     pub sender: Option<Pid>,

@@ -19,7 +19,7 @@ pub(crate) enum Language {
 /// How a name has to be there.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Names {
-    /// All of it.
+    /// The whole name is one of these.
     Whole(&'static [&'static str]),
     /// Each of the first before each of the second.
     Each(&'static [&'static str], &'static [&'static str]),
@@ -42,7 +42,7 @@ pub(crate) enum Kind {
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Row {
+pub(super) struct Pattern {
     pub(super) kind: Kind,
     pub(super) language: Language,
     pub(super) names: Names,
@@ -50,8 +50,8 @@ pub(super) struct Row {
     pub(super) modules: &'static [&'static str],
 }
 
-const fn row(kind: Kind, language: Language, names: Names) -> Row {
-    Row {
+const fn row(kind: Kind, language: Language, names: Names) -> Pattern {
+    Pattern {
         kind,
         language,
         names,
@@ -104,7 +104,7 @@ const FAMILY: &[&str] = &[
 ];
 
 /// Every row; the first that matches counts.
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[Pattern] = &[
     // C: the family itself, under any of its names, and the calls that map memory.
     row(
         Kind::Entry,
@@ -167,7 +167,7 @@ pub(super) const ROWS: &[Row] = &[
             "malloc_alloc_meta",
         ]),
     ),
-    Row {
+    Pattern {
         kind: Kind::Plumbing,
         language: Language::C,
         names: Names::Whole(&[
@@ -331,7 +331,7 @@ pub(super) const ROWS: &[Row] = &[
             "PyMem_RawWcsdup",
         ]),
     ),
-    Row {
+    Pattern {
         kind: Kind::Plumbing,
         language: Language::C,
         names: Names::Whole(&[
@@ -344,7 +344,7 @@ pub(super) const ROWS: &[Row] = &[
         modules: PYTHON,
     },
     // Wrappers of libraries that many programs use.
-    Row {
+    Pattern {
         kind: Kind::Plumbing,
         language: Language::C,
         names: Names::Whole(&[
@@ -367,7 +367,7 @@ pub(super) const ROWS: &[Row] = &[
         ]),
         modules: &["libglib-2"],
     },
-    Row {
+    Pattern {
         kind: Kind::Plumbing,
         language: Language::C,
         names: Names::Whole(&[
@@ -380,7 +380,7 @@ pub(super) const ROWS: &[Row] = &[
         ]),
         modules: &["libcrypto"],
     },
-    Row {
+    Pattern {
         kind: Kind::Plumbing,
         language: Language::C,
         names: Names::Whole(&[
@@ -585,7 +585,7 @@ pub(super) const ROWS: &[Row] = &[
             "getdents64",
         ]),
     ),
-    Row {
+    Pattern {
         kind: Kind::Mover,
         language: Language::C,
         names: Names::Within(&["IO_"]),

@@ -48,7 +48,7 @@ pub enum LaunchError {
     Exec {
         /// What was tried.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         #[source]
         error: io::Error,
     },
@@ -58,9 +58,9 @@ pub enum LaunchError {
          CAP_SETGID"
     )]
     User {
-        /// Which.
+        /// The user, as given.
         user: String,
-        /// Why not.
+        /// What the system said.
         #[source]
         error: io::Error,
     },

@@ -10,7 +10,7 @@ pub enum Status {
     Exited(u8),
     /// A signal killed it.
     Signaled {
-        /// Which.
+        /// Number of the signal.
         signal: u8,
         /// Whether it left a core dump.
         core: bool,

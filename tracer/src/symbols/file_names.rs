@@ -41,7 +41,7 @@ impl Debug {
 }
 
 /// One file while its addresses are looked up.
-pub(super) struct Image<'a> {
+pub(super) struct FileNames<'a> {
     name: &'a str,
     symbols: Symbols,
     more_symbols: Option<Symbols>,
@@ -49,7 +49,7 @@ pub(super) struct Image<'a> {
     demangled: FxHashMap<Vec<u8>, String>,
 }
 
-impl<'a> Image<'a> {
+impl<'a> FileNames<'a> {
     /// Names offsets of a file.
     pub(super) fn resolve(
         elf: &Elf,

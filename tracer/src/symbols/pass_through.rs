@@ -13,15 +13,15 @@ use names::{is_library_file, readings};
 use rustc_hash::FxBuildHasher;
 use std::borrow::Borrow;
 use std::hash::BuildHasher;
-use table::{ALLOCATORS, Kind, Names, ROWS, Row};
+use table::{ALLOCATORS, Kind, Names, Pattern, ROWS};
 
-/// The first frame, from the inside out, that is not allocator or container
-/// plumbing.
+/// The first frame, from the inside out, that does more than pass a request on, as allocators and
+/// containers do.
 ///
-/// Where every frame is plumbing (an allocation by the runtime itself), it is
+/// Where every frame passes it on (an allocation by the runtime itself), it is
 /// the outermost of them, the one nearest to whoever asked; where a stack is
 /// nothing but the reason why there is none, that reason. A frame without a
-/// name is no plumbing, unless an allocator's own file has it: who it is is not
+/// name passes nothing on, unless an allocator's own file has it: who it is is not
 /// known, and whoever called it did not ask for the memory himself.
 #[must_use]
 pub fn location<'a>(frames: &[&'a Frame]) -> &'a Frame {
@@ -114,7 +114,7 @@ fn first<C: Borrow<Class>>(classes: &[C], passes: impl Fn(Kind) -> bool) -> Opti
 }
 
 /// How many of the first frames are an allocator's: up to the outermost of its functions
-/// from which all further inside are in the same file, or plumbing of others.
+/// from which all further inside are in the same file, or pass it on for others.
 fn insides<C: Borrow<Class>>(classes: &[C]) -> usize {
     let mut inside = 0;
     for (at, entry) in classes.iter().enumerate() {
@@ -154,7 +154,7 @@ fn kind(frame: &Frame) -> Option<Kind> {
         return Some(Kind::Plumbing);
     }
     let readings = readings(frame, function);
-    let matches = |row: &&Row| {
+    let matches = |row: &&Pattern| {
         let here = row.modules.is_empty() || row.modules.iter().any(|m| module.starts_with(m));
         let of_language = readings
             .iter()
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn plumbing_is_passed_over() {
+    fn what_passes_requests_on_is_passed_over() {
         for name in [
             "malloc",
             "__libc_malloc",
