@@ -53,6 +53,35 @@ impl Nanos {
     }
 }
 
+impl Add<Bytes> for Address {
+    type Output = Self;
+    fn add(self, length: Bytes) -> Self {
+        Self(self.0 + length.0)
+    }
+}
+
+/// Bytes from one address to another.
+impl Sub for Address {
+    type Output = Bytes;
+    fn sub(self, other: Self) -> Bytes {
+        Bytes(self.0 - other.0)
+    }
+}
+
+impl Address {
+    /// The first byte of its page, if that is so long.
+    #[must_use]
+    pub const fn page_start(self, page: Bytes) -> Self {
+        Self(self.0 / page.0 * page.0)
+    }
+
+    /// The beginning of the next page, unless one begins here.
+    #[must_use]
+    pub const fn page_end(self, page: Bytes) -> Self {
+        Self(self.0.next_multiple_of(page.0))
+    }
+}
+
 impl Bytes {
     /// No bytes.
     pub const ZERO: Self = Self(0);

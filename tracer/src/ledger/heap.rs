@@ -6,7 +6,7 @@
 use super::hash::Map;
 use super::history::{Ended, Moment, Now, Which};
 use super::stacks::StackIndex;
-use crate::units::Tid;
+use crate::units::{Address, Bytes, Tid};
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 
@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
     /// Requested size in bytes.
-    pub(super) size: u64,
+    pub(super) size: Bytes,
     /// When it was handed out.
     pub(super) born: Moment,
     /// By whom it was asked for.
@@ -24,10 +24,10 @@ pub(super) struct Block {
 /// The blocks of one process image.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heap {
-    live: Map<u64, Block>,
-    resizing: Map<Tid, (u64, Block)>,
+    live: Map<Address, Block>,
+    resizing: Map<Tid, (Address, Block)>,
     bytes: u64,
-    ended: Ended<(u64, Block)>,
+    ended: Ended<(Address, Block)>,
 }
 
 impl Heap {
@@ -38,8 +38,8 @@ impl Heap {
 
     /// `H' = H[address ↦ block]`, `heap' = heap + size − size of H(address)`.
     /// Returns the block that was still there: its free was lost.
-    pub(super) fn alloc(&mut self, now: &Now, address: u64, block: Block) -> Option<Block> {
-        self.bytes = self.bytes.wrapping_add(block.size);
+    pub(super) fn alloc(&mut self, now: &Now, address: Address, block: Block) -> Option<Block> {
+        self.bytes = self.bytes.wrapping_add(block.size.0);
         let old = self.live.insert(address, block);
         if let Some(old) = old {
             self.end(now, address, old);
@@ -48,7 +48,7 @@ impl Heap {
     }
 
     /// `H' = H \ {address}`, `heap' = heap − size of H(address)`. Returns the block.
-    pub(super) fn free(&mut self, now: &Now, address: u64) -> Option<Block> {
+    pub(super) fn free(&mut self, now: &Now, address: Address) -> Option<Block> {
         let block = self.live.remove(&address)?;
         self.end(now, address, block);
         Some(block)
@@ -57,7 +57,7 @@ impl Heap {
     /// `H' = H \ {address}`, `R' = R[thread ↦ (address, H(address))]`, `heap' = heap`: the
     /// address may be handed out again before the thread says how the resize went.
     /// Returns whether there was such a block.
-    pub(super) fn begin_resize(&mut self, thread: Tid, address: u64) -> bool {
+    pub(super) fn begin_resize(&mut self, thread: Tid, address: Address) -> bool {
         let block = self.live.remove(&address);
         if let Some(block) = block {
             self.resizing.insert(thread, (address, block));
@@ -81,8 +81,8 @@ impl Heap {
         Some(other)
     }
 
-    fn end(&mut self, now: &Now, address: u64, block: Block) {
-        self.bytes = self.bytes.wrapping_sub(block.size);
+    fn end(&mut self, now: &Now, address: Address, block: Block) {
+        self.bytes = self.bytes.wrapping_sub(block.size.0);
         self.ended.note(now, block.born, &(address, block));
     }
 
@@ -101,20 +101,20 @@ impl Heap {
         for (address, block) in resizing {
             match child.live.entry(*address) {
                 Entry::Vacant(free) => drop(free.insert(*block)),
-                Entry::Occupied(_) => child.bytes = child.bytes.wrapping_sub(block.size),
+                Entry::Occupied(_) => child.bytes = child.bytes.wrapping_sub(block.size.0),
             }
         }
         child
     }
 
     /// All blocks, in no order.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = (u64, Block)> {
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (Address, Block)> {
         let live = self.live.iter().map(|(&address, &block)| (address, block));
         live.chain(self.resizing.values().copied())
     }
 
     /// The blocks that existed at a peak, in no order.
-    pub(super) fn at(&self, which: Which, peak: Moment) -> impl Iterator<Item = (u64, Block)> {
+    pub(super) fn at(&self, which: Which, peak: Moment) -> impl Iterator<Item = (Address, Block)> {
         let living = self.blocks().filter(move |(_, block)| block.born <= peak);
         living.chain(self.ended.since(which, peak).iter().copied())
     }

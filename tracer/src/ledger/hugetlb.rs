@@ -31,7 +31,7 @@ impl HugeTlb {
         let grown = size
             .0
             .saturating_sub(image.counts[RssCounter::HugeTlb as usize]);
-        let piece = image.mappings.find(address.0);
+        let piece = image.mappings.find(address);
         let reserver = piece.map_or(StackIndex(0), |piece| piece.stack);
         if grown > 0 {
             let bytes = self.brought.entry(key(reserver, toucher)).or_default();

@@ -14,12 +14,13 @@ use super::account::Oddities;
 use super::callers::Callers;
 use super::heap::{Block, Heap};
 use super::history::{Moment, Now};
-use super::mappings::{Inherited, Mappings, PAGE, Purpose, Vma, page_range};
+use super::mappings::{A_PAGE, END, Inherited, Mappings, PAGE, Purpose, Vma, page_range};
 use super::residency::{Backing, Departed, Pages};
+use super::slot::Slot;
 use super::stacks::StackIndex;
 use super::totals::Sums;
 use crate::events::{Named as _, RssCounter};
-use crate::units::Tid;
+use crate::units::{Address, Bytes, Tid};
 use check::Checks;
 use coming::Coming;
 pub(super) use faults::Change;
@@ -36,7 +37,7 @@ const UNDOABLE: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Effect {
     /// Bytes that the event's stack reserved, if it did: one call.
-    pub(super) reserved: Option<u64>,
+    pub(super) reserved: Option<Bytes>,
     /// Whether a block or a direct mapping ended.
     pub(super) freed: bool,
     /// Pages that became resident at the touch of the event's stack.
@@ -55,7 +56,7 @@ pub(super) struct Actor {
 #[derive(Clone, Debug)]
 struct Taken {
     thread: Tid,
-    range: Range<u64>,
+    range: Range<Address>,
     pieces: Vec<Vma>,
     pages: Vec<Departed>,
     /// Not taken: what a child will get of the range, if the call succeeds.
@@ -79,9 +80,9 @@ pub(super) struct Image {
     moving: Vec<(Tid, Moving)>,
     coming: Vec<Coming>,
     undoable: VecDeque<Taken>,
-    program_break: Option<u64>,
+    program_break: Option<Address>,
     /// Segments of shared memory: beginning and end.
-    segments: BTreeMap<u64, u64>,
+    segments: BTreeMap<Address, Address>,
 }
 
 impl Image {
@@ -174,7 +175,7 @@ impl Image {
             pieces
                 .chain(coming)
                 .filter(|piece| piece.purpose == purpose)
-                .fold(0, |sum: u64, piece| sum.wrapping_add(piece.length()))
+                .fold(0, |sum: u64, piece| sum.wrapping_add(piece.length().0))
         };
         let mapped = |purpose| {
             let moving = if self.moving.is_empty() && self.coming.is_empty() {
@@ -202,11 +203,11 @@ impl Image {
         &mut self,
         now: &Now,
         who: Actor,
-        address: u64,
-        size: u64,
+        address: Address,
+        size: Bytes,
         odd: &mut Oddities,
     ) -> Effect {
-        if page_range(address & !(PAGE - 1), size.max(1)).is_none() {
+        if page_range(address.page_start(A_PAGE), size.max(Bytes(1))).is_none() {
             odd.misplaced += 1;
             return Effect::default();
         }
@@ -223,7 +224,7 @@ impl Image {
     }
 
     /// A block was given back: see [`Heap::free`].
-    pub(super) fn free(&mut self, now: &Now, address: u64, odd: &mut Oddities) -> Effect {
+    pub(super) fn free(&mut self, now: &Now, address: Address, odd: &mut Oddities) -> Effect {
         let freed = self.heap.free(now, address).is_some();
         odd.unknown_frees += u64::from(!freed);
         Effect {
@@ -238,16 +239,16 @@ impl Image {
         &mut self,
         now: &Now,
         who: Actor,
-        address: u64,
-        size: u64,
+        address: Address,
+        size: Bytes,
         odd: &mut Oddities,
     ) -> Effect {
-        if address == 0 && size != 0 {
+        if address == Address(0) && size != Bytes::ZERO {
             odd.overlapping_allocs += u64::from(self.heap.cancel_resize(now, who.thread).is_some());
             return Effect::default();
         }
         let freed = self.heap.end_resize(now, who.thread).is_some();
-        let effect = match address {
+        let effect = match address.0 {
             0 => Effect::default(),
             _ => self.alloc(now, who, address, size, odd),
         };
@@ -260,8 +261,8 @@ impl Image {
         &mut self,
         now: &Now,
         who: Actor,
-        range: Range<u64>,
-        length: u64,
+        range: Range<Address>,
+        length: Bytes,
         purpose: Purpose,
     ) -> Effect {
         let since = self.coming_since(who.thread);
@@ -287,7 +288,7 @@ impl Image {
     }
 
     /// `M' = M without range`, `P' = P without range`, until it is known to have failed.
-    pub(super) fn unmap(&mut self, now: &Now, who: Actor, range: &Range<u64>) -> Effect {
+    pub(super) fn unmap(&mut self, now: &Now, who: Actor, range: &Range<Address>) -> Effect {
         let taken = self.clear(now, range);
         let freed = taken.0.iter().any(|piece| piece.purpose.is_reserved());
         self.remember(who.thread, range.clone(), taken);
@@ -298,7 +299,13 @@ impl Image {
     }
 
     /// A segment of shared memory was attached: as a direct mapping, if its length is known.
-    pub(super) fn attach(&mut self, now: &Now, who: Actor, address: u64, length: u64) -> Effect {
+    pub(super) fn attach(
+        &mut self,
+        now: &Now,
+        who: Actor,
+        address: Address,
+        length: Bytes,
+    ) -> Effect {
         let Some(range) = page_range(address, length) else {
             return Effect::default();
         };
@@ -307,7 +314,7 @@ impl Image {
     }
 
     /// One is being detached: as unmapped.
-    pub(super) fn detach(&mut self, now: &Now, who: Actor, address: u64) -> Effect {
+    pub(super) fn detach(&mut self, now: &Now, who: Actor, address: Address) -> Effect {
         match self.segments.remove(&address) {
             Some(end) => self.unmap(now, who, &(address..end)),
             None => {
@@ -318,12 +325,10 @@ impl Image {
     }
 
     /// `P' = P without range`, `M' = M`, likewise (`MADV_DONTNEED`, `MADV_REMOVE`).
-    pub(super) fn discard(&mut self, now: &Now, who: Actor, range: &Range<u64>) {
+    pub(super) fn discard(&mut self, now: &Now, who: Actor, range: &Range<Address>) {
         self.threads.pages_leave();
         self.checks.taken(range);
-        let mut pages = self
-            .pages
-            .remove(now, &(range.start / PAGE..range.end / PAGE));
+        let mut pages = self.pages.remove(now, &Slot::all_of(range));
         for part in self.mappings.parts(range) {
             pages.extend(self.pages.remove(now, &part.slots()));
         }
@@ -332,11 +337,11 @@ impl Image {
 
     /// A call began whose effect is not followed; it may still fail.
     pub(super) fn no_effect(&mut self, who: Actor) {
-        self.remember(who.thread, 0..0, (Vec::new(), Vec::new()));
+        self.remember(who.thread, Address(0)..Address(0), (Vec::new(), Vec::new()));
     }
 
     /// A child will get something else of a range, once the call has succeeded.
-    pub(super) fn inherit(&mut self, who: Actor, range: &Range<u64>, inherited: Inherited) {
+    pub(super) fn inherit(&mut self, who: Actor, range: &Range<Address>, inherited: Inherited) {
         self.no_effect(who);
         if let Some(taken) = self.undoable.back_mut() {
             taken.range = range.clone();
@@ -344,7 +349,7 @@ impl Image {
         }
     }
 
-    fn clear(&mut self, now: &Now, range: &Range<u64>) -> (Vec<Vma>, Vec<Departed>) {
+    fn clear(&mut self, now: &Now, range: &Range<Address>) -> (Vec<Vma>, Vec<Departed>) {
         self.clear_since(now, range, now.moment)
     }
 
@@ -352,16 +357,14 @@ impl Image {
     fn clear_since(
         &mut self,
         now: &Now,
-        range: &Range<u64>,
+        range: &Range<Address>,
         since: Moment,
     ) -> (Vec<Vma>, Vec<Departed>) {
         let went = &now.as_of(since);
         self.threads.pages_leave();
         self.checks.taken(range);
         let pieces = self.mappings.take(range);
-        let mut pages = self
-            .pages
-            .remove(went, &(range.start / PAGE..range.end / PAGE));
+        let mut pages = self.pages.remove(went, &Slot::all_of(range));
         for piece in &pieces {
             self.mappings.end(now, piece);
             pages.extend(self.pages.remove(went, &piece.slots()));
@@ -372,7 +375,7 @@ impl Image {
     fn remember(
         &mut self,
         thread: Tid,
-        range: Range<u64>,
+        range: Range<Address>,
         (pieces, pages): (Vec<Vma>, Vec<Departed>),
     ) {
         self.undoable.retain(|taken| taken.thread != thread);
@@ -418,8 +421,7 @@ impl Image {
             return;
         }
         for piece in &taken.pieces {
-            let range = piece.start..piece.end.next_multiple_of(PAGE);
-            let there = self.mappings.take(&range);
+            let there = self.mappings.take(&piece.whole());
             odd.misplaced += there.len() as u64;
             there.iter().for_each(|piece| self.mappings.end(now, piece));
             self.mappings.insert(Vma {
@@ -436,13 +438,11 @@ impl Image {
         &mut self,
         now: &Now,
         who: Actor,
-        to: u64,
+        to: Address,
         odd: &mut Oddities,
     ) -> Effect {
-        let Some(to) = to
-            .checked_next_multiple_of(PAGE)
-            .filter(|&to| to <= super::mappings::ADDRESSES)
-        else {
+        let to = to.0.checked_next_multiple_of(PAGE).map(Address);
+        let Some(to) = to.filter(|&to| to <= END) else {
             odd.misplaced += 1;
             return Effect::default();
         };
@@ -474,7 +474,7 @@ impl Image {
     }
 
     /// What calls that have not returned are taking away.
-    pub(super) fn being_taken(&self) -> Vec<Range<u64>> {
+    pub(super) fn being_taken(&self) -> Vec<Range<Address>> {
         let taking = self.undoable.iter();
         taking
             .filter(|taken| taken.inherited.is_none())

@@ -10,18 +10,23 @@
 //! pages of an old one at its address.
 
 use super::history::{Ended, Moment, Now, Which};
+use super::slot::{Slot, pages};
 use super::stacks::StackIndex;
+use crate::units::{Address, Bytes};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub(super) use crate::arch::{ADDRESSES, PAGE};
 
-/// Slots below this are page numbers: pages that lie in no piece.
-const FIRST_SLOT: u64 = ADDRESSES / PAGE;
-
 /// Bytes that a mapping which grows downwards has at most. The kernel holds it to the limit that
 /// is set for stacks, 8 MiB by default.
-const GROWTH: u64 = 1 << 30;
+const GROWTH: Bytes = Bytes(1 << 30);
+
+/// Bytes of a page.
+pub(super) const A_PAGE: Bytes = Bytes(PAGE);
+
+/// Behind the last address that a process may have.
+pub(super) const END: Address = Address(ADDRESSES);
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,11 +57,11 @@ impl Purpose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Vma {
     /// First byte; at the beginning of a page.
-    pub(super) start: u64,
+    pub(super) start: Address,
     /// Behind the last byte asked for.
-    pub(super) end: u64,
+    pub(super) end: Address,
     /// Slot of its first page.
-    pub(super) slot: u64,
+    pub(super) slot: Slot,
     /// Since when it is here.
     pub(super) born: Moment,
     /// By whom it was made.
@@ -83,23 +88,33 @@ pub(super) enum Inherited {
 
 impl Vma {
     /// Bytes asked for.
-    pub(super) fn length(&self) -> u64 {
+    pub(super) fn length(&self) -> Bytes {
         self.end - self.start
     }
 
+    /// Its addresses, in whole pages.
+    pub(super) fn whole(&self) -> Range<Address> {
+        self.start..self.end.page_end(A_PAGE)
+    }
+
+    /// The slot of the page of one of its addresses.
+    pub(super) fn slot_of(&self, address: Address) -> Slot {
+        self.slot + (address - self.start).0 / PAGE
+    }
+
     /// Slots of its pages.
-    pub(super) fn slots(&self) -> Range<u64> {
-        self.slot..self.slot + self.length().div_ceil(PAGE)
+    pub(super) fn slots(&self) -> Range<Slot> {
+        self.slot..self.slot + pages(self.length())
     }
 
     /// The part of it in a range of whole pages.
-    pub(super) fn part(&self, range: &Range<u64>) -> Option<Self> {
+    pub(super) fn part(&self, range: &Range<Address>) -> Option<Self> {
         let start = self.start.max(range.start);
         let end = self.end.min(range.end);
         (start < end).then(|| Self {
             start,
             end,
-            slot: self.slot + (start - self.start) / PAGE,
+            slot: self.slot_of(start),
             ..*self
         })
     }
@@ -107,28 +122,27 @@ impl Vma {
 
 /// Whole pages that hold `length` bytes from `address` on; nothing where that is no
 /// range of user addresses.
-pub(super) fn page_range(address: u64, length: u64) -> Option<Range<u64>> {
-    let end = address
-        .checked_add(length)
-        .filter(|&end| end <= ADDRESSES)?;
-    (address.is_multiple_of(PAGE) && length > 0).then(|| address..end.next_multiple_of(PAGE))
+pub(super) fn page_range(address: Address, length: Bytes) -> Option<Range<Address>> {
+    let end = address.0.checked_add(length.0).map(Address)?;
+    let aligned = address.0.is_multiple_of(PAGE) && length > Bytes::ZERO;
+    (aligned && end <= END).then(|| address..end.page_end(A_PAGE))
 }
 
 /// The pieces of one process image.
 #[derive(Clone, Debug)]
 pub(super) struct Mappings {
-    pieces: BTreeMap<u64, Vma>,
+    pieces: BTreeMap<Address, Vma>,
     lengths: [u64; Purpose::COUNT],
     pages: [u64; Purpose::COUNT],
     /// Σ `pages`, which every event asks for.
     all_pages: u64,
-    next_slot: u64,
+    next_slot: Slot,
     ended: Ended<Vma>,
 }
 
 impl Default for Mappings {
     fn default() -> Self {
-        let next_slot = FIRST_SLOT;
+        let next_slot = Slot::FIRST;
         Self {
             pieces: BTreeMap::new(),
             lengths: [0; Purpose::COUNT],
@@ -158,10 +172,10 @@ impl Mappings {
 
     /// Slots that no piece has had. When 2^64 are used up they begin anew: after half a
     /// billion mappings of 128 TiB each.
-    pub(super) fn fresh_slot(&mut self, length: u64) -> u64 {
-        let pages = length.div_ceil(PAGE);
-        let end = self.next_slot.checked_add(pages);
-        let (slot, next) = end.map_or((FIRST_SLOT, FIRST_SLOT + pages), |end| {
+    pub(super) fn fresh_slot(&mut self, length: Bytes) -> Slot {
+        let pages = pages(length);
+        let end = self.next_slot.0.checked_add(pages).map(Slot);
+        let (slot, next) = end.map_or((Slot::FIRST, Slot::FIRST + pages), |end| {
             (self.next_slot, end)
         });
         self.next_slot = next;
@@ -176,7 +190,7 @@ impl Mappings {
 
     /// `M' = {p without range | p ∈ M}`. Returns what was taken out, in order. It does not
     /// count as ended: say so by [`end`](Self::end), or put it back.
-    pub(super) fn take(&mut self, range: &Range<u64>) -> Vec<Vma> {
+    pub(super) fn take(&mut self, range: &Range<Address>) -> Vec<Vma> {
         let mut taken = Vec::new();
         let before = self
             .pieces
@@ -193,10 +207,10 @@ impl Mappings {
     }
 
     /// Replaces one piece by what of it lies outside of the range.
-    fn cut(&mut self, piece: Vma, range: &Range<u64>, taken: &mut Vec<Vma>) {
+    fn cut(&mut self, piece: Vma, range: &Range<Address>, taken: &mut Vec<Vma>) {
         self.pieces.remove(&piece.start);
         self.count(&piece, u64::wrapping_sub);
-        for outside in [0..range.start, range.end..u64::MAX] {
+        for outside in [Address(0)..range.start, range.end..Address(u64::MAX)] {
             if let Some(rest) = piece.part(&outside) {
                 self.insert(rest);
             }
@@ -206,10 +220,10 @@ impl Mappings {
 
     fn count(&mut self, piece: &Vma, add: fn(u64, u64) -> u64) {
         let length = &mut self.lengths[piece.purpose as usize];
-        *length = add(*length, piece.length());
-        let pages = &mut self.pages[piece.purpose as usize];
-        *pages = add(*pages, piece.length().div_ceil(PAGE));
-        self.all_pages = add(self.all_pages, piece.length().div_ceil(PAGE));
+        *length = add(*length, piece.length().0);
+        let sum = &mut self.pages[piece.purpose as usize];
+        *sum = add(*sum, pages(piece.length()));
+        self.all_pages = add(self.all_pages, pages(piece.length()));
     }
 
     /// A piece that was taken out will not come back.
@@ -218,26 +232,26 @@ impl Mappings {
     }
 
     /// The piece that holds the page of an address.
-    pub(super) fn find(&self, address: u64) -> Option<&Vma> {
+    pub(super) fn find(&self, address: Address) -> Option<&Vma> {
         let (_, piece) = self.pieces.range(..=address).next_back()?;
-        (address < piece.end.next_multiple_of(PAGE)).then_some(piece)
+        (address < piece.end.page_end(A_PAGE)).then_some(piece)
     }
 
     /// The slot of the page of an address, and the slots of the piece that holds it, or of the
     /// gap between pieces.
-    pub(super) fn slot(&self, address: u64) -> (u64, Range<u64>) {
+    pub(super) fn slot(&self, address: Address) -> (Slot, Range<Slot>) {
         if let Some(piece) = self.find(address) {
-            return (piece.slot + (address - piece.start) / PAGE, piece.slots());
+            return (piece.slot_of(address), piece.slots());
         }
         let before = self.pieces.range(..=address).next_back();
         let after = self.pieces.range(address..).next();
-        let start = before.map_or(0, |(_, piece)| piece.end.div_ceil(PAGE));
-        let end = after.map_or(FIRST_SLOT, |(start, _)| start / PAGE);
-        (address / PAGE, start..end)
+        let start = before.map_or(Slot(0), |(_, piece)| Slot::of(piece.end.page_end(A_PAGE)));
+        let end = after.map_or(Slot::FIRST, |(&start, _)| Slot::of(start));
+        (Slot::of(address), start..end)
     }
 
     /// The parts of pieces that are in a range of whole pages.
-    pub(super) fn parts(&self, range: &Range<u64>) -> impl Iterator<Item = Vma> {
+    pub(super) fn parts(&self, range: &Range<Address>) -> impl Iterator<Item = Vma> {
         let before = self.pieces.range(..range.start).next_back();
         let within = self.pieces.range(range.clone());
         before
@@ -260,21 +274,21 @@ impl Mappings {
     }
 
     /// `M' = {p[inherited ↦ as told] within range, p without range | p ∈ M}`
-    pub(super) fn set_inherited(&mut self, range: &Range<u64>, inherited: Inherited) {
+    pub(super) fn set_inherited(&mut self, range: &Range<Address>, inherited: Inherited) {
         for piece in self.take(range) {
             self.insert(Vma { inherited, ..piece });
         }
     }
 
     /// The piece at an address grows downwards.
-    pub(super) fn set_growing_down(&mut self, start: u64) {
+    pub(super) fn set_growing_down(&mut self, start: Address) {
         if let Some(piece) = self.pieces.get_mut(&start) {
             piece.grows_down = true;
         }
     }
 
     /// The piece that a touch of this address, which lies in none, makes longer.
-    pub(super) fn growing_to(&self, address: u64) -> Option<Vma> {
+    pub(super) fn growing_to(&self, address: Address) -> Option<Vma> {
         let (_, &piece) = self.pieces.range(address..).next()?;
         let within = piece.end - address <= GROWTH;
         (piece.grows_down && within).then_some(piece)

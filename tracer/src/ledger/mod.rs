@@ -44,6 +44,7 @@ mod probe;
 mod process;
 mod reconcile;
 mod residency;
+mod slot;
 mod stacks;
 mod timeline;
 mod totals;
@@ -301,11 +302,11 @@ impl Ledger {
         }
         if let Some(bytes) = effect.reserved {
             self.allocs += 1;
-            self.alloc_bytes += Bytes(bytes);
+            self.alloc_bytes += bytes;
             self.processes[process].account.allocs += 1;
             let totals = self.stacks.totals(stack);
             totals.calls += 1;
-            totals.bytes += Bytes(bytes);
+            totals.bytes += bytes;
         }
     }
 
@@ -352,7 +353,7 @@ impl Ledger {
                 .filter(|(_, block)| block.born > image.born)
             {
                 let totals = self.stacks.totals(block.stack);
-                totals.leaked += Bytes(block.size);
+                totals.leaked += block.size;
                 totals.leaked_allocs += 1;
             }
         }

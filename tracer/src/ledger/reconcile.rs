@@ -15,16 +15,17 @@ use super::account::{Reserver, Snapshot};
 use super::hash::Map;
 use super::history::{Moment, Which};
 use super::image::Image;
-use super::mappings::{ADDRESSES, PAGE, Purpose, Vma};
+use super::mappings::{A_PAGE, PAGE, Purpose, Vma};
 use super::residency::{Backing, Page};
+use super::slot::Slot;
 use super::stacks::{StackIndex, Stacks};
-use crate::units::{Bytes, StackId};
+use crate::units::{Address, Bytes, StackId};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Where the kernel puts the first thread's stack (and the vDSO): the randomised top of the
 /// address space, above everything that `mmap` places (`mmap_base`, `STACK_RND_MASK`).
-const TOP: Range<u64> = 0x7ffb_f000_0000..1 << 47;
+const TOP: Range<Address> = Address(0x7ffb_f000_0000)..Address(1 << 47);
 
 /// Who answers for memory, in small numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,15 +40,15 @@ enum Owner {
 /// A block on the line of addresses.
 #[derive(Clone, Copy)]
 struct Extent {
-    start: u64,
-    end: u64,
+    start: Address,
+    end: Address,
     stack: StackIndex,
 }
 
 /// A page on the line of addresses.
 #[derive(Clone, Copy)]
 struct Placed {
-    start: u64,
+    start: Address,
     toucher: StackIndex,
     rest: Owner,
 }
@@ -71,12 +72,12 @@ impl Balance {
         };
         blocks
             .iter()
-            .for_each(|(_, block)| reserve(block.stack, block.size));
+            .for_each(|(_, block)| reserve(block.stack, block.size.0));
         let direct = pieces.iter().filter(|piece| piece.purpose.is_reserved());
-        direct.for_each(|piece| reserve(piece.stack, piece.length()));
+        direct.for_each(|piece| reserve(piece.stack, piece.length().0));
         let extents = extents(blocks.iter().map(|&(start, block)| Extent {
             start,
-            end: start.saturating_add(block.size),
+            end: Address(start.0.saturating_add(block.size.0)),
             stack: block.stack,
         }));
         let pages = place(&pieces, &image.pages.at(which, peak));
@@ -87,7 +88,7 @@ impl Balance {
     fn sweep(&mut self, pages: &[Placed], extents: &[Extent]) {
         let mut first = 0;
         for page in pages {
-            let end = page.start + PAGE;
+            let end = page.start + A_PAGE;
             while extents
                 .get(first)
                 .is_some_and(|extent| extent.end <= page.start)
@@ -99,7 +100,7 @@ impl Balance {
                 .iter()
                 .take_while(|extent| extent.start < end)
             {
-                let bytes = extent.end.min(end) - extent.start.max(page.start);
+                let bytes = (extent.end.min(end) - extent.start.max(page.start)).0;
                 rest -= bytes;
                 self.attribute(Owner::Stack(extent.stack), page.toucher, bytes);
             }
@@ -189,7 +190,7 @@ impl Owner {
     fn unmapped(page: &Page) -> Self {
         match page.backing {
             Backing::Shmem => Self::Unknown,
-            _ if TOP.contains(&(page.slot * PAGE)) => Self::ThreadStack,
+            _ if TOP.contains(&page.slot.address()) => Self::ThreadStack,
             _ => Self::Image,
         }
     }
@@ -212,12 +213,12 @@ fn extents(blocks: impl Iterator<Item = Extent>) -> Vec<Extent> {
 
 /// Pages in the order of addresses: those of each piece by its slots, the others by their own.
 fn place(pieces: &[Vma], pages: &[Page]) -> Vec<Placed> {
-    let slot = |wanted: u64| pages.partition_point(|page| page.slot < wanted);
-    let alone = &pages[..slot(ADDRESSES / PAGE)];
+    let slot = |wanted: Slot| pages.partition_point(|page| page.slot < wanted);
+    let alone = &pages[..slot(Slot::FIRST)];
     let mut placed: Vec<_> = alone
         .iter()
         .map(|page| Placed {
-            start: page.slot * PAGE,
+            start: page.slot.address(),
             toucher: page.toucher,
             rest: Owner::unmapped(page),
         })
@@ -228,7 +229,7 @@ fn place(pieces: &[Vma], pages: &[Page]) -> Vec<Placed> {
             pages[slot(slots.start)..slot(slots.end)]
                 .iter()
                 .map(|page| Placed {
-                    start: piece.start + (page.slot - piece.slot) * PAGE,
+                    start: piece.start + Bytes((page.slot - piece.slot) * PAGE),
                     toucher: page.toucher,
                     rest: Owner::of(piece),
                 }),

@@ -4,6 +4,7 @@
 //! bit each; a page costs 12 bytes and an untouched range nothing.
 
 use super::history::{Ended, Moment, Now, Which};
+use super::slot::Slot;
 use super::stacks::StackIndex;
 use crate::events::RssCounter;
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ impl Backing {
 /// A resident page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Page {
-    pub(super) slot: u64,
+    pub(super) slot: Slot,
     pub(super) backing: Backing,
     pub(super) toucher: StackIndex,
     pub(super) born: Moment,
@@ -112,7 +113,7 @@ impl Chunk {
             (_, 1) => Backing::Shmem,
             _ => Backing::Anon,
         };
-        let slot = key * CHUNK + bit;
+        let slot = Slot(key * CHUNK + bit);
         Page {
             slot,
             backing,
@@ -132,10 +133,10 @@ fn bits(mut mask: u64) -> impl Iterator<Item = u64> {
 }
 
 /// Bits of the slots of chunk `key` that are in a range.
-fn mask(key: u64, range: &Range<u64>) -> u64 {
+fn mask(key: u64, range: &Range<Slot>) -> u64 {
     let first = key * CHUNK;
-    let from = range.start.saturating_sub(first).min(CHUNK);
-    let to = range.end.saturating_sub(first).min(CHUNK);
+    let from = range.start.0.saturating_sub(first).min(CHUNK);
+    let to = range.end.0.saturating_sub(first).min(CHUNK);
     if from >= to {
         0
     } else {
@@ -205,7 +206,7 @@ impl Pages {
     /// `P' = P[slot ↦ page]`, unless a page of that backing is there already. Returns whether
     /// anything changed. A page of another backing (copy on write) ends.
     pub(super) fn touch(&mut self, now: &Now, page: Page) -> bool {
-        let (key, bit) = (page.slot / CHUNK, page.slot % CHUNK);
+        let (key, bit) = (page.slot.0 / CHUNK, page.slot.0 % CHUNK);
         let chunk = self
             .chunks
             .entry(key)
@@ -229,8 +230,8 @@ impl Pages {
     }
 
     /// The pages of a range.
-    pub(super) fn within(&self, range: &Range<u64>) -> impl Iterator<Item = Page> {
-        let keys = range.start / CHUNK..range.end.div_ceil(CHUNK);
+    pub(super) fn within(&self, range: &Range<Slot>) -> impl Iterator<Item = Page> {
+        let keys = range.start.0 / CHUNK..range.end.0.div_ceil(CHUNK);
         let range = range.clone();
         self.chunks.range(keys).flat_map(move |(&key, chunk)| {
             bits(chunk.present & mask(key, &range)).map(move |bit| chunk.page(key, bit))
@@ -243,11 +244,11 @@ impl Pages {
     }
 
     /// How many slots of a range have no page.
-    pub(super) fn vacant(&self, range: &Range<u64>) -> u64 {
+    pub(super) fn vacant(&self, range: &Range<Slot>) -> u64 {
         if range.is_empty() {
             return 0;
         }
-        let keys = range.start / CHUNK..=(range.end - 1) / CHUNK;
+        let keys = range.start.0 / CHUNK..=(range.end.0 - 1) / CHUNK;
         let chunks = self.chunks.range(keys);
         let present: u64 = chunks
             .map(|(&key, chunk)| u64::from((chunk.present & mask(key, range)).count_ones()))
@@ -259,8 +260,8 @@ impl Pages {
     /// resident before a moment.
     pub(super) fn outside(
         &self,
-        range: &Range<u64>,
-        runs: &[Range<u64>],
+        range: &Range<Slot>,
+        runs: &[Range<Slot>],
         backing: Backing,
         before: Moment,
         found: &mut Vec<Page>,
@@ -269,9 +270,9 @@ impl Pages {
             return;
         }
         let mut first = 0;
-        let keys = range.start / CHUNK..=(range.end - 1) / CHUNK;
+        let keys = range.start.0 / CHUNK..=(range.end.0 - 1) / CHUNK;
         for (&key, chunk) in self.chunks.range(keys) {
-            let (begin, end) = (key * CHUNK, (key + 1) * CHUNK);
+            let (begin, end) = (Slot(key * CHUNK), Slot((key + 1) * CHUNK));
             while runs.get(first).is_some_and(|run| run.end <= begin) {
                 first += 1;
             }
@@ -285,10 +286,10 @@ impl Pages {
 
     /// `P' = P[s ↦ page]` for the first `count` slots `s` of the range that have no page.
     /// Returns how many there were, and the slot behind the last of them.
-    pub(super) fn fill(&mut self, range: Range<u64>, mut count: u64, page: Page) -> (u64, u64) {
+    pub(super) fn fill(&mut self, range: Range<Slot>, mut count: u64, page: Page) -> (u64, Slot) {
         let (wanted, mut next) = (count, range.start);
         while count > 0 && next < range.end {
-            let key = next / CHUNK;
+            let key = next.0 / CHUNK;
             let inside = mask(key, &(next..range.end));
             let chunk = self
                 .chunks
@@ -298,28 +299,28 @@ impl Pages {
                 chunk.set(
                     bit,
                     &Page {
-                        slot: key * CHUNK + bit,
+                        slot: Slot(key * CHUNK + bit),
                         ..page
                     },
                 );
-                next = key * CHUNK + bit + 1;
+                next = Slot(key * CHUNK + bit + 1);
                 count -= 1;
                 self.counts[page.backing as usize] += 1;
             }
             if count > 0 {
-                next = (key + 1).saturating_mul(CHUNK);
+                next = Slot((key + 1).saturating_mul(CHUNK));
             }
         }
         (wanted - count, next.min(range.end))
     }
 
     /// `P' = P \ range`. Returns what left.
-    pub(super) fn remove(&mut self, now: &Now, range: &Range<u64>) -> Vec<Departed> {
+    pub(super) fn remove(&mut self, now: &Now, range: &Range<Slot>) -> Vec<Departed> {
         let mut departed = Vec::new();
         if range.is_empty() {
             return departed;
         }
-        let keys = range.start / CHUNK..=(range.end - 1) / CHUNK;
+        let keys = range.start.0 / CHUNK..=(range.end.0 - 1) / CHUNK;
         let mut empty = Vec::new();
         for (&key, chunk) in self.chunks.range_mut(keys) {
             let leaving = chunk.present & mask(key, range);

@@ -6,6 +6,7 @@ use super::image::{Actor, Effect, Image};
 use super::image::{Change, classify};
 use super::mappings::page_range;
 use crate::events::Body;
+use crate::units::Address;
 
 /// One event as a transition of the image that it happened in.
 pub(super) fn transition(
@@ -19,20 +20,20 @@ pub(super) fn transition(
     match *body {
         Body::Alloc { address, size, .. } => {
             image.callers.allocates(who.thread);
-            image.alloc(now, who, address.0, size.0, odd)
+            image.alloc(now, who, address, size, odd)
         }
         Body::Free { address } => {
             image.callers.frees(who.thread);
-            image.free(now, address.0, odd)
+            image.free(now, address, odd)
         }
         Body::ReallocEnter { address, .. } => {
             image.callers.allocates(who.thread);
             // A resize without an end: its exit was lost, or never came.
             odd.misplaced += u64::from(image.heap.end_resize(now, who.thread).is_some());
-            odd.unknown_frees += u64::from(!image.heap.begin_resize(who.thread, address.0));
+            odd.unknown_frees += u64::from(!image.heap.begin_resize(who.thread, address));
             none
         }
-        Body::ReallocExit { address, size, .. } => image.resized(now, who, address.0, size.0, odd),
+        Body::ReallocExit { address, size, .. } => image.resized(now, who, address, size, odd),
         Body::Map {
             address,
             length,
@@ -41,19 +42,19 @@ pub(super) fn transition(
             fd,
             ..
         } => {
-            let Some(range) = page_range(address.0, length.0) else {
+            let Some(range) = page_range(address, length) else {
                 odd.misplaced += 1;
                 return none;
             };
             let purpose = classify::purpose(image, &range, prot, flags, fd, who);
             let start = range.start;
-            let effect = image.map(now, who, range, length.0, purpose);
+            let effect = image.map(now, who, range, length, purpose);
             if classify::grows_down(flags) {
                 image.mappings.set_growing_down(start);
             }
             effect
         }
-        Body::Unmap { address, length } => match page_range(address.0, length.0) {
+        Body::Unmap { address, length } => match page_range(address, length) {
             Some(range) => image.unmap(now, who, &range),
             None => {
                 image.no_effect(who);
@@ -67,23 +68,23 @@ pub(super) fn transition(
             ..
         } => {
             let dont_unmap = classify::dont_unmap(flags);
-            image.begin_move(now, who, address.0, length.0, dont_unmap, odd);
+            image.begin_move(now, who, address, length, dont_unmap, odd);
             none
         }
-        Body::RemapExit { address, length } => image.end_move(now, who, address.0, length.0, odd),
-        Body::Break { address } => image.set_break(now, who, address.0, odd),
+        Body::RemapExit { address, length } => image.end_move(now, who, address, length, odd),
+        Body::Break { address } => image.set_break(now, who, address, odd),
         Body::Advise {
             address,
             length,
             advice,
         } => {
-            advise(image, now, who, page_range(address.0, length.0), advice);
+            advise(image, now, who, page_range(address, length), advice);
             none
         }
         Body::ShmAttach {
             address, length, ..
-        } => image.attach(now, who, address.0, length.0),
-        Body::ShmDetach { address } => image.detach(now, who, address.0),
+        } => image.attach(now, who, address, length),
+        Body::ShmDetach { address } => image.detach(now, who, address),
         Body::Returned { syscall, errno, .. } => {
             image.returned(now, who, syscall, errno, odd);
             none
@@ -97,7 +98,6 @@ pub(super) fn transition(
             syscall,
             ..
         } => {
-            let (size, address) = (size.0, address.0);
             let change = Change {
                 member,
                 size,
@@ -112,7 +112,7 @@ pub(super) fn transition(
             }
         }
         Body::Written { address } => Effect {
-            touched: image.written(now, who, address.0),
+            touched: image.written(now, who, address),
             ..none
         },
         Body::Began { mapped, stack } => {
@@ -128,7 +128,7 @@ pub(super) fn transition(
             length,
             member,
         } => {
-            image.checks.present(address.0, length.0, member);
+            image.checks.present(address, length, member);
             none
         }
         Body::CheckEnd => {
@@ -144,7 +144,7 @@ fn advise(
     image: &mut Image,
     now: &Now,
     who: Actor,
-    range: Option<std::ops::Range<u64>>,
+    range: Option<std::ops::Range<Address>>,
     advice: u32,
 ) {
     let Some(range) = range else {

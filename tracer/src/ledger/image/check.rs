@@ -25,9 +25,11 @@ use self::owed::{Debts, Owed};
 use super::Image;
 use crate::events::RssCounter;
 use crate::ledger::history::{Moment, Now};
-use crate::ledger::mappings::{ADDRESSES, PAGE, page_range};
+use crate::ledger::mappings::{A_PAGE, END, PAGE, page_range};
 use crate::ledger::residency::{Backing, Page};
+use crate::ledger::slot::Slot;
 use crate::ledger::stacks::StackIndex;
+use crate::units::{Address, Bytes};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -53,15 +55,15 @@ pub(in crate::ledger) struct Checks {
 struct Check {
     since: Moment,
     void: bool,
-    runs: Vec<(Range<u64>, Backing)>,
-    taken: Vec<Range<u64>>,
+    runs: Vec<(Range<Address>, Backing)>,
+    taken: Vec<Range<Address>>,
 }
 
 /// What a check says of one backing.
 #[derive(Default)]
 struct Found {
     /// Slots of pages that are there.
-    present: Vec<Range<u64>>,
+    present: Vec<Range<Slot>>,
     /// Pages that are not.
     absent: Vec<Page>,
 }
@@ -84,7 +86,7 @@ impl Checks {
     }
 
     /// Addresses from which something is being taken.
-    pub(in crate::ledger) fn taken(&mut self, range: &Range<u64>) {
+    pub(in crate::ledger) fn taken(&mut self, range: &Range<Address>) {
         if let Some(check) = &mut self.open {
             check.void |= check.taken.len() >= RUNS;
             if !check.void {
@@ -101,12 +103,17 @@ impl Checks {
     }
 
     /// The next run of present pages.
-    pub(in crate::ledger) fn present(&mut self, address: u64, length: u64, member: RssCounter) {
+    pub(in crate::ledger) fn present(
+        &mut self,
+        address: Address,
+        length: Bytes,
+        member: RssCounter,
+    ) {
         let Some(check) = &mut self.open else {
             return;
         };
         let backing = Backing::of(member);
-        let end = check.runs.last().map_or(0, |(last, _)| last.end);
+        let end = check.runs.last().map_or(Address(0), |(last, _)| last.end);
         match (page_range(address, length), backing) {
             (Some(range), Some(backing)) if range.start >= end && check.runs.len() < RUNS => {
                 check.runs.push((range, backing));
@@ -118,7 +125,7 @@ impl Checks {
 
 impl Check {
     /// The runs without what was taken meanwhile, in order.
-    fn believed(mut self) -> Vec<(Range<u64>, Backing)> {
+    fn believed(mut self) -> Vec<(Range<Address>, Backing)> {
         self.taken.sort_unstable_by_key(|range| range.start);
         let mut believed = Vec::with_capacity(self.runs.len());
         let mut first = 0;
@@ -207,13 +214,13 @@ impl Image {
     #[allow(clippy::type_complexity)]
     fn regions(
         &self,
-        runs: &[(Range<u64>, Backing)],
+        runs: &[(Range<Address>, Backing)],
         since: Moment,
-    ) -> Vec<(Range<u64>, Vec<(Range<u64>, Backing)>, bool)> {
+    ) -> Vec<(Range<Slot>, Vec<(Range<Slot>, Backing)>, bool)> {
         let (mut regions, mut gaps) = (Vec::new(), Vec::new());
         let mut runs = runs.iter().cloned().collect::<VecDeque<_>>();
-        for piece in self.mappings.parts(&(0..ADDRESSES)) {
-            let end = piece.end.next_multiple_of(PAGE);
+        for piece in self.mappings.parts(&(Address(0)..END)) {
+            let end = piece.end.page_end(A_PAGE);
             let mut inside = Vec::new();
             while let Some((run, backing)) = runs.pop_front() {
                 if run.start >= end {
@@ -222,12 +229,12 @@ impl Image {
                 }
                 if run.start < piece.start {
                     let gap = run.start..run.end.min(piece.start);
-                    gaps.push((gap.start / PAGE..gap.end / PAGE, backing));
+                    gaps.push((Slot::all_of(&gap), backing));
                 }
                 let part = run.start.max(piece.start)..run.end.min(end);
                 if part.start < part.end {
-                    let slot = |at: u64| piece.slot + (at - piece.start) / PAGE;
-                    inside.push((slot(part.start)..slot(part.end), backing));
+                    let slots = piece.slot_of(part.start)..piece.slot_of(part.end);
+                    inside.push((slots, backing));
                 }
                 if run.end > end {
                     runs.push_front((end..run.end, backing));
@@ -237,8 +244,8 @@ impl Image {
             regions.push((piece.slots(), inside, piece.born > since));
         }
         let rest = runs.into_iter();
-        gaps.extend(rest.map(|(run, backing)| (run.start / PAGE..run.end / PAGE, backing)));
-        regions.push((0..ADDRESSES / PAGE, gaps, false));
+        gaps.extend(rest.map(|(run, backing)| (Slot::all_of(&run), backing)));
+        regions.push((Slot(0)..Slot::FIRST, gaps, false));
         regions
     }
 
@@ -277,7 +284,7 @@ impl Image {
     }
 
     /// How many pages the runs have that are not known.
-    fn vacant(&self, runs: &[Range<u64>]) -> u64 {
+    fn vacant(&self, runs: &[Range<Slot>]) -> u64 {
         runs.iter().map(|run| self.pages.vacant(run)).sum()
     }
 
@@ -287,7 +294,7 @@ impl Image {
         &mut self,
         now: &Now,
         backing: Backing,
-        present: &[Range<u64>],
+        present: &[Range<Slot>],
         moved: Vec<Owed>,
     ) -> VecDeque<Owed> {
         let counted = self.counts[backing.member() as usize] / PAGE;
@@ -310,12 +317,12 @@ impl Image {
     }
 
     /// Fills slots, from one source after the other.
-    fn occupy(&mut self, mut slots: Range<u64>, sources: &mut VecDeque<Owed>) {
+    fn occupy(&mut self, mut slots: Range<Slot>, sources: &mut VecDeque<Owed>) {
         while let Some(source) = sources.front_mut()
             && !slots.is_empty()
         {
             let page = Page {
-                slot: 0,
+                slot: Slot(0),
                 backing: source.backing,
                 toucher: source.toucher,
                 born: source.born,

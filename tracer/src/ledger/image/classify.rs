@@ -2,6 +2,7 @@
 
 use super::{Actor, Image};
 use crate::ledger::mappings::{Inherited, Purpose};
+use crate::units::{Address, Bytes};
 use std::ops::Range;
 
 /// Set by the dynamic linker of glibc on every segment it maps; the kernel ignores it
@@ -17,14 +18,14 @@ const DONTNEED_LOCKED: u32 = 24;
 /// How glibc reserves a heap for a thread's arena (`alloc_new_heap` in `malloc/arena.c`):
 /// `HEAP_MAX_SIZE`, or twice that to cut an aligned one out of it.
 const HEAP_FLAGS: u32 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as u32;
-const HEAP_LENGTHS: [u64; 2] = [64 << 20, 128 << 20];
+const HEAP_LENGTHS: [Bytes; 2] = [Bytes(64 << 20), Bytes(128 << 20)];
 
 /// A thread whose first call of the family is `free` gets its arena there, and of `free` only
 /// the entry is seen: no flag says that the mapping was the allocator's. Its form does, while the
 /// thread is seen to have done nothing else since. A program's own reservation looks the same,
 /// but comes from a thread that has its arena: only one that follows upon the first call of its
 /// thread, and that call a `free`, is taken for the allocator's.
-fn heap_of_arena(image: &Image, range: &Range<u64>, prot: u32, flags: u32, who: Actor) -> bool {
+fn heap_of_arena(image: &Image, range: &Range<Address>, prot: u32, flags: u32, who: Actor) -> bool {
     let length = range.end - range.start;
     let same_form = prot == 0 && flags == HEAP_FLAGS && HEAP_LENGTHS.contains(&length);
     same_form && image.callers.is_in_first_free(who.thread)
@@ -33,7 +34,7 @@ fn heap_of_arena(image: &Image, range: &Range<u64>, prot: u32, flags: u32, who: 
 /// What a new mapping is for; see the table in [`super`].
 pub(in crate::ledger) fn purpose(
     image: &Image,
-    range: &Range<u64>,
+    range: &Range<Address>,
     prot: u32,
     flags: u32,
     fd: i32,

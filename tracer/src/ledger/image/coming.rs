@@ -8,9 +8,10 @@
 use super::{Actor, Image};
 use crate::arch::syscall;
 use crate::ledger::history::{Moment, Now};
-use crate::ledger::mappings::{ADDRESSES, Inherited, PAGE, Purpose, Vma};
+use crate::ledger::mappings::{END, Inherited, PAGE, Purpose, Vma};
 use crate::ledger::residency::{Backing, Page};
-use crate::units::Tid;
+use crate::ledger::slot::{Slot, pages};
+use crate::units::{Bytes, Tid};
 
 /// A mapping that comes.
 #[derive(Clone, Copy, Debug)]
@@ -45,15 +46,15 @@ impl Image {
         count: u64,
     ) -> u64 {
         let at = self.coming_of(who.thread).unwrap_or_else(|| {
-            let slot = self.mappings.fresh_slot(SLOTS * PAGE);
+            let slot = self.mappings.fresh_slot(Bytes(SLOTS * PAGE));
             let purpose = match page.backing {
                 _ if who.in_allocator => Purpose::Arena,
                 Backing::File => Purpose::File,
                 _ => Purpose::Direct,
             };
             let piece = Vma {
-                start: ADDRESSES,
-                end: ADDRESSES,
+                start: END,
+                end: END,
                 slot,
                 born: now.moment,
                 stack: who.stack,
@@ -72,9 +73,9 @@ impl Image {
         let free = piece.slots().end..piece.slot + SLOTS;
         let old = *piece;
         let (filled, _) = self.pages.fill(free, count, page);
-        piece.end += filled * PAGE;
+        piece.end = piece.end + Bytes(filled * PAGE);
         piece.born = now.moment;
-        if old.length() > 0 {
+        if old.length() > Bytes::ZERO {
             self.mappings.end(now, &old);
         }
         filled
@@ -93,12 +94,12 @@ impl Image {
 
     /// Where the thread's mapping is has become known: `C' = C \ {thread}`. Returns the slots that
     /// its pages are to keep, if it has any; pages that do not fit into its length end.
-    pub(super) fn arrives(&mut self, now: &Now, thread: Tid, length: u64) -> Option<u64> {
+    pub(super) fn arrives(&mut self, now: &Now, thread: Tid, length: Bytes) -> Option<Slot> {
         if self.coming.is_empty() {
             return None;
         }
         let at = self.coming_of(thread)?;
-        let pages = length.div_ceil(PAGE);
+        let pages = pages(length);
         if pages > SLOTS {
             return None;
         }

@@ -32,10 +32,11 @@ use crate::arch::syscall::MADVISE;
 use crate::events::{Cause, RssCounter};
 use crate::ledger::hash::Map;
 use crate::ledger::history::Now;
-use crate::ledger::mappings::{ADDRESSES, PAGE, Vma};
+use crate::ledger::mappings::{A_PAGE, END, PAGE, Vma};
 use crate::ledger::residency::{Backing, Page};
+use crate::ledger::slot::{Slot, pages};
 use crate::ledger::stacks::StackIndex;
-use crate::units::Tid;
+use crate::units::{Address, Bytes, Tid};
 use std::ops::{Range, RangeInclusive};
 
 /// Pages of a huge page.
@@ -51,9 +52,9 @@ const MEDIUM: RangeInclusive<u64> = 4..=256;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::ledger) struct Change {
     pub(in crate::ledger) member: RssCounter,
-    pub(in crate::ledger) size: u64,
+    pub(in crate::ledger) size: Bytes,
     pub(in crate::ledger) cause: Cause,
-    pub(in crate::ledger) address: u64,
+    pub(in crate::ledger) address: Address,
     pub(in crate::ledger) error_code: u16,
     pub(in crate::ledger) syscall: u16,
 }
@@ -68,9 +69,9 @@ pub(in crate::ledger) struct Threads {
 /// A range and how far it is known to be resident.
 #[derive(Clone, Copy, Debug)]
 struct Filling {
-    start: u64,
-    next: u64,
-    end: u64,
+    start: Address,
+    next: Address,
+    end: Address,
 }
 
 impl Threads {
@@ -97,13 +98,13 @@ impl Image {
         if change.cause == Cause::End {
             return 0;
         }
-        let before = std::mem::replace(&mut self.counts[change.member as usize], change.size);
+        let before = std::mem::replace(&mut self.counts[change.member as usize], change.size.0);
         let Some(backing) = Backing::of(change.member) else {
             return 0;
         };
-        let grown = (change.size.saturating_sub(before) / PAGE).min(HUGE);
+        let grown = (change.size.0.saturating_sub(before) / PAGE).min(HUGE);
         let page = Page {
-            slot: 0,
+            slot: Slot(0),
             backing,
             toucher: match change.cause {
                 Cause::Kernel => StackIndex::KERNEL,
@@ -121,7 +122,9 @@ impl Image {
     /// Finds the pages that came; how many.
     fn place(&mut self, now: &Now, who: Actor, change: Change, page: Page, grown: u64) -> u64 {
         match change.cause {
-            Cause::UserFault | Cause::KernelFault if (1..ADDRESSES).contains(&change.address) => {
+            Cause::UserFault | Cause::KernelFault
+                if (Address(1)..END).contains(&change.address) =>
+            {
                 self.fault(now, change, page, grown)
             }
             Cause::Syscall if grown > 0 && populates_new(change.syscall) => {
@@ -134,12 +137,12 @@ impl Image {
 
     fn fault(&mut self, now: &Now, change: Change, page: Page, grown: u64) -> u64 {
         let (mut slot, mut slots) = self.mappings.slot(change.address);
-        let in_no_piece = slot < ADDRESSES / PAGE;
+        let in_no_piece = slot < Slot::FIRST;
         if in_no_piece && page.backing == Backing::Anon && grown > 0 {
             self.grow_down(now, change.address);
             (slot, slots) = self.mappings.slot(change.address);
         }
-        let number = change.address / PAGE;
+        let number = change.address.0 / PAGE;
         let medium = page.backing == Backing::Anon && self.is_medium(number, grown, slot, &slots);
         if grown >= HUGE / 2 && !medium {
             return self
@@ -192,8 +195,8 @@ impl Image {
     /// A forked child writes to a page that its parent gave it, and gets its own: it is the
     /// toucher's who wrote. `P' = P[slot ↦ page]`, and the page that was inherited ends. Returns
     /// how many pages that made.
-    pub(in crate::ledger) fn written(&mut self, now: &Now, who: Actor, address: u64) -> u64 {
-        if !(1..ADDRESSES).contains(&address) {
+    pub(in crate::ledger) fn written(&mut self, now: &Now, who: Actor, address: Address) -> u64 {
+        if !(Address(1)..END).contains(&address) {
             return 0;
         }
         let (slot, _) = self.mappings.slot(address);
@@ -213,7 +216,7 @@ impl Image {
 
     /// Whether as many pages as came may be a huge page of a medium size: the kernel makes one
     /// where its whole window is in one mapping, and empty.
-    fn is_medium(&self, number: u64, grown: u64, slot: u64, slots: &Range<u64>) -> bool {
+    fn is_medium(&self, number: u64, grown: u64, slot: Slot, slots: &Range<Slot>) -> bool {
         if !MEDIUM.contains(&grown) || !grown.is_power_of_two() {
             return false;
         }
@@ -223,14 +226,14 @@ impl Image {
 
     /// A mapping that grows downwards grows to where it is touched:
     /// `M' = M ∪ {from there to its beginning}`, by its maker.
-    fn grow_down(&mut self, now: &Now, address: u64) {
+    fn grow_down(&mut self, now: &Now, address: Address) {
         let Some(piece) = self.mappings.growing_to(address) else {
             return;
         };
-        let start = address / PAGE * PAGE;
+        let start = address.page_start(A_PAGE);
         let slot = self.mappings.fresh_slot(piece.start - start);
         // What was touched there when nothing was known of it ends.
-        self.pages.remove(now, &(start / PAGE..piece.start / PAGE));
+        self.pages.remove(now, &Slot::all_of(&(start..piece.start)));
         self.mappings.insert(Vma {
             start,
             end: piece.start,
@@ -244,11 +247,15 @@ impl Image {
         let under_way = self.threads.filling.get(&thread).copied();
         let mut filling = match under_way {
             Some(filling) if change.address == filling.start => filling,
-            Some(filling) if change.address == 0 && u32::from(change.syscall) == MADVISE => filling,
-            _ if (1..ADDRESSES).contains(&change.address) => Filling {
+            Some(filling)
+                if change.address == Address(0) && u32::from(change.syscall) == MADVISE =>
+            {
+                filling
+            }
+            _ if (Address(1)..END).contains(&change.address) => Filling {
                 start: change.address,
                 next: change.address,
-                end: ADDRESSES,
+                end: END,
             },
             _ => return 0,
         };
@@ -264,18 +271,18 @@ impl Image {
             let Some(piece) = self.mappings.find(filling.next) else {
                 break;
             };
-            let end = piece.end.min(filling.end).next_multiple_of(PAGE);
-            let slot = piece.slot + (filling.next - piece.start) / PAGE;
-            let slots = slot..slot + (end - filling.next).div_ceil(PAGE);
+            let end = piece.end.min(filling.end).page_end(A_PAGE);
+            let slot = piece.slot_of(filling.next);
+            let slots = slot..slot + pages(end - filling.next);
             let (more, next) = self.pages.fill(slots, count - filled, page);
             filled += more;
-            filling.next = (filling.next / PAGE + (next - slot)) * PAGE;
+            filling.next = filling.next.page_start(A_PAGE) + Bytes((next - slot) * PAGE);
         }
         filled
     }
 
     /// `madvise` will populate a range, or collapse it to huge pages.
-    pub(in crate::ledger) fn expect_filling(&mut self, thread: Tid, range: &Range<u64>) {
+    pub(in crate::ledger) fn expect_filling(&mut self, thread: Tid, range: &Range<Address>) {
         let (start, end) = (range.start, range.end);
         self.threads.filling.insert(
             thread,
@@ -290,7 +297,7 @@ impl Image {
 
 /// The slots of the aligned window of `size` pages around page `number`, which has `slot`,
 /// as far as they belong to `slots`.
-fn around(number: u64, size: u64, slot: u64, slots: &Range<u64>) -> Range<u64> {
+fn around(number: u64, size: u64, slot: Slot, slots: &Range<Slot>) -> Range<Slot> {
     let before = (number % size).min(slot - slots.start);
     slot - before..slot.saturating_add(size - number % size).min(slots.end)
 }

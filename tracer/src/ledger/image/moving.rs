@@ -3,8 +3,9 @@
 use super::{Actor, Effect, Image};
 use crate::ledger::account::Oddities;
 use crate::ledger::history::Now;
-use crate::ledger::mappings::{PAGE, Purpose, Vma, page_range};
+use crate::ledger::mappings::{A_PAGE, Purpose, Vma, page_range};
 use crate::ledger::stacks::StackIndex;
+use crate::units::{Address, Bytes};
 use std::ops::Range;
 
 /// A mapping on its way.
@@ -12,7 +13,7 @@ use std::ops::Range;
 pub(super) struct Moving {
     pub(super) pieces: Vec<Vma>,
     /// Old place, whole pages; empty where a shared mapping is duplicated.
-    from: Range<u64>,
+    from: Range<Address>,
     dont_unmap: bool,
     stack: StackIndex,
 }
@@ -24,8 +25,8 @@ impl Image {
         &mut self,
         now: &Now,
         who: Actor,
-        address: u64,
-        length: u64,
+        address: Address,
+        length: Bytes,
         dont_unmap: bool,
         odd: &mut Oddities,
     ) {
@@ -40,7 +41,7 @@ impl Image {
         }
         self.checks.moving();
         self.threads.pages_leave();
-        let from = match length {
+        let from = match length.0 {
             0 => address..address,
             _ => page_range(address, length).unwrap_or(address..address),
         };
@@ -74,8 +75,8 @@ impl Image {
         &mut self,
         now: &Now,
         who: Actor,
-        address: u64,
-        length: u64,
+        address: Address,
+        length: Bytes,
         odd: &mut Oddities,
     ) -> Effect {
         let Some(at) = self
@@ -88,8 +89,8 @@ impl Image {
         };
         let (_, moving) = self.moving.swap_remove(at);
         let target = page_range(address, length);
-        let Some(target) = target.filter(|_| address != 0) else {
-            odd.misplaced += u64::from(address != 0);
+        let Some(target) = target.filter(|_| address != Address(0)) else {
+            odd.misplaced += u64::from(address != Address(0));
             moving
                 .pieces
                 .iter()
@@ -133,7 +134,7 @@ impl Image {
 
     /// Inserts a piece where nothing should be; what is there nevertheless ends.
     pub(super) fn replace(&mut self, now: &Now, piece: Vma, odd: &mut Oddities) {
-        let (there, _) = self.clear(now, &(piece.start..piece.end.next_multiple_of(PAGE)));
+        let (there, _) = self.clear(now, &piece.whole());
         odd.misplaced += there.len() as u64;
         self.mappings.insert(piece);
     }
@@ -144,11 +145,11 @@ impl Image {
         &mut self,
         now: &Now,
         piece: &Vma,
-        start: u64,
-        end: u64,
-        target: &Range<u64>,
-        length: u64,
-    ) -> u64 {
+        start: Address,
+        end: Address,
+        target: &Range<Address>,
+        length: Bytes,
+    ) -> Address {
         self.mappings.end(now, piece);
         let moved = Vma {
             start,
@@ -164,7 +165,7 @@ impl Image {
         self.pages.remove(now, &(kept_slots.end..slots.end));
         if let Some(kept) = kept {
             let grown = Vma {
-                end: kept.end.next_multiple_of(PAGE).min(limit),
+                end: kept.end.page_end(A_PAGE).min(limit),
                 ..kept
             };
             self.mappings.insert(grown);
@@ -180,7 +181,7 @@ impl Image {
         moving: &Moving,
         who: Actor,
         old: Option<Purpose>,
-        range: Range<u64>,
+        range: Range<Address>,
     ) -> Effect {
         if range.is_empty() {
             return Effect::default();
@@ -200,7 +201,7 @@ impl Image {
         self.map(
             now,
             Actor { stack, ..who },
-            start..range.end.next_multiple_of(PAGE),
+            start..range.end.page_end(A_PAGE),
             length,
             purpose,
         )

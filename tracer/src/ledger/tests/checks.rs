@@ -3,8 +3,10 @@
 use super::model::{Op, Pair, ops};
 use super::*;
 use crate::ledger::image::Image;
+use crate::ledger::mappings::END;
 use crate::ledger::process::Memory;
 use crate::ledger::residency::Page;
+use crate::ledger::slot::Slot;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -314,14 +316,12 @@ fn pages(image: &Image) -> BTreeMap<u64, RssCounter> {
         crate::ledger::history::Which::Resident,
         crate::ledger::history::Moment(u64::MAX),
     );
-    let address = |slot: u64| {
-        let mut pieces = image
-            .mappings
-            .parts(&(0..crate::ledger::mappings::ADDRESSES));
+    let address = |slot: Slot| {
+        let mut pieces = image.mappings.parts(&(Address(0)..END));
         let piece = pieces.find(|piece| piece.slots().contains(&slot));
         match piece {
-            Some(piece) => Some(piece.start + (slot - piece.slot) * PAGE),
-            None => (slot < crate::ledger::mappings::ADDRESSES / PAGE).then_some(slot * PAGE),
+            Some(piece) => Some((piece.start + Bytes((slot - piece.slot) * PAGE)).0),
+            None => (slot < Slot::FIRST).then_some(slot.address().0),
         }
     };
     let page = |page: &Page| Some((address(page.slot)?, page.backing.member()));
@@ -354,7 +354,7 @@ proptest! {
         let before: Vec<_> = images(&pair).iter().map(|(pid, image)| (*pid, pages(image), image.being_taken())).collect();
         for (pid, had, taking) in before {
             let by = By(pid, 9, 9);
-            let taken = |at: u64| taking.iter().any(|range| range.contains(&at));
+            let taken = |at: u64| taking.iter().any(|range| range.contains(&Address(at)));
             let runs: Vec<_> = found.iter().map(|page| {
                 let at = super::model::BASE + page * PAGE;
                 (at, PAGE, had.get(&at).copied().unwrap_or(RssCounter::Anon))
