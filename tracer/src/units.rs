@@ -60,6 +60,14 @@ impl Add<Bytes> for Address {
     }
 }
 
+/// An address as a file counts it (`p_vaddr`): where it is loaded, the process has it elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Linked(pub u64);
+
+/// An offset in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileOffset(pub u64);
+
 /// Bytes from one address to another.
 impl Sub for Address {
     type Output = Bytes;

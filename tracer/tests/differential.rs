@@ -17,7 +17,7 @@ use tracer::probes::decode::Record;
 use tracer::probes::modules::Watcher;
 use tracer::symbols::AddressSpaces;
 use tracer::trace::Options;
-use tracer::units::{Address, Bytes};
+use tracer::units::{Address, Bytes, FileOffset};
 use tracer::unwind::{Found, Known, StackCopy, walk};
 
 /// Stacks that have to be compared.
@@ -104,7 +104,9 @@ fn compare(run: &Run, evaluator: &mut Evaluator, tally: &mut Tally) {
         let find = |address| {
             place(address).map_or(Found::NotReady, |(module, offset)| {
                 let file = module.file();
-                file.map_or(Found::NotReady, |file| run.known.find(file, offset))
+                file.map_or(Found::NotReady, |file| {
+                    run.known.find(file, FileOffset(offset))
+                })
             })
         };
         let frames: Vec<u64> = stack.frames.iter().map(|frame| frame.0).collect();

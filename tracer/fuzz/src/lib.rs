@@ -15,7 +15,7 @@ use tracer::ledger::Ledger;
 use tracer::recording::schema::Stream;
 use tracer::recording::{Meta, Recording, Writer};
 use tracer::symbols::PerfMap;
-use tracer::units::Bytes;
+use tracer::units::{Bytes, FileOffset, Linked};
 use tracer::unwind::info::{Section, Segment, UnwindInfo};
 use tracer::unwind::pack::{Packed, pack};
 use tracer::unwind::{Table, cache};
@@ -26,7 +26,7 @@ pub fn elf_eh_frame(data: &[u8]) {
         return;
     };
     let section = |wanted: bool| Section {
-        address: 0x50_0000,
+        address: Linked(0x50_0000),
         data: if wanted {
             Cow::Borrowed(data)
         } else {
@@ -45,19 +45,19 @@ pub fn elf_eh_frame(data: &[u8]) {
     let (kind, code) = (how % 4, source());
     let image = UnwindInfo {
         segments: vec![Segment {
-            address: 0x40_0000,
-            size: if kind == 1 {
+            address: Linked(0x40_0000),
+            size: Bytes(if kind == 1 {
                 data.len() as u64
             } else {
                 0x8_0000
-            },
-            offset: 0,
+            }),
+            offset: FileOffset(0),
         }],
         eh_frame: section(kind == 2),
         debug_frame: section(kind == 3),
-        text: 0x40_0000,
-        got: 0x60_0000,
-        entry: 0x40_0010,
+        text: Linked(0x40_0000),
+        got: Linked(0x60_0000),
+        entry: Linked(0x40_0010),
         is_program: true,
         source: Some(&code),
         ..UnwindInfo::default()
@@ -80,7 +80,7 @@ fn check_table(table: &Table) {
 }
 
 fn look_up(packed: &Packed, offset: u64, rule: u32) {
-    let found = tracer::unwind::known::find(packed, offset);
+    let found = tracer::unwind::known::find(packed, FileOffset(offset));
     if packed.code().contains(&offset) {
         assert_eq!(found, rule);
     }

@@ -5,7 +5,7 @@ use super::copies::{Copies, Extent};
 use crate::events::{Captured, Module, StackEnd};
 use crate::files::{FileId, vdso};
 use crate::symbols::AddressSpaces;
-use crate::units::{Address, Pid};
+use crate::units::{Address, FileOffset, Pid};
 use crate::unwind::known::VDSO_FILE;
 use crate::unwind::{Found, Known, StackCopy, walk};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -182,7 +182,7 @@ impl Deferred {
                 return Found::NoRule;
             };
             let offset = (address - module.address.0).wrapping_add(module.offset);
-            let found = self.known.find(file, offset);
+            let found = self.known.find(file, FileOffset(offset));
             if found == Found::NotReady {
                 let since = waiting.since;
                 missing.entry(file).or_insert(Missing { module, since });

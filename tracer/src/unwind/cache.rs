@@ -158,17 +158,17 @@ fn name(image: &UnwindInfo<'_>) -> String {
     let mut digest = Sha256::new();
     digest.update(MAGIC);
     for segment in &image.segments {
-        for number in [segment.address, segment.size, segment.offset] {
+        for number in [segment.address.0, segment.size.0, segment.offset.0] {
             digest.update(number.to_le_bytes());
         }
     }
     let is_program = image.is_program.into();
-    for number in [image.text, image.got, image.entry, is_program] {
+    for number in [image.text.0, image.got.0, image.entry.0, is_program] {
         digest.update(number.to_le_bytes());
     }
     let whole = [&image.eh_frame, &image.debug_frame];
     for section in whole.into_iter().chain(&image.pieced) {
-        digest.update(section.address.to_le_bytes());
+        digest.update(section.address.0.to_le_bytes());
         digest.update((section.data.len() as u64).to_le_bytes());
         digest.update(&section.data);
     }

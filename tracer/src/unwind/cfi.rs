@@ -4,6 +4,7 @@ use super::coverage::Coverage;
 use super::info::{Section, UnwindInfo};
 use super::rule::{Reader, Unsupported, rule};
 use super::table::{MAX_ROWS, Row, Table, UNSUPPORTED};
+use crate::units::{Bytes, FileOffset, Linked};
 use gimli::{BaseAddresses, CieOrFde, LittleEndian, UnwindContext, UnwindSection};
 use rustc_hash::FxHashMap;
 use tracer_ebpf::tables::{MAX_RULES, NO_RULE, Rule, cfa, ra};
@@ -79,9 +80,9 @@ impl<'a> Builder<'a> {
         Self {
             image,
             bases: BaseAddresses::default()
-                .set_eh_frame(image.eh_frame.address)
-                .set_text(image.text)
-                .set_got(image.got),
+                .set_eh_frame(image.eh_frame.address.0)
+                .set_text(image.text.0)
+                .set_got(image.got.0),
             context: UnwindContext::new(),
             rows: Vec::new(),
             functions: Vec::new(),
@@ -92,7 +93,7 @@ impl<'a> Builder<'a> {
                 code_bytes: image
                     .segments
                     .iter()
-                    .fold(0, |sum, s| s.size.saturating_add(sum)),
+                    .fold(0, |sum, s| s.size.0.saturating_add(sum)),
                 ..Coverage::default()
             },
         }
@@ -139,7 +140,8 @@ impl<'a> Builder<'a> {
         section: &S,
         function: &gimli::FrameDescriptionEntry<Reader<'a>>,
     ) {
-        let Some((start, end)) = self.place(function.initial_address(), function.len()) else {
+        let Some((start, end)) = self.place(Linked(function.initial_address()), function.len())
+        else {
             self.coverage.misplaced += 1;
             return;
         };
@@ -180,9 +182,10 @@ impl<'a> Builder<'a> {
             30 => 4,
             _ => return false,
         };
-        let code = self
-            .image
-            .bytes((start + skipped).into(), CODE.len() as u64);
+        let code = self.image.bytes(
+            FileOffset((start + skipped).into()),
+            Bytes(CODE.len() as u64),
+        );
         code.is_some_and(|code| *code == CODE)
     }
 
@@ -206,11 +209,11 @@ impl<'a> Builder<'a> {
     }
 
     /// A function's file offsets, if it lies in one executable segment.
-    fn place(&self, address: u64, length: u64) -> Option<(u32, u32)> {
-        let last = address.checked_add(length.checked_sub(1)?)?;
+    fn place(&self, address: Linked, length: u64) -> Option<(u32, u32)> {
+        let last = Linked(address.0.checked_add(length.checked_sub(1)?)?);
         let (start, end) = (
-            self.image.file_offset(address)?,
-            self.image.file_offset(last)?,
+            self.image.file_offset(address)?.0,
+            self.image.file_offset(last)?.0,
         );
         let whole = end.checked_sub(start)? == length - 1;
         let (start, end) = (u32::try_from(start).ok()?, u32::try_from(end + 1).ok()?);
@@ -277,10 +280,10 @@ impl<'a> Builder<'a> {
     /// linker's, and that of static binaries without CFI, is hand-written and says nothing, and
     /// for one that is written in C the compiler says what it says of any function.
     fn add_entry(&mut self) {
-        let Some(start) = self.image.file_offset(self.image.entry) else {
+        let Some(FileOffset(start)) = self.image.file_offset(self.image.entry) else {
             return;
         };
-        if self.image.entry == 0 {
+        if self.image.entry == Linked(0) {
             return;
         }
         let end = END;

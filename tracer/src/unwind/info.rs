@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::files::{BuildId, Elf, Source, elf};
+use crate::units::{Bytes, FileOffset, Linked};
 use object::elf::{
     DF_1_PIE, DT_FLAGS_1, PT_GNU_EH_FRAME, PT_INTERP, SHT_DYNSYM, SHT_SYMTAB, STT_FUNC,
 };
@@ -27,7 +28,7 @@ const MAX_NAMES: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub struct Section<'a> {
     /// Where it is loaded.
-    pub address: u64,
+    pub address: Linked,
     /// Its bytes.
     pub data: Cow<'a, [u8]>,
 }
@@ -36,19 +37,26 @@ pub struct Section<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// Where it is loaded.
-    pub address: u64,
+    pub address: Linked,
     /// Its bytes in the file.
-    pub size: u64,
+    pub size: Bytes,
     /// Where they are in the file.
-    pub offset: u64,
+    pub offset: FileOffset,
 }
 
 impl Segment {
     /// The file offset of a loaded address in it.
     #[must_use]
-    pub fn file_offset(&self, address: u64) -> Option<u64> {
-        let inside = address.checked_sub(self.address)?;
-        (inside < self.size).then(|| self.offset.wrapping_add(inside))
+    pub fn file_offset(&self, address: Linked) -> Option<FileOffset> {
+        let inside = address.0.checked_sub(self.address.0)?;
+        (inside < self.size.0).then(|| FileOffset(self.offset.0.wrapping_add(inside)))
+    }
+
+    /// Where an offset in the file is loaded, if it is in this segment.
+    #[must_use]
+    pub fn loaded_at(&self, offset: FileOffset) -> Option<Linked> {
+        let inside = offset.0.checked_sub(self.offset.0)?;
+        (inside < self.size.0).then(|| Linked(self.address.0.wrapping_add(inside)))
     }
 }
 
@@ -67,11 +75,11 @@ pub struct UnwindInfo<'a> {
     /// nobody writes unwind information.
     pub pieced: Vec<Section<'a>>,
     /// `.text` begins here (for pointers relative to it).
-    pub text: u64,
+    pub text: Linked,
     /// `.got`, likewise.
-    pub got: u64,
+    pub got: Linked,
     /// Where the process begins to run.
-    pub entry: u64,
+    pub entry: Linked,
     /// Whether it can be executed; of a library the entry may be any function.
     pub is_program: bool,
     /// GNU build-id.
@@ -94,20 +102,20 @@ impl<'a> UnwindInfo<'a> {
         let end = elf.source().len();
         let code = elf.segments().iter().filter(|segment| segment.is_code());
         let code = code.map(|segment| Segment {
-            address: segment.address,
+            address: Linked(segment.address),
             // Beyond its end a file has no code, whatever it claims.
-            size: segment.size.min(end.saturating_sub(segment.offset)),
-            offset: segment.offset,
+            size: Bytes(segment.size.min(end.saturating_sub(segment.offset))),
+            offset: FileOffset(segment.offset),
         });
         let header = elf.segment_of_kind(PT_GNU_EH_FRAME);
         let mut image = Self {
             segments: code.take(MAX_SEGMENTS).collect(),
             search: header.filter(|s| s.size <= MAX_SECTION).map(|s| Segment {
-                address: s.address,
-                size: s.size,
-                offset: s.offset,
+                address: Linked(s.address),
+                size: Bytes(s.size),
+                offset: FileOffset(s.offset),
             }),
-            entry: elf.entry(),
+            entry: Linked(elf.entry()),
             is_program: is_program(elf),
             build_id: elf.build_id(),
             source: Some(elf.source()),
@@ -132,8 +140,8 @@ impl<'a> UnwindInfo<'a> {
                     self.pieced.extend(read(elf, section, "its .init"));
                 }
                 ".gopclntab" | ".data.rel.ro.gopclntab" => self.is_go = true,
-                ".text" => self.text = section.address,
-                ".got" => self.got = section.address,
+                ".text" => self.text = Linked(section.address),
+                ".got" => self.got = Linked(section.address),
                 _ => {}
             }
         }
@@ -142,25 +150,25 @@ impl<'a> UnwindInfo<'a> {
 
     /// The file offset of a loaded address of code.
     #[must_use]
-    pub fn file_offset(&self, address: u64) -> Option<u64> {
+    pub fn file_offset(&self, address: Linked) -> Option<FileOffset> {
         self.segments
             .iter()
             .find_map(|segment| segment.file_offset(address))
     }
 
     /// Bytes of the file.
-    pub(super) fn bytes(&self, offset: u64, size: u64) -> Option<Cow<'a, [u8]>> {
-        self.source?.read(offset, size).ok()
+    pub(super) fn bytes(&self, offset: FileOffset, size: Bytes) -> Option<Cow<'a, [u8]>> {
+        self.source?.read(offset.0, size.0).ok()
     }
 
     /// Where the file's symbols say that functions begin; none where there are more names than any
     /// file should have.
-    pub(super) fn functions(&self) -> Vec<u64> {
+    pub(super) fn functions(&self) -> Vec<Linked> {
         self.elf.and_then(functions).unwrap_or_default()
     }
 }
 
-fn functions(elf: &Elf) -> Option<Vec<u64>> {
+fn functions(elf: &Elf) -> Option<Vec<Linked>> {
     let (mut found, mut names) = (Vec::new(), 0);
     for kind in [SHT_SYMTAB, SHT_DYNSYM] {
         let Some(table) = elf.symbol_table(kind) else {
@@ -177,7 +185,7 @@ fn functions(elf: &Elf) -> Option<Vec<u64>> {
             }
             // What a compiler moved out of a function's way is a part of it.
             if !name.windows(5).any(|word| word == b".cold") {
-                found.push(symbol.address);
+                found.push(Linked(symbol.address));
             }
         }
     }
@@ -213,7 +221,7 @@ fn read<'a>(
         None => Cow::default(),
     };
     Ok(Section {
-        address: section.address,
+        address: Linked(section.address),
         data,
     })
 }
@@ -231,7 +239,7 @@ fn unlisted_eh_frame<'a>(source: &'a Source, header: &elf::Segment) -> Option<Se
     let start = header.offset.checked_add_signed(distance)?;
     let size = source.len().checked_sub(start)?.min(MAX_SECTION);
     Some(Section {
-        address: header.address.wrapping_add_signed(distance),
+        address: Linked(header.address.wrapping_add_signed(distance)),
         data: source.read(start, size).ok()?,
     })
 }

@@ -5,6 +5,7 @@ use super::Table;
 use super::lookup::{Found, Lookup};
 use super::pack::{Packed, pack};
 use crate::files::FileId;
+use crate::units::FileOffset;
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
@@ -42,7 +43,7 @@ struct Tables {
 impl Known {
     /// The rule at an offset in a file.
     #[must_use]
-    pub fn find(&self, file: FileId, offset: u64) -> Found {
+    pub fn find(&self, file: FileId, offset: FileOffset) -> Found {
         let tables = self.lock();
         let packed = match tables.files.get(&file) {
             None => {
@@ -138,11 +139,11 @@ impl Known {
 
 /// The number of the rule at a file offset, as the BPF program finds it.
 #[must_use]
-pub fn find(packed: &Packed, offset: u64) -> u32 {
+pub fn find(packed: &Packed, offset: FileOffset) -> u32 {
     try_find(packed, offset).unwrap_or(NO_RULE)
 }
 
-fn try_find(packed: &Packed, offset: u64) -> Option<u32> {
+fn try_find(packed: &Packed, FileOffset(offset): FileOffset) -> Option<u32> {
     let page = offset.checked_sub(packed.offset)? >> PAGE_SHIFT;
     let page = u32::try_from(page).ok().filter(|&p| p < packed.pages)?;
     let index = packed.chunks.get((page / PAGES_PER_CHUNK) as usize)?;
@@ -180,7 +181,7 @@ mod tests {
             device: 7,
             inode: 8,
         };
-        assert_eq!(known.find(id, 0), Found::NotReady);
+        assert_eq!(known.find(id, FileOffset(0)), Found::NotReady);
         known.add(id, own());
         let table = Table::of_file(own()).expect("a table");
         let rule = |index: u32| match table.rules[index as usize] {
@@ -190,7 +191,7 @@ mod tests {
         assert!(table.rows.len() > 1000);
         for row in &table.rows {
             assert_eq!(
-                known.find(id, row.offset.into()),
+                known.find(id, FileOffset(row.offset.into())),
                 rule(row.rule),
                 "{:#x} of {:?}",
                 row.offset,
@@ -212,6 +213,6 @@ mod tests {
             inode: 8,
         };
         known.add(id, File::open("/dev/null").expect("opened"));
-        assert_eq!(known.find(id, 0), Found::NoRule);
+        assert_eq!(known.find(id, FileOffset(0)), Found::NoRule);
     }
 }

@@ -7,6 +7,7 @@
 use super::info::{Segment, UnwindInfo};
 use super::rule::{Reader, rule};
 use super::table::UNSUPPORTED;
+use crate::units::{FileOffset, Linked};
 use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindContext, UnwindSection as _};
 use rustc_hash::FxHashMap;
 use std::sync::{Mutex, PoisonError};
@@ -38,13 +39,13 @@ pub(crate) struct Lookup {
     segments: Vec<Segment>,
     /// Where a process begins to run, if the file is a program: nobody called that, whatever its
     /// unwind information says.
-    entry: Option<u64>,
+    entry: Option<Linked>,
     kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    rules: FxHashMap<u64, Found>,
+    rules: FxHashMap<FileOffset, Found>,
     work: usize,
 }
 
@@ -57,10 +58,10 @@ impl Lookup {
             eh_frame: image.eh_frame.data.to_vec(),
             search: image.bytes(search.offset, search.size)?.into_owned(),
             bases: BaseAddresses::default()
-                .set_eh_frame_hdr(search.address)
-                .set_eh_frame(image.eh_frame.address)
-                .set_text(image.text)
-                .set_got(image.got),
+                .set_eh_frame_hdr(search.address.0)
+                .set_eh_frame(image.eh_frame.address.0)
+                .set_text(image.text.0)
+                .set_got(image.got.0),
             segments: image.segments.clone(),
             entry: image.is_program.then_some(image.entry),
             kept: Mutex::default(),
@@ -70,7 +71,7 @@ impl Lookup {
     /// The rule at an offset in the file. Where the unwind information says nothing the table may
     /// know more: then this is [`Found::NotReady`].
     #[must_use]
-    pub(super) fn find(&self, offset: u64) -> Found {
+    pub(super) fn find(&self, offset: FileOffset) -> Found {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&found) = kept.rules.get(&offset) {
             return found;
@@ -82,14 +83,12 @@ impl Lookup {
         found
     }
 
-    fn look(&self, offset: u64, work: &mut usize) -> Option<Found> {
+    fn look(&self, offset: FileOffset, work: &mut usize) -> Option<Found> {
         if *work > MAX_WORK {
             return None;
         }
-        let address = self.segments.iter().find_map(|segment| {
-            let inside = offset.checked_sub(segment.offset)?;
-            (inside < segment.size).then(|| segment.address.wrapping_add(inside))
-        })?;
+        let mut segments = self.segments.iter();
+        let Linked(address) = segments.find_map(|segment| segment.loaded_at(offset))?;
         let section: EhFrame<Reader<'_>> = EhFrame::new(&self.eh_frame, LittleEndian);
         let header = EhFrameHdr::new(&self.search, LittleEndian);
         let parsed = header.parse(&self.bases, 8).ok()?;
@@ -97,7 +96,7 @@ impl Lookup {
         let function = table
             .fde_for_address(&section, &self.bases, address, cie)
             .ok()?;
-        if self.entry.is_some_and(|entry| function.contains(entry)) {
+        if self.entry.is_some_and(|entry| function.contains(entry.0)) {
             return None;
         }
         *work = work
@@ -132,7 +131,7 @@ mod tests {
         let (mut compared, mut unknown) = (0, 0);
         for row in table.rows.iter().step_by(97) {
             let expected = table.rules[row.rule as usize];
-            match lookup.find(u64::from(row.offset)) {
+            match lookup.find(FileOffset(row.offset.into())) {
                 Found::Rule(found) => {
                     assert_eq!(found, expected, "{:#x}", row.offset);
                     compared += 1;
@@ -155,7 +154,7 @@ mod tests {
             .expect("its parts")
             .search
             .expect("one");
-        let (at, size) = (search.offset as usize, search.size as usize);
+        let (at, size) = (search.offset.0 as usize, search.size.0 as usize);
         for (step, byte) in file[at + 4..at + size.min(4096)].iter_mut().enumerate() {
             *byte ^= (step % 251) as u8;
         }
@@ -163,7 +162,7 @@ mod tests {
         let elf = of(file);
         if let Some(lookup) = Lookup::new(&UnwindInfo::of(&elf).expect("its parts")) {
             for offset in (0..length).step_by(4099) {
-                let _ = lookup.find(offset);
+                let _ = lookup.find(FileOffset(offset));
             }
         }
     }

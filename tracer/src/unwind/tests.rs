@@ -5,6 +5,7 @@ use super::known::find;
 use super::pack::pack;
 use super::table::{Row, Table};
 use crate::files::{Elf, Source};
+use crate::units::{Bytes, FileOffset, Linked};
 use proptest::prelude::*;
 use std::borrow::Cow;
 use tracer_ebpf::tables::{Rule, bp, cfa, ra};
@@ -19,15 +20,15 @@ const FRAMES: u64 = 0x50_0000;
 fn image(eh_frame: &[u8]) -> UnwindInfo<'_> {
     UnwindInfo {
         segments: vec![Segment {
-            address: CODE,
-            size: 0x1_0000,
-            offset: OFFSET,
+            address: Linked(CODE),
+            size: Bytes(0x1_0000),
+            offset: FileOffset(OFFSET),
         }],
         eh_frame: Section {
-            address: FRAMES,
+            address: Linked(FRAMES),
             data: Cow::Borrowed(eh_frame),
         },
-        text: CODE,
+        text: Linked(CODE),
         is_program: true,
         ..UnwindInfo::default()
     }
@@ -186,9 +187,9 @@ fn nobody_called_the_entry_of_a_program() {
         let found = rules(&Table::build(&image));
         found.iter().filter(|(_, rule)| rule.ra == ra::END).count()
     };
-    assert_eq!(ends(true, CODE), 1);
-    assert_eq!(ends(false, CODE), 0);
-    assert_eq!(ends(true, CODE + 4), 0);
+    assert_eq!(ends(true, Linked(CODE)), 1);
+    assert_eq!(ends(false, Linked(CODE)), 0);
+    assert_eq!(ends(true, Linked(CODE + 4)), 0);
 }
 
 #[test]
@@ -241,7 +242,11 @@ fn a_page_with_a_row_for_each_byte_is_packed_like_others() {
     };
     let packed = pack(&table, &[0, 1, 2]).expect("a table");
     for row in &table.rows {
-        assert_eq!(find(&packed, row.offset.into()), row.rule, "{row:?}");
+        assert_eq!(
+            find(&packed, FileOffset(row.offset.into())),
+            row.rule,
+            "{row:?}"
+        );
     }
 }
 
@@ -256,7 +261,11 @@ fn an_empty_stretch_costs_its_index_and_no_rows() {
     };
     let packed = pack(&table, &[0, 1, 2]).expect("a table");
     for (offset, rule) in [(0, 1), (99 << 20, 1), (100 << 20, 2), (u32::MAX - 1, 2)] {
-        assert_eq!(find(&packed, offset.into()), rule, "{offset:#x}");
+        assert_eq!(
+            find(&packed, FileOffset(offset.into())),
+            rule,
+            "{offset:#x}"
+        );
     }
     // 8 bytes of index for each KiB of 4 GiB, and a chunk of rows.
     assert_eq!(packed.chunks.len(), (4 << 20) * 8 / 4096 + 1);
@@ -289,7 +298,7 @@ proptest! {
         for probe in probes.into_iter().chain(ends) {
             let at = table.rows.partition_point(|row| row.offset <= probe);
             let rule = at.checked_sub(1).map_or(0, |at| table.rows[at].rule);
-            prop_assert_eq!(find(&packed, u64::from(probe)), numbers[rule as usize], "{}", probe);
+            prop_assert_eq!(find(&packed, FileOffset(probe.into())), numbers[rule as usize], "{}", probe);
         }
     }
 
@@ -339,7 +348,7 @@ fn init_and_fini_have_the_shape_that_the_c_library_gives_them() {
     ] {
         let mut image = image(&[]);
         image.pieced.push(Section {
-            address: CODE,
+            address: Linked(CODE),
             data: Cow::Borrowed(code),
         });
         let table = Table::build(&image);
@@ -363,7 +372,7 @@ fn init_and_fini_have_the_shape_that_the_c_library_gives_them() {
     ] {
         let mut image = image(&[]);
         image.pieced.push(Section {
-            address: CODE,
+            address: Linked(CODE),
             data: Cow::Borrowed(code),
         });
         assert!(pack(&Table::build(&image), &[0; 8]).is_none(), "{code:?}");

@@ -7,6 +7,7 @@
 
 use super::sweep::{MAX_SEARCHED, SYSCALL};
 use super::{Gap, state::Op};
+use crate::units::{Bytes, FileOffset};
 use crate::unwind::info::{Segment, UnwindInfo};
 use crate::unwind::table::{Row, Table};
 use iced_x86::{Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
@@ -21,7 +22,7 @@ const MAX_ENDS: usize = 4096;
 
 /// Gives the ends the rules that hold where they begin.
 pub(super) fn go_on(table: &mut Table, image: &UnwindInfo<'_>, gaps: &[Gap]) {
-    let sizes = image.segments.iter().map(|segment| segment.size);
+    let sizes = image.segments.iter().map(|segment| segment.size.0);
     let small = sizes.fold(0, u64::saturating_add) <= MAX_SEARCHED;
     let likely = gaps.iter().filter(|gap| small || !is_padding(gap));
     let code = Code::of(image, small);
@@ -81,12 +82,12 @@ impl<'i> Code<'i> {
     fn after_call(&self, gap: &Gap) -> Option<Cow<'_, [u8]>> {
         let (start, length) = (u64::from(gap.start), gap.len().min(MAX_END));
         let whole = self.whole.iter().find_map(|(segment, bytes)| {
-            let inside = usize::try_from(start.checked_sub(segment.offset)?).ok()?;
+            let inside = usize::try_from(start.checked_sub(segment.offset.0)?).ok()?;
             let rest = bytes.get(inside..).filter(|rest| !rest.is_empty())?;
             Some(Cow::Borrowed(&rest[..rest.len().min(length)]))
         });
         let code = match self.whole.is_empty() {
-            true => self.image.bytes(start, length as u64)?,
+            true => self.image.bytes(FileOffset(start), Bytes(length as u64))?,
             false => whole?,
         };
         code.starts_with(&SYSCALL).then_some(code)

@@ -25,6 +25,7 @@ mod tests;
 
 use super::info::UnwindInfo;
 use super::table::{Row, Table, UNSUPPORTED};
+use crate::units::FileOffset;
 use flow::Flow;
 use rustc_hash::FxHashMap;
 use std::ops::Range;
@@ -91,15 +92,15 @@ fn all_gaps(table: &Table, image: &UnwindInfo<'_>) -> Vec<Gap> {
     // Without unwind information, nobody knows where the entry's code ends.
     let is_entry = |row: &Row| {
         let rule = table.rules.get(row.rule as usize);
-        entry == Some(row.offset.into()) && rule.is_some_and(|rule| rule.ra == ra::END)
+        entry == Some(FileOffset(row.offset.into())) && rule.is_some_and(|rule| rule.ra == ra::END)
     };
     let says_nothing = |row: &Row| row.rule == NO_RULE || is_entry(row);
     let rows = &table.rows;
     let mut found = Vec::new();
     for segment in &image.segments {
         let (Ok(start), Ok(end)) = (
-            u32::try_from(segment.offset),
-            u32::try_from(segment.offset.saturating_add(segment.size)),
+            u32::try_from(segment.offset.0),
+            u32::try_from(segment.offset.0.saturating_add(segment.size.0)),
         ) else {
             continue;
         };
@@ -133,7 +134,7 @@ fn keep_worthy(gaps: &mut Vec<Gap>, image: &UnwindInfo<'_>) {
     let sum = |lengths: &mut dyn Iterator<Item = u64>| lengths.fold(0, u64::saturating_add);
     let large = |gap: &&Gap| gap.len() >= MIN_GAP;
     let inside = sum(&mut gaps.iter().filter(large).map(|gap| gap.len() as u64));
-    let all = sum(&mut image.segments.iter().map(|segment| segment.size));
+    let all = sum(&mut image.segments.iter().map(|segment| segment.size.0));
     if inside < all / MANY {
         gaps.retain(|gap| large(&gap));
     }

@@ -2,6 +2,7 @@
 
 use super::Gap;
 use super::state::Op;
+use crate::units::{Bytes, FileOffset, Linked};
 use crate::unwind::info::UnwindInfo;
 use iced_x86::{Code as Opcode, Decoder, DecoderOptions, FlowControl, InstructionInfoFactory};
 use iced_x86::{Instruction as Decoded, Mnemonic, OpKind, Register};
@@ -123,7 +124,7 @@ pub(super) fn sweep(image: &UnwindInfo<'_>, gaps: &[Gap]) -> Option<Code> {
         factory: InstructionInfoFactory::new(),
     };
     sweeper.calls.push(image.entry);
-    let sizes = image.segments.iter().map(|segment| segment.size);
+    let sizes = image.segments.iter().map(|segment| segment.size.0);
     let size = sizes.fold(0, u64::saturating_add);
     if size <= MAX_CODE {
         sweeper.calls.extend(image.functions());
@@ -146,22 +147,22 @@ struct Sweeper<'a> {
     image: &'a UnwindInfo<'a>,
     gaps: &'a [Gap],
     /// Addresses of functions.
-    calls: Vec<u64>,
+    calls: Vec<Linked>,
     /// Addresses that are taken.
-    taken: Vec<u64>,
+    taken: Vec<Linked>,
     factory: InstructionInfoFactory,
 }
 
 impl<'a> Sweeper<'a> {
     /// The offset in a gap of an address.
-    fn offset(&self, address: u64) -> Option<u32> {
-        let offset = u32::try_from(self.image.file_offset(address)?).ok()?;
+    fn offset(&self, address: Linked) -> Option<u32> {
+        let offset = u32::try_from(self.image.file_offset(address)?.0).ok()?;
         let after = self.gaps.partition_point(|gap| gap.start <= offset);
         let gap = &self.gaps[after.checked_sub(1)?];
         gap.contains(&offset).then_some(offset)
     }
 
-    fn offsets(&self, addresses: &[u64]) -> Vec<u32> {
+    fn offsets(&self, addresses: &[Linked]) -> Vec<u32> {
         let mut found: Vec<u32> = addresses.iter().filter_map(|&a| self.offset(a)).collect();
         found.sort_unstable();
         found.dedup();
@@ -169,15 +170,11 @@ impl<'a> Sweeper<'a> {
     }
 
     /// The bytes of a range of the file, and where it is loaded.
-    fn read(&self, range: &Gap) -> Option<(Cow<'a, [u8]>, u64)> {
-        let from = u64::from(range.start);
-        let holds = |s: &&super::super::info::Segment| {
-            from.checked_sub(s.offset)
-                .is_some_and(|inside| inside < s.size)
-        };
-        let segment = self.image.segments.iter().find(holds)?;
-        let address = segment.address.wrapping_add(from - segment.offset);
-        let bytes = self.image.bytes(from, range.len() as u64)?;
+    fn read(&self, range: &Gap) -> Option<(Cow<'a, [u8]>, Linked)> {
+        let from = FileOffset(range.start.into());
+        let mut segments = self.image.segments.iter();
+        let address = segments.find_map(|segment| segment.loaded_at(from))?;
+        let bytes = self.image.bytes(from, Bytes(range.len() as u64))?;
         Some((bytes, address))
     }
 
@@ -187,11 +184,11 @@ impl<'a> Sweeper<'a> {
             let Some(bytes) = self.image.bytes(segment.offset, segment.size) else {
                 continue;
             };
-            let decoder = Decoder::with_ip(64, &bytes, segment.address, DecoderOptions::NONE);
+            let decoder = Decoder::with_ip(64, &bytes, segment.address.0, DecoderOptions::NONE);
             let (mut calls, mut taken) = (Vec::new(), Vec::new());
             for decoded in decoder {
                 if decoded.is_call_near() && self.is_in_gap(&decoded) {
-                    calls.push(decoded.near_branch_target());
+                    calls.push(Linked(decoded.near_branch_target()));
                 }
                 taken.extend(address_taken(&decoded).filter(|&a| self.offset(a).is_some()));
             }
@@ -201,7 +198,7 @@ impl<'a> Sweeper<'a> {
     }
 
     fn is_in_gap(&self, call: &Decoded) -> bool {
-        self.offset(call.near_branch_target()).is_some()
+        self.offset(Linked(call.near_branch_target())).is_some()
     }
 
     fn decode(&mut self) -> Option<Code> {
@@ -220,7 +217,12 @@ impl<'a> Sweeper<'a> {
             for end in ends.into_iter().chain([gap.end]) {
                 let from = start - gap.start;
                 let piece = bytes.get(from as usize..(end - gap.start) as usize)?;
-                self.decode_piece(start, piece, address.wrapping_add(from.into()), &mut code);
+                self.decode_piece(
+                    start,
+                    piece,
+                    Linked(address.0.wrapping_add(from.into())),
+                    &mut code,
+                );
                 start = end;
             }
         }
@@ -235,7 +237,8 @@ impl<'a> Sweeper<'a> {
 
     /// Decodes from a place where an instruction begins up to another: bytes that stand at this
     /// offset of the file, and are loaded at this address.
-    fn decode_piece(&mut self, offset: u32, bytes: &[u8], address: u64, code: &mut Code) {
+    fn decode_piece(&mut self, offset: u32, bytes: &[u8], address: Linked, code: &mut Code) {
+        let Linked(address) = address;
         let mut decoder = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE);
         let mut last: [Mnemonic; 3] = [Mnemonic::INVALID; 3];
         while decoder.can_decode() {
@@ -263,7 +266,7 @@ impl<'a> Sweeper<'a> {
     }
 
     fn goes(&mut self, decoded: &Decoded) -> Goes {
-        let target = decoded.near_branch_target();
+        let target = Linked(decoded.near_branch_target());
         match decoded.flow_control() {
             // A program may not halt.
             FlowControl::Next if decoded.mnemonic() == Mnemonic::Hlt => Goes::Nowhere,
@@ -299,7 +302,7 @@ fn is_sigreturn(decoded: &Decoded) -> bool {
 }
 
 /// What may be the address of a function.
-fn address_taken(decoded: &Decoded) -> impl Iterator<Item = u64> {
+fn address_taken(decoded: &Decoded) -> impl Iterator<Item = Linked> {
     let found = match decoded.mnemonic() {
         Mnemonic::Lea if decoded.is_ip_rel_memory_operand() => {
             Some(decoded.ip_rel_memory_address())
@@ -307,5 +310,5 @@ fn address_taken(decoded: &Decoded) -> impl Iterator<Item = u64> {
         Mnemonic::Mov => decoded.try_immediate(1).ok(),
         _ => None,
     };
-    found.into_iter()
+    found.map(Linked).into_iter()
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::files::{Elf, Source};
+use crate::units::{Bytes, Linked};
 use crate::unwind::info::{Section, Segment};
 
 const CODE: u64 = 0x40_1000;
@@ -10,12 +11,12 @@ const CODE: u64 = 0x40_1000;
 fn image(code: &Source, size: usize) -> UnwindInfo<'_> {
     UnwindInfo {
         segments: vec![Segment {
-            address: CODE,
-            size: size as u64,
-            offset: 0,
+            address: Linked(CODE),
+            size: Bytes(size as u64),
+            offset: FileOffset(0),
         }],
-        text: CODE,
-        entry: CODE,
+        text: Linked(CODE),
+        entry: Linked(CODE),
         is_program: true,
         source: Some(code),
         ..UnwindInfo::default()
@@ -315,7 +316,7 @@ fn what_follows_unwind_information_with_a_system_call_goes_on() {
         let length = bytes.len();
         let source = Source::Memory(bytes);
         let mut image = image(&source, length);
-        image.entry = 0;
+        image.entry = Linked(0);
         fill(&mut table, &image);
         table
     };
