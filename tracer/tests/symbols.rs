@@ -244,3 +244,15 @@ fn the_process_that_reads_has_no_rights_and_limits() {
     drop(here);
     assert_eq!(child.wait().expect("ended").code(), Some(0));
 }
+
+#[test]
+fn a_reader_that_nobody_talks_to_says_so() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tracer"))
+        .arg("read-names")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(125));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("started by tracer itself"), "{said}");
+}

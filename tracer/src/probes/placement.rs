@@ -103,7 +103,7 @@ fn candidate(text: Text<'_>, entry: &Entry, entries: &[Entry]) -> Placement {
 
 /// Whether the kernel emulates an instruction: the list of `branch_setup_xol_ops`
 /// and `push_setup_xol_ops` in its arch/x86/kernel/uprobes.c, as far as all
-/// kernels that can trace (5.15 on) share it: `jmp rel`, `call rel`, `jcc rel`,
+/// kernels that can trace (5.17 on) share it: `jmp rel`, `call rel`, `jcc rel`,
 /// `nop` (0x90), `push` of a 64-bit register. What only newer ones emulate (long
 /// nops) or some refuse (prefixes) is left out.
 fn is_emulated(bytes: &[u8]) -> bool {
