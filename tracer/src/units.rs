@@ -1,4 +1,7 @@
-//! Units and address spaces as types: no bare `u64` crosses a module.
+//! Units and address spaces as types, so that none can be passed for another: addresses, linked
+//! addresses, offsets in files, bytes, times, ids; the ledger has slots of its own besides. Plain
+//! numbers are counts (of pages, of calls), and what stands in the structures of a file as it
+//! stands there (`files::elf`).
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
