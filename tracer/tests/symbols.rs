@@ -256,3 +256,21 @@ fn a_reader_that_nobody_talks_to_says_so() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("started by tracer itself"), "{said}");
 }
+
+/// Where the limits are lower already, nobody needs to raise them.
+#[test]
+fn a_reader_lives_within_narrower_limits() {
+    let frames = outer();
+    let stacks = [stack(1, &frames[..frames.len() - 1], StackEnd::Complete)];
+    let modules = own_modules();
+    let program = env!("CARGO_BIN_EXE_tracer");
+    let narrow = format!("ulimit -v 2000000; ulimit -t 100; exec {program} read-names");
+    let mut apart = Symbolizer::reading(&reader(&["sh", "-c", &narrow]));
+    let here = Symbolizer::new().resolve(&stacks, &modules);
+    assert_eq!(
+        apart.resolve(&stacks, &modules),
+        here,
+        "{:?}",
+        apart.warnings()
+    );
+}

@@ -120,6 +120,12 @@ impl Running {
             let _ = self.child.wait();
             return format!("did not answer for {} s", PATIENCE.as_secs());
         }
+        // It has said itself what is wrong, or did what none does that is right.
+        if error.kind() == io::ErrorKind::Other {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            return error.to_string();
+        }
         // The socket of one that ends is closed before it can be waited for; one that talks
         // nonsense does not end by itself.
         if error.kind() != io::ErrorKind::UnexpectedEof {
@@ -169,6 +175,10 @@ fn converse(
     for _ in 0..MAX_ASKED {
         let found = match wire.receive::<Answer>()?.0 {
             Answer::Done(named) => return Ok(named.map(|named| checked(named, wanted))),
+            Answer::Refused(why) => {
+                let why = format!("can't be confined: {}", escape(&why));
+                return Err(io::Error::other(why));
+            }
             // Only ELF files are handed over: whoever has taken the reader over can read no other.
             Answer::Open(path) => files.open(Path::new(&path)),
             Answer::Cached(id) => files.cached(&id),
@@ -177,7 +187,7 @@ fn converse(
         let file = found.map(|elf: Elf| file_of(elf.source())).transpose()?;
         wire.send(&Order::Here, file.as_ref())?;
     }
-    Err(io::Error::other("it asked for too many files"))
+    Err(io::Error::other("asked for too many files"))
 }
 
 /// A descriptor of the bytes.

@@ -1,6 +1,6 @@
 //! What a process gives up before it reads what others wrote.
 
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
 use std::io;
 
@@ -57,13 +57,20 @@ const ALLOWED: [i64; 36] = [
 /// # Errors
 /// Where the kernel refuses, or has no seccomp.
 pub(super) fn enter() -> io::Result<()> {
-    setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY)?;
-    setrlimit(Resource::RLIMIT_CPU, TIME, TIME)?;
-    setrlimit(Resource::RLIMIT_FSIZE, 0, 0)?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    limit(Resource::RLIMIT_AS, MEMORY)?;
+    limit(Resource::RLIMIT_CPU, TIME)?;
+    limit(Resource::RLIMIT_FSIZE, 0)?;
+    limit(Resource::RLIMIT_CORE, 0)?;
     // It ends with the tracer, even while it reads.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     refuse_calls()
+}
+
+/// Lowers a limit, unless it is lower already: nobody may raise it again.
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(resource)?;
+    let most = most.min(hard);
+    Ok(setrlimit(resource, most, most)?)
 }
 
 /// Gives up system calls, for this thread and what it starts.

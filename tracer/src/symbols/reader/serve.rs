@@ -13,10 +13,12 @@ use std::path::Path;
 /// the caller's to give up; what else reading does without is given up here.
 ///
 /// # Errors
-/// Where that fails, or the socket does.
+/// Where the socket fails.
 pub fn serve(socket: UnixStream) -> io::Result<()> {
-    sandbox::enter()?;
     let wire = Wire::new(socket);
+    if let Err(error) = sandbox::enter() {
+        return wire.send(&Answer::Refused(error.to_string()), None);
+    }
     loop {
         let (order, file) = match wire.receive() {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),

@@ -39,6 +39,8 @@ pub(super) enum Answer {
     Fetch(BuildId),
     /// It has read the file.
     Done(Result<Named, Reason>),
+    /// It can't give up what it has to, and reads nothing.
+    Refused(String),
 }
 
 /// One end of the socket.
