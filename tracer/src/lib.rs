@@ -6,8 +6,9 @@
 //! tracee, unwind ─ probes ─(ring buffer)─ events ─ recording ─ ledger ─ symbols ─ reports
 //! ```
 //!
-//! `units`, `arch` and `files` are the ground that all stand on. [`trace`] is the engine that lets data flow while a
-//! program runs, from its probes into a recording; [`reports`] starts from the recording.
+//! `units`, `arch` and `files` are the ground that all stand on. [`trace`] is the engine that lets
+//! data flow while a program runs, from its probes into a recording; [`reports`] starts from the
+//! recording.
 
 pub mod arch;
 pub mod events;

@@ -16,7 +16,6 @@ pub mod objects;
 mod offsets;
 pub mod pagemap;
 pub mod placement;
-pub(crate) mod priority;
 pub mod ring;
 pub mod table;
 pub mod unwinding;

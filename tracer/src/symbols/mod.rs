@@ -1,9 +1,9 @@
 //! From addresses to names.
 //!
 //! A [`Symbolizer`] finds the [`ResolvedAddress`](crate::recording::ResolvedAddress) of every
-//! [`CodeAddress`](crate::recording::CodeAddress) that the captured stacks point to: its frames, innermost first, inlined ones included. They
-//! are stored in the recording, so that reports made on another machine print
-//! the same names. A [`SymbolTable`] joins them with the stacks again.
+//! [`CodeAddress`](crate::recording::CodeAddress) that the captured stacks point to: its frames,
+//! innermost first, inlined ones included. They are stored in the recording, so that reports made
+//! on another machine print the same names. A [`SymbolTable`] joins them with the stacks again.
 //!
 //! # Why not a whole symbolizer from the shelf
 //! The walk over DWARF is done here, on top of `gimli`'s bounded readers, `rustc-demangle` and

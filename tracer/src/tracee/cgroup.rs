@@ -11,6 +11,7 @@
 
 mod place;
 
+use super::priority::set_nice;
 use super::process::pidfd_open;
 use crate::units::Pid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -84,9 +85,8 @@ impl Watch {
         };
         let mut look = Look::new(pid);
         let watch = move || {
-            // What is seen too late can't be made up for. Without the right to it, nothing changes.
-            // SAFETY: plain numbers; 0 is the calling thread.
-            unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
+            // What is seen too late can't be made up for.
+            set_nice(-20);
             look.until_the_end(&process);
             look.finish()
         };

@@ -1,5 +1,5 @@
 //! The traced command: which file it is, how it is started and as whom, how signals
-//! reach it, how it ends; and what the tracer gives up once it no longer needs it.
+//! reach it, how it ends; and what the tracer itself may do meanwhile: its capabilities, its priority.
 
 pub mod capabilities;
 pub mod cgroup;
@@ -8,6 +8,7 @@ pub mod command;
 pub mod guard;
 mod inherited;
 pub mod launch;
+pub(crate) mod priority;
 pub mod process;
 pub mod signals;
 pub mod status;

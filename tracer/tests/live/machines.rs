@@ -283,7 +283,9 @@ impl Group {
             let group = Path::new(root).join(&name);
             if std::fs::create_dir(&group).is_ok() {
                 let group = Self(group);
-                if std::fs::write(group.0.join(file), limit).is_ok() {
+                // Where version 1 is mounted, what lies above it is a folder like any other.
+                let is_cgroup = group.0.join("cgroup.procs").exists();
+                if is_cgroup && std::fs::write(group.0.join(file), limit).is_ok() {
                     return group;
                 }
             }

@@ -1,7 +1,7 @@
 //! Keeps the tables up with what the target maps.
 
 use super::tables::{LoadError, Prepared, Tables};
-use crate::probes::priority::set_nice;
+use crate::tracee::priority::set_nice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;

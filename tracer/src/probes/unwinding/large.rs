@@ -1,7 +1,7 @@
 //! Tables of large files, which are made on a thread of their own: no small file waits for one.
 
 use crate::files::{Elf, Source};
-use crate::probes::priority::set_nice;
+use crate::tracee::priority::set_nice;
 use crate::unwind::cache::table_of;
 use crate::unwind::info::UnwindInfo;
 use crate::unwind::known::file_of;
