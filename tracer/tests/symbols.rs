@@ -193,8 +193,8 @@ fn a_reader_that_ends_costs_names_and_is_told() {
             "ended (signal: 11 (SIGSEGV)",
         ),
         (
-            &["sh", "-c", "echo nonsense >&0; sleep 100"],
-            "ended (signal: 9 (SIGKILL)",
+            &["sh", "-c", "echo nonsense >&0; exec sleep 100"],
+            "failed (",
         ),
         (&["/nowhere/reader"], "can't be started: No such file"),
     ];

@@ -126,10 +126,17 @@ impl Running {
             let _ = self.child.wait();
             return error.to_string();
         }
-        // The socket of one that ends is closed before it can be waited for; one that talks
-        // nonsense does not end by itself.
-        if error.kind() != io::ErrorKind::UnexpectedEof {
+        // The socket of one that ends is closed before it can be waited for. Any other one does not
+        // end by itself: it talks nonsense.
+        let ends = [
+            io::ErrorKind::UnexpectedEof,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::BrokenPipe,
+        ];
+        if !ends.contains(&error.kind()) {
             let _ = self.child.kill();
+            let _ = self.child.wait();
+            return format!("failed ({error})");
         }
         match self.child.wait() {
             Ok(status) => format!("ended ({status})"),

@@ -70,7 +70,7 @@ impl Wire {
         };
         let head = [IoSlice::new(&length)];
         let socket = self.0.as_raw_fd();
-        let sent = sendmsg::<()>(socket, &head, along, MsgFlags::MSG_NOSIGNAL, None)?;
+        let sent = again(|| sendmsg::<()>(socket, &head, along, MsgFlags::MSG_NOSIGNAL, None))?;
         (&self.0).write_all(&length[sent..])?;
         (&self.0).write_all(&body)
     }
@@ -88,8 +88,11 @@ impl Wire {
     fn receive_head(&self) -> io::Result<(u32, Option<File>)> {
         let mut length = [0; 4];
         let mut space = nix::cmsg_space!([RawFd; 1]);
-        let mut head = [IoSliceMut::new(&mut length)];
         let (socket, flags) = (self.0.as_raw_fd(), MsgFlags::MSG_CMSG_CLOEXEC);
+        // It is waited for here, where a signal may come between: what recvmsg gives borrows its
+        // buffers, and can't be asked for again.
+        again(|| nix::sys::socket::recv(socket, &mut [0], MsgFlags::MSG_PEEK))?;
+        let mut head = [IoSliceMut::new(&mut length)];
         let received = recvmsg::<()>(socket, &mut head, Some(&mut space), flags)?;
         let mut descriptors = Vec::new();
         for message in received.cmsgs()? {
@@ -106,6 +109,17 @@ impl Wire {
         (&self.0).read_exact(&mut length[got..])?;
         let file = descriptors.into_iter().next().map(File::from);
         Ok((u32::from_le_bytes(length), file))
+    }
+}
+
+/// Does it again where a signal came between: with a limit on its time, a system call is not
+/// restarted after a handler (signal(7)).
+fn again<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => return result,
+        }
     }
 }
 
@@ -159,5 +173,38 @@ mod tests {
         assert_eq!(error(&there), io::ErrorKind::InvalidData, "no build-id");
         drop(here);
         assert_eq!(error(&there), io::ErrorKind::UnexpectedEof);
+    }
+
+    extern "C" fn nothing(_: libc::c_int) {}
+
+    /// A limit on the time makes the kernel give up where a signal comes (signal(7)).
+    #[test]
+    fn signals_do_not_end_a_wait() {
+        use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+        let handler = SigHandler::Handler(nothing);
+        let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: the handler does nothing, and nobody else here uses this signal.
+        unsafe { sigaction(Signal::SIGUSR2, &action) }.expect("a handler");
+        let (here, there) = pair();
+        there
+            .wait_at_most(Duration::from_secs(60))
+            .expect("a limit");
+        let (tell, told) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            // SAFETY: takes no argument.
+            tell.send(unsafe { libc::pthread_self() }).expect("told");
+            there.receive::<Answer>()
+        });
+        let thread = told.recv().expect("its id");
+        for _ in 0..10_000 {
+            // SAFETY: the thread waits for what is only sent below, so it is there.
+            unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };
+        }
+        let answer = Answer::Open("/a".to_owned());
+        here.send(&answer, None).expect("sent");
+        assert_eq!(
+            waiting.join().expect("no panic").expect("received").0,
+            answer
+        );
     }
 }
