@@ -14,6 +14,7 @@ Examples:
   sudo tracer --trace pages -- ./server      mappings and faults only, no malloc probes
   sudo tracer -u \"$USER\" -- ./server        run it as yourself, not as root
   sudo tracer --max-resident 400M -- ./test  fail if more becomes resident
+  sudo tracer --repeat 5 --max-allocs 9000 -- ./test  the median of five runs
   tracer report out/py                       every report again, offline, no root
   tracer diff out/before out/after           what changed, location by location
 
@@ -77,7 +78,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Job {
     /// Write every report again from a recording: offline, without root
-    Report(ReportArgs),
+    Report(Box<ReportArgs>),
     /// Compare two runs, location by location: recordings, folders of results, or stats.json
     Diff(DiffArgs),
     /// Try what this machine allows, by a trace of its own, and tell the remedy for what it lacks
@@ -128,6 +129,15 @@ pub(crate) struct RunArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
+    /// Run the command so many times, and hold the median of each figure against the budget; the
+    /// results are in run-1, run-2, … of the folder
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) repeat: Option<u32>,
+
+    /// Be one of several runs: who started it keeps the budget
+    #[arg(long, hide = true)]
+    pub(crate) one_of_several: bool,
+
     /// How much it may take.
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
@@ -168,13 +178,28 @@ pub(crate) struct BudgetArgs {
     #[arg(long, value_name = "BASE")]
     pub(crate) baseline: Option<PathBuf>,
 
-    /// By how much each may have grown since [default: 5%]; may be given several times
+    /// By how much each, and each location, may have grown since, in per cent of what the whole
+    /// was [default: 5%]; METRIC is also `location` or `location-METRIC`; may be given several times
     #[arg(long, value_name = "[METRIC=]PERCENT", requires = "baseline", value_parser = Growth::parse)]
     pub(crate) max_growth: Vec<Growth>,
 
     /// Keep to the budget even where events were lost, and it may have come to more
     #[arg(long)]
     pub(crate) allow_lost: bool,
+
+    /// Write what came of the budget as JUnit XML, a test case for each limit
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+
+    /// Write what came of the budget as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) verdict: Option<PathBuf>,
+
+    /// Tell GitHub's runner too: annotations at the lines of source that broke the budget, and
+    /// Markdown behind the job's summary, $GITHUB_STEP_SUMMARY [default: where GITHUB_ACTIONS is
+    /// `true`]
+    #[arg(long)]
+    pub(crate) github: bool,
 }
 
 /// What a trace follows.

@@ -2,13 +2,13 @@
 
 use super::diff;
 use crate::cli::BudgetArgs;
-use crate::terminal::say;
+use crate::terminal::{Named, say};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use tracer::reports::budget::Budget;
+use std::path::{Path, PathBuf};
+use tracer::reports::budget::{Budget, Verdict};
 use tracer::reports::{Concluded, Owner};
 
 /// Exit status where a budget was exceeded.
@@ -50,9 +50,92 @@ pub(super) fn of(args: &BudgetArgs, mode: &str) -> Result<Budget> {
                 path.display()
             );
         }
-        budget.baseline(&base, mode, &args.max_growth)?;
+        budget.baseline(base, mode, &args.max_growth)?;
     }
     Ok(budget)
+}
+
+/// Whoever is told what came of a budget, beside the log; opened before anything runs.
+#[derive(Debug)]
+pub(super) struct Audience {
+    junit: Option<Named>,
+    json: Option<Named>,
+    github: Option<GitHub>,
+    quiet: bool,
+}
+
+/// GitHub's runner.
+#[derive(Debug)]
+struct GitHub {
+    /// The folder of the checkout.
+    workspace: Option<PathBuf>,
+    /// The job's summary, which other steps write to as well.
+    summary: Option<Named>,
+}
+
+impl Audience {
+    /// Opens the files that are named.
+    pub(super) fn open(args: &BudgetArgs, quiet: bool) -> Result<Self> {
+        let open = |path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| Named::open(path, "the verdict"))
+                .transpose()
+        };
+        let is_runner = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        Ok(Self {
+            junit: open(&args.junit)?,
+            json: open(&args.verdict)?,
+            github: (args.github || is_runner).then(GitHub::open).transpose()?,
+            quiet,
+        })
+    }
+
+    /// Tells what the tracer found in a run: its report, in the job's summary.
+    pub(super) fn hear(&mut self, report: impl FnOnce() -> Vec<u8>) -> Result<()> {
+        match self
+            .github
+            .as_mut()
+            .and_then(|github| github.summary.as_mut())
+        {
+            Some(summary) => summary.add(&report()),
+            None => Ok(()),
+        }
+    }
+
+    fn learn(&mut self, verdict: &Verdict, command: &str) -> Result<()> {
+        if let Some(file) = &mut self.junit {
+            file.replace(&verdict.junit(command)?)?;
+        }
+        if let Some(file) = &mut self.json {
+            file.replace(format!("{:#}\n", verdict.json(command)).as_bytes())?;
+        }
+        if let Some(github) = &mut self.github {
+            let workspace = github.workspace.as_deref();
+            for line in verdict.annotations(workspace) {
+                say(format_args!("{line}"));
+            }
+            if let Some(summary) = &mut github.summary {
+                summary.add(verdict.markdown().as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl GitHub {
+    fn open() -> Result<Self> {
+        let path = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let summary = path("GITHUB_STEP_SUMMARY");
+        let open = |path: PathBuf| Named::append_to(&path, "the job's summary");
+        Ok(Self {
+            workspace: path("GITHUB_WORKSPACE"),
+            summary: summary.map(open).transpose()?,
+        })
+    }
 }
 
 /// Holds a run against its budget and says what came of it; `status` is the command's own, and
@@ -61,20 +144,31 @@ pub(super) fn conclude(
     budget: &Budget,
     concluded: &Concluded,
     status: u8,
-    quiet: bool,
+    audience: &mut Audience,
 ) -> Result<u8> {
     if budget.is_empty() {
         return Ok(status);
     }
     let verdict = budget.check(concluded)?;
-    if !(quiet && verdict.is_kept()) {
-        for line in verdict.lines(concluded) {
+    tell(&verdict, &concluded.command_line(), status, audience)
+}
+
+/// Says what came of a budget. Returns the exit status.
+pub(super) fn tell(
+    verdict: &Verdict,
+    command: &str,
+    status: u8,
+    audience: &mut Audience,
+) -> Result<u8> {
+    if !(audience.quiet && verdict.is_kept()) {
+        for line in verdict.lines() {
             match line.strip_prefix(' ') {
                 Some(_) => say(format_args!("{line}")),
                 None => say(format_args!("tracer: {line}")),
             }
         }
     }
+    audience.learn(verdict, command)?;
     Ok(match (status, verdict.is_kept()) {
         (0, false) => EXCEEDED,
         (status, _) => status,

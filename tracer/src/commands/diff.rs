@@ -25,8 +25,18 @@ pub(crate) fn diff(args: &DiffArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// A run, from a recording, the folder of its results, or a `stats.json`.
+/// A run, from a recording, the folder of its results, or a `stats.json`; of a folder with several
+/// runs their median.
 pub(super) fn side(path: &Path) -> Result<Side> {
+    let runs = results::runs(path);
+    let sides: Result<Vec<Side>> = runs.iter().map(|run| one(run)).collect();
+    match Side::median(&sides?) {
+        Some(median) => Ok(median),
+        None => one(path),
+    }
+}
+
+fn one(path: &Path) -> Result<Side> {
     if !path.is_file() {
         return Ok(Side::of(&results::load(
             &results::recording_at(path),

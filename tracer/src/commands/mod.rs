@@ -4,6 +4,7 @@ mod budget;
 mod diff;
 mod doctor;
 mod names;
+mod repeat;
 mod report;
 mod run;
 
@@ -20,7 +21,10 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Some(Job::Diff(args)) => diff::diff(&args),
         Some(Job::Doctor(args)) => doctor::doctor(&args),
         Some(Job::ReadNames) => names::names(),
-        None => run::run(&cli.run),
+        None => match cli.run.repeat {
+            Some(times) => repeat::repeat(&cli.run, times),
+            None => run::run(&cli.run),
+        },
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -1,11 +1,12 @@
 //! Every report again, from a recording: offline, without root.
 
-use super::budget;
+use super::budget::{self, Audience};
 use crate::cli::ReportArgs;
 use crate::results;
 use crate::terminal::Summary;
 use anyhow::Result;
 use std::path::Path;
+use tracer::reports;
 
 /// Writes the reports of a recording.
 pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
@@ -18,6 +19,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
     // Read first: where there is none, no folder is made and nothing is moved.
     let concluded = results::load(&recording, None)?;
     let budget = budget::of(&args.budget, &concluded.run.mode)?;
+    let mut audience = Audience::open(&args.budget, args.quiet)?;
     let within = out.join("recording");
     match within.exists() && !same(&recording, &within) {
         // Another run is there: its reports stay with their recording.
@@ -30,7 +32,8 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
         false => Summary::Stdout,
     };
     results::write(&out, &concluded, &mut summary)?;
-    budget::conclude(&budget, &concluded, 0, args.quiet)
+    audience.hear(|| reports::markdown(&concluded))?;
+    budget::conclude(&budget, &concluded, 0, &mut audience)
 }
 
 /// Whether both are there and are one folder.

@@ -1,15 +1,18 @@
 //! Tracing a command.
 
-use super::{Refused, budget};
+use super::Refused;
+use super::budget::{self, Audience};
 use crate::cli::{Job, RunArgs, Trace};
 use crate::results;
-use crate::terminal::{FAILED, Line, Summary, line, losses, notices, stop, warn};
+use crate::terminal::{FAILED, Line, Summary, line, losses, notices, say, stop, warn};
 use anyhow::{Context, Result, bail};
 use std::panic::resume_unwind;
 use std::thread::JoinHandle;
 use tracer::probes::machine;
 use tracer::recording::{Limits, Meta, Writer};
-use tracer::reports::{Concluded, Counted, OutDir};
+use tracer::reports::budget::Budget;
+use tracer::reports::diff::Side;
+use tracer::reports::{self, Concluded, Counted, OutDir};
 use tracer::trace::{self, Collected, Follow, Live, Options, Recorder, Session, Subject, View};
 use tracer::tracee::{Capabilities, Command, Environment, LaunchError, Signals, User};
 use tracer::units::Bytes;
@@ -21,7 +24,11 @@ type Told = (Recorder, Option<Live>);
 /// Runs the command under the probes, then writes every report. Returns the exit status.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     machine::early()?;
-    let budget = budget::of(&args.budget, follow(args).name())?;
+    let budget = match args.one_of_several {
+        true => Budget::default(),
+        false => budget::of(&args.budget, follow(args).name())?,
+    };
+    let mut audience = Audience::open(&args.budget, args.quiet)?;
     let out = args
         .out_dir
         .clone()
@@ -83,7 +90,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let concluded = both(recorded, concluded)?;
     waited?;
     let status = ended?.status.exit_code();
-    budget::conclude(&budget, &concluded, status, args.quiet)
+    if !args.quiet {
+        say(format_args!(
+            "{}",
+            reports::result(&Side::of(&concluded), status)
+        ));
+    }
+    if !args.one_of_several {
+        audience.hear(|| reports::markdown(&concluded))?;
+    }
+    budget::conclude(&budget, &concluded, status, &mut audience)
 }
 
 /// What to trace.
@@ -106,7 +122,7 @@ fn subject(args: &RunArgs) -> Result<Subject> {
     Ok(subject)
 }
 
-fn follow(args: &RunArgs) -> Follow {
+pub(super) fn follow(args: &RunArgs) -> Follow {
     match args.trace {
         Trace::Heap => Follow::Heap,
         Trace::Pages => Follow::Pages,

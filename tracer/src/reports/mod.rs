@@ -31,6 +31,8 @@ pub use summary::{Style, summary};
 
 use crate::events::Degraded;
 use crate::recording::Limits;
+use budget::Metric;
+use diff::Side;
 use std::io::{self, Write};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -116,6 +118,48 @@ pub fn all() -> Vec<Box<dyn Report>> {
         Box::new(flame::Flame::Touched),
         Box::new(timeline::Timeline),
     ]
+}
+
+/// `top.md`, to be put into another text.
+#[must_use]
+pub fn markdown(input: &Concluded) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Writing to memory does not fail.
+    let _ = top::Top.write(input, &mut out);
+    out
+}
+
+/// How far several runs were apart, a line each metric.
+#[must_use]
+pub fn spread(runs: &[Side]) -> Vec<String> {
+    let Some(first) = runs.first() else {
+        return Vec::new();
+    };
+    let counted = Metric::ALL
+        .into_iter()
+        .filter(|metric| metric.is_counted(first.mode()));
+    let line = |metric: Metric| {
+        let values: Vec<u64> = runs.iter().map(|run| metric.of(&run.all())).collect();
+        budget::spread(metric, &values)
+    };
+    counted.filter_map(line).collect()
+}
+
+/// What a run came to in one line that stays as it is from version to version, for `grep`: bytes,
+/// and for `allocs` a number. `run` may be the median of several.
+#[must_use]
+pub fn result(run: &Side, status: u8) -> String {
+    let figures = run.all();
+    let complete = !run.is_incomplete();
+    let of = |metric: Metric| format!("{metric}={}", metric.of(&figures));
+    let counted = Metric::ALL
+        .into_iter()
+        .filter(|metric| metric.is_counted(run.mode()));
+    let counted: Vec<String> = counted.map(of).collect();
+    format!(
+        "tracer: result: exit={status} {} complete={complete}",
+        counted.join(" ")
+    )
 }
 
 /// A report that is being written.

@@ -24,6 +24,9 @@ const PREVIOUS: &str = "previous";
 /// The folder of the recording.
 const RECORDING: &str = "recording";
 
+/// How the folders of several runs of one command begin, before a number.
+const RUN: &str = "run-";
+
 /// So much of `stats.json` is enough to know it.
 const HEAD: usize = 256;
 
@@ -42,19 +45,16 @@ pub(crate) fn prepare(dir: &Path) -> Result<OutDir> {
 /// taken for a result of the run that begins, whatever becomes of that.
 pub(crate) fn retire(dir: &Path) -> Result<()> {
     refuse_foreign(dir)?;
-    let old: Vec<&str> = names()
-        .into_iter()
-        .filter(|name| exists(&dir.join(name)))
-        .collect();
+    let old = there(dir);
     if old.is_empty() {
         return Ok(());
     }
     let previous = dir.join(PREVIOUS);
     refuse_foreign(&previous)?;
-    let strange = entries(&previous).into_iter().find(|entry| {
-        let known = names();
-        !known.iter().any(|name| entry == name)
-    });
+    let known = there(&previous);
+    let strange = entries(&previous)
+        .into_iter()
+        .find(|entry| !known.iter().any(|name| entry == name.as_str()));
     if let Some(strange) = strange {
         bail!(
             "{} would be replaced by the last run, and {} in it is not this tool's: name another \
@@ -76,12 +76,13 @@ pub(crate) fn retire(dir: &Path) -> Result<()> {
 
 /// Refuses a folder where somebody else's files have the names of results.
 pub(crate) fn refuse_foreign(dir: &Path) -> Result<()> {
-    let there: Vec<&str> = names()
-        .into_iter()
-        .filter(|name| exists(&dir.join(name)))
-        .collect();
-    let is_ours = |name: &&str| match *name {
+    let there = there(dir);
+    let is_ours = |name: &&String| match name.as_str() {
         RECORDING => is_recording(&dir.join(name)),
+        run if is_run_name(run) => {
+            let run = dir.join(run);
+            is_stats(&run.join("stats.json")) || is_recording(&run.join(RECORDING))
+        }
         "stats.json" => is_stats(&dir.join(name)),
         // They can't be told from others' by themselves, but come with one of these.
         _ => is_stats(&dir.join("stats.json")) || is_recording(&dir.join(RECORDING)),
@@ -95,7 +96,35 @@ pub(crate) fn refuse_foreign(dir: &Path) -> Result<()> {
     }
 }
 
-/// Everything that a run leaves in its folder.
+/// What the folder of one of several runs is called, from 1 on.
+pub(crate) fn run_name(run: u32) -> String {
+    format!("{RUN}{run}")
+}
+
+/// The folders of several runs of one command, in their order; none where there was one run.
+pub(crate) fn runs(dir: &Path) -> Vec<PathBuf> {
+    let paths = (1..).map(|run| dir.join(run_name(run)));
+    paths.take_while(|path| path.is_dir()).collect()
+}
+
+fn is_run_name(name: &str) -> bool {
+    let number = name.strip_prefix(RUN);
+    number.is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// What runs have left in a folder, by name.
+fn there(dir: &Path) -> Vec<String> {
+    let known = names().into_iter().map(str::to_owned);
+    let known = known.filter(|name| exists(&dir.join(name)));
+    let entries = entries(dir)
+        .into_iter()
+        .filter_map(|e| e.into_string().ok());
+    known
+        .chain(entries.filter(|name| is_run_name(name)))
+        .collect()
+}
+
+/// Everything that one run leaves in its folder.
 fn names() -> Vec<&'static str> {
     let reports = reports::all();
     let reports = reports.iter().map(|report| report.file_name());

@@ -2,10 +2,12 @@
 
 pub(crate) mod line;
 pub(crate) mod losses;
+mod named;
 pub(crate) mod stop;
 pub(crate) mod summary;
 
 pub(crate) use line::Line;
+pub(crate) use named::Named;
 pub(crate) use summary::Summary;
 
 use tracer::trace::Notices;

@@ -1,12 +1,15 @@
 //! Where the summary goes. Standard output is the command's own, so a trace's goes to standard
 //! error unless it is asked for elsewhere.
 
-use anyhow::{Context, Result};
-use std::fs::{File, OpenOptions};
+use super::Named;
+use anyhow::Result;
 use std::io::{Write, stderr, stdout};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use tracer::reports::{Owner, Style};
+use std::path::Path;
+use tracer::reports::Style;
+
+/// What is written.
+const WHAT: &str = "the summary";
 
 /// Whoever is to read it.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub(crate) enum Summary {
     /// Standard output.
     Stdout,
     /// A file, opened before the command ran.
-    File(File, PathBuf),
+    File(Named),
 }
 
 impl Summary {
@@ -29,25 +32,14 @@ impl Summary {
             None if quiet => Ok(Self::None),
             None => Ok(Self::Stderr),
             Some(path) if path == Path::new("-") => Ok(Self::Stdout),
-            Some(path) => {
-                let open = || {
-                    let mut options = OpenOptions::new();
-                    options.write(true).create(true).truncate(false).open(path)
-                };
-                let file = match Owner::from_sudo() {
-                    Some(owner) => owner.act(open),
-                    None => open(),
-                };
-                let what = || format!("can't write the summary to {}", path.display());
-                Ok(Self::File(file.with_context(what)?, path.to_owned()))
-            }
+            Some(path) => Ok(Self::File(Named::open(path, WHAT)?)),
         }
     }
 
     /// How it is to be laid out.
     pub(crate) fn style(&self) -> Style {
         match self {
-            Self::None | Self::File(..) => Style::PLAIN,
+            Self::None | Self::File(_) => Style::PLAIN,
             Self::Stderr => Style::of(stderr().as_fd()),
             Self::Stdout => Style::of(stdout().as_fd()),
         }
@@ -64,12 +56,7 @@ impl Summary {
             Self::None => {}
             Self::Stderr => drop(stderr().lock().write_all(text.as_bytes())),
             Self::Stdout => drop(stdout().lock().write_all(text.as_bytes())),
-            Self::File(file, path) => {
-                // What is no regular file has no length to be cut.
-                let _ = file.set_len(0);
-                let what = || format!("can't write the summary to {}", path.display());
-                file.write_all(text.as_bytes()).with_context(what)?;
-            }
+            Self::File(file) => file.replace(text.as_bytes())?,
         }
         Ok(())
     }

@@ -17,7 +17,10 @@ pub struct Target {
 
 impl Target {
     /// A child that has not been waited for.
-    pub(super) fn new(pid: Pid) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Where the system has no descriptor left.
+    pub fn new(pid: Pid) -> io::Result<Self> {
         Ok(Self {
             pid,
             pidfd: pidfd_open(pid)?,

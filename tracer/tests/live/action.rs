@@ -40,6 +40,7 @@ impl Runner {
         bash.env("GITHUB_ACTION_PATH", "/nowhere");
         bash.env("GITHUB_OUTPUT", self.path("output"));
         bash.env("GITHUB_STEP_SUMMARY", self.path("summary.md"));
+        bash.env("GITHUB_WORKSPACE", env!("CARGO_MANIFEST_DIR"));
         bash.env("COMMAND", command).env("OUT_DIR", "out");
         bash.envs(inputs.iter().copied())
             .current_dir(self.dir.path());
@@ -85,6 +86,8 @@ fn the_action_gates_and_writes_the_jobs_summary() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(123), "{stderr}");
     assert!(stderr.contains("budget: FAIL: reserved: "), "{stderr}");
+    let annotation = "::error file=tests/programs/builds.c,line=";
+    assert!(stderr.contains(annotation), "{stderr}");
     let summary = runner.read("summary.md");
     assert!(summary.contains("## Since the baseline"), "{summary}");
     assert!(summary.contains("| +700 KiB |"), "{summary}");

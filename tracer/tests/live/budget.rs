@@ -1,6 +1,6 @@
 //! Budgets: what is kept, what is exceeded and said of it, what can't be checked.
 
-use crate::harness::{Trace, number, program, trace};
+use crate::harness::{Trace, number, program, trace, tracer};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -209,4 +209,160 @@ fn a_run_is_held_against_an_earlier_one() {
         "{}",
         absent.stderr()
     );
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn one_location_may_not_grow_where_another_shrinks() {
+    let sites = |first: &str, second: &str| {
+        let program = program("sites", &[]);
+        trace(&["-q"], &program, &[first, second])
+    };
+    let base = sites("3000", "3000");
+    base.assert_nothing_lost();
+    let held = |options: &[&str], first: &str, second: &str| {
+        let stats = base.out().join("stats.json");
+        let options = [
+            &["-q", "--baseline", stats.to_str().expect("UTF-8")],
+            options,
+        ];
+        let run = trace(&options.concat(), &program("sites", &[]), &[first, second]);
+        (run.code(), run.stderr())
+    };
+    let exact = ["--max-growth", "1%", "--max-growth", "resident=50%"];
+    assert_eq!(held(&exact, "3000", "3000"), (Some(0), String::new()));
+    let (code, said) = held(&exact, "4000", "2000");
+    assert_eq!(code, Some(123), "{said}");
+    assert!(
+        said.contains("budget: FAIL: reserved at first_site  sites.c: "),
+        "{said}"
+    );
+    assert!(!said.contains("at second_site"), "{said}");
+    assert!(
+        !said.contains("FAIL: reserved: "),
+        "the whole is as it was: {said}"
+    );
+    let more = [&exact[..], &["--max-growth", "location=50%"]].concat();
+    assert_eq!(held(&more, "4000", "2000").0, Some(0));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn of_several_runs_the_median_is_held_against_the_budget() {
+    // Each run reserves more than the one before, in KiB: 1000, 2000, 3000.
+    let run = |options: &[&str]| {
+        let (mut command, dir) = tracer(&[&["--repeat", "3"], options].concat());
+        let counter = dir.path().join("counter");
+        let script = "echo x >>\"$1\"; exec \"$2\" $(($(wc -l <\"$1\") * 1000)) 0";
+        command.args(["--", "/bin/sh", "-c", script, "sh"]);
+        command.arg(&counter).arg(program("sites", &[]));
+        let output = command.output().expect("tracer runs");
+        Trace { dir, output }
+    };
+    let peak = |trace: &Trace, run: u32| {
+        let path = trace.out().join(format!("run-{run}/stats.json"));
+        let text = std::fs::read_to_string(path).expect("stats.json");
+        let stats: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        number(&stats["reserved"]["peak_bytes"])
+    };
+    let three = run(&["--max-reserved", "1GiB"]);
+    let stderr = three.stderr();
+    assert_eq!(three.code(), Some(0), "{stderr}");
+    let [least, middle, most] = [1, 2, 3].map(|number| peak(&three, number));
+    assert!(least < middle && middle < most);
+    assert_eq!(most - middle, 1000 << 10);
+    let result = format!("tracer: result: exit=0 reserved={middle} ");
+    let last = stderr.lines().find(|line| line.ends_with(" runs=3"));
+    assert!(
+        last.is_some_and(|line| line.starts_with(&result)),
+        "{stderr}"
+    );
+    assert!(stderr.contains("tracer: runs: reserved "), "{stderr}");
+    assert!(stderr.contains("budget: PASS: reserved "), "{stderr}");
+    // The same sizes again: what the middle one came to is enough, a byte less is not.
+    let limit = |most: u64| run(&["-q", "--max-reserved", &most.to_string()]);
+    assert_eq!(limit(middle).code(), Some(0));
+    let less = limit(middle - 1);
+    assert_eq!(less.code(), Some(123), "{}", less.stderr());
+    assert!(
+        less.stderr().contains("the median of 3 runs"),
+        "{}",
+        less.stderr()
+    );
+    assert!(less.stderr().contains("first_site"), "{}", less.stderr());
+    // Their folder is a baseline, by its median.
+    let folder = three.out();
+    let folder = folder.to_str().expect("UTF-8");
+    let growth = ["--max-growth", "100%", "--max-growth", "reserved=0%"];
+    let again = run(&[&["-q", "--baseline", folder], &growth[..]].concat());
+    assert_eq!(again.code(), Some(0), "{}", again.stderr());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn of_several_runs_the_first_that_fails_is_the_last() {
+    let run = trace(&["--repeat", "3"], Path::new("/bin/sh"), &["-c", "exit 7"]);
+    assert_eq!(run.code(), Some(7), "{}", run.stderr());
+    assert!(
+        run.stderr().contains("run 1 of 3 ended with status 7"),
+        "{}",
+        run.stderr()
+    );
+    assert!(run.out().join("run-1/stats.json").exists());
+    assert!(!run.out().join("run-2").exists());
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_verdict_is_told_in_the_forms_that_machines_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("summary.md"), "# Before\n").expect("written");
+    let run = |most: &str| {
+        let (mut command, out) = tracer(&["-q", "--max-reserved", most, "--github"]);
+        command.arg("--junit").arg(path("junit.xml"));
+        command.arg("--verdict").arg(path("verdict.json"));
+        command.env("GITHUB_STEP_SUMMARY", path("summary.md"));
+        command.env("GITHUB_WORKSPACE", env!("CARGO_MANIFEST_DIR"));
+        command.arg("--").arg(program("reserve", &[]));
+        let output = command.output().expect("tracer runs");
+        Trace { dir: out, output }
+    };
+    let read = |name: &str| std::fs::read_to_string(path(name)).expect("written");
+    let json =
+        || -> serde_json::Value { serde_json::from_str(&read("verdict.json")).expect("JSON") };
+    let kept = run("1GiB");
+    assert_eq!((kept.code(), kept.stderr().as_str()), (Some(0), ""));
+    assert!(read("junit.xml").contains("failures=\"0\""));
+    assert_eq!(json()["kept"], true);
+    let exceeded = run("512MiB");
+    let stderr = exceeded.stderr();
+    assert_eq!(exceeded.code(), Some(123), "{stderr}");
+    let annotation =
+        "::error file=tests/programs/reserve.c,line=16,title=tracer%3A reserved::512 MiB";
+    assert!(
+        stderr.lines().any(|line| line.starts_with(annotation)),
+        "{stderr}"
+    );
+    assert!(
+        read("junit.xml").contains("failures=\"1\""),
+        "{}",
+        read("junit.xml")
+    );
+    let told = json();
+    assert_eq!(told["kept"], false);
+    let peak = number(&exceeded.stats()["reserved"]["peak_bytes"]);
+    assert_eq!(number(&told["checks"][0]["value"]), peak);
+    let summary = read("summary.md");
+    assert!(summary.starts_with("# Before\n"), "{summary}");
+    assert_eq!(summary.matches("## Budget").count(), 2, "{summary}");
+    assert!(summary.contains("**exceeded**"), "{summary}");
+    // A place that can't be written to is said before anything runs.
+    let refused = trace(
+        &["--junit", "/no/such/junit.xml"],
+        Path::new("/bin/true"),
+        &[],
+    );
+    assert_eq!(refused.code(), Some(125));
+    assert!(!refused.out().exists());
 }

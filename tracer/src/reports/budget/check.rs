@@ -1,7 +1,8 @@
 //! What a run came to, held against its budget.
 
-use super::{Budget, BudgetError, Limit, Metric};
+use super::{Budget, BudgetError, Limit, Metric, Scope, Spread};
 use crate::ledger::account::{Account, ProcessAccount, Reserver};
+use crate::recording::Frame;
 use crate::reports::processes::Lives;
 use crate::reports::{Concluded, Run};
 use crate::units::{Bytes, Pid, StackId};
@@ -28,17 +29,42 @@ pub struct Verdict {
 pub struct Check {
     /// The limit.
     pub limit: Limit,
-    /// What was found.
+    /// What was found; of several runs the median.
     pub found: Found,
-    /// Of a limit that was exceeded: who took most, each with its largest stack.
-    pub by: Vec<(u64, StackId)>,
+    /// How far several runs were apart.
+    pub spread: Option<Spread>,
+    /// Of a limit that was exceeded: who took most.
+    pub by: Vec<Culprit>,
+}
+
+/// A location that took much of what was limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Culprit {
+    /// How much, in bytes or allocations.
+    pub value: u64,
+    /// The frame that answers for it.
+    pub location: Frame,
+    /// Its largest stack, innermost first.
+    pub stack: Vec<Frame>,
+}
+
+impl Culprit {
+    /// The location of a stack, which is its largest.
+    pub(super) fn new(value: u64, id: StackId, input: &Concluded) -> Self {
+        let stack = input.symbols.frames(id).into_iter().cloned();
+        Self {
+            value,
+            location: input.symbols.location(id).clone(),
+            stack: stack.collect(),
+        }
+    }
 }
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// All processes together.
-    All(u64),
+    /// All processes together, or a location.
+    Value(u64),
     /// Of the processes of that name the one that came to most.
     Process(u64, Pid),
     /// No process of that name ran.
@@ -49,13 +75,23 @@ impl Found {
     /// What it came to; nothing where nobody did.
     pub(super) fn value(self) -> Option<u64> {
         match self {
-            Self::All(value) | Self::Process(value, _) => Some(value),
+            Self::Value(value) | Self::Process(value, _) => Some(value),
             Self::Nobody => None,
         }
     }
 }
 
 impl Check {
+    /// Of one run.
+    pub(super) fn new(limit: Limit, found: Found) -> Self {
+        Self {
+            limit,
+            found,
+            spread: None,
+            by: Vec::new(),
+        }
+    }
+
     /// Whether the limit was kept. One of a process that never was is not: its name may be
     /// misspelt.
     #[must_use]
@@ -85,9 +121,10 @@ impl Budget {
         if !input.run.counts_pages() && self.limits.iter().any(of_pages) {
             return Err(BudgetError::NoPages);
         }
-        let limits = self.limits.iter();
+        let limits = self.limits.iter().map(|limit| check(limit, input));
+        let grown = self.baseline.iter().flat_map(|base| base.grown(input));
         Ok(Verdict {
-            checks: limits.map(|limit| check(limit, input)).collect(),
+            checks: limits.chain(grown).collect(),
             incomplete: incomplete(input).filter(|_| !self.allow_lost),
         })
     }
@@ -103,15 +140,11 @@ fn incomplete(input: &Concluded) -> Option<String> {
 }
 
 fn check(limit: &Limit, input: &Concluded) -> Check {
-    let found = match &limit.process {
-        None => Found::All(of_all(limit.metric, &input.account)),
-        Some(name) => of_process(limit.metric, name, input),
+    let found = match &limit.scope {
+        Scope::Process(name) => of_process(limit.metric, name, input),
+        _ => Found::Value(of_all(limit.metric, &input.account)),
     };
-    let mut check = Check {
-        limit: limit.clone(),
-        found,
-        by: Vec::new(),
-    };
+    let mut check = Check::new(limit.clone(), found);
     if !check.is_kept() && found != Found::Nobody {
         check.by = largest(limit, input);
     }
@@ -168,11 +201,11 @@ fn leaked_by_process(input: &Concluded) -> FxHashMap<usize, Bytes> {
 
 /// The locations that came to most of what is limited, each with its largest stack: of peaks, at
 /// the peak of all processes together.
-fn largest(limit: &Limit, input: &Concluded) -> Vec<(u64, StackId)> {
+fn largest(limit: &Limit, input: &Concluded) -> Vec<Culprit> {
     let lives = Lives::new(&input.account.processes);
-    let counts = |id: StackId| match &limit.process {
-        None => true,
-        Some(name) => {
+    let counts = |id: StackId| match &limit.scope {
+        Scope::All | Scope::Location(_) => true,
+        Scope::Process(name) => {
             let process = input.symbols.process(id);
             let index = process.and_then(|(pid, time)| lives.find(pid, time));
             index.is_some_and(|index| is_called(&input.run, index, name))
@@ -196,10 +229,13 @@ fn largest(limit: &Limit, input: &Concluded) -> Vec<(u64, StackId)> {
     all.retain(|(_, sum)| sum.0 >= whole / LEAST);
     all.sort_by(|(a, x), (b, y)| (Reverse(x.0), a).cmp(&(Reverse(y.0), b)));
     let named = all.into_iter().take(NAMED);
-    named.map(|(_, (value, id, _))| (value, id)).collect()
+    named
+        .map(|(_, (value, id, _))| Culprit::new(value, id, input))
+        .collect()
 }
 
-fn by_stack(metric: Metric, account: &Account) -> Vec<(StackId, u64)> {
+/// What each stack came to: of peaks, at the peak of all processes together.
+pub(super) fn by_stack(metric: Metric, account: &Account) -> Vec<(StackId, u64)> {
     let stacks = account.stacks.iter();
     match metric {
         Metric::Reserved => {

@@ -1,6 +1,6 @@
 //! Budgets in a committed file, `tracer.toml`.
 
-use super::{Budget, Limit, Metric};
+use super::{Budget, Limit, Metric, Scope};
 use toml::{Table, Value};
 
 /// What is wrong with a budget file.
@@ -96,7 +96,7 @@ fn limit(place: &str, key: &str, value: Value, process: Option<&str>) -> Result<
     };
     Ok(Limit {
         metric,
-        process: process.map(str::to_owned),
+        scope: process.map_or(Scope::All, |name| Scope::Process(name.to_owned())),
         most: most.map_err(|why| FileError(format!("{place}.{key}: {why}")))?,
         baseline: None,
     })
@@ -114,14 +114,18 @@ mod tests {
         let told: Vec<_> = budget
             .limits
             .iter()
-            .map(|limit| (limit.metric, limit.process.as_deref(), limit.most))
+            .map(|limit| (limit.metric, limit.scope.clone(), limit.most))
             .collect();
         assert_eq!(
             told,
             [
-                (Metric::Allocs, None, 500_000),
-                (Metric::Reserved, None, 31 << 30),
-                (Metric::Resident, Some("python3"), 200 << 20),
+                (Metric::Allocs, Scope::All, 500_000),
+                (Metric::Reserved, Scope::All, 31 << 30),
+                (
+                    Metric::Resident,
+                    Scope::Process("python3".to_owned()),
+                    200 << 20
+                ),
             ]
         );
         assert!(budget.allow_lost);

@@ -2,12 +2,17 @@
 
 mod check;
 mod file;
+mod growth;
+mod median;
 mod told;
 
-pub use check::{Check, Found, Verdict};
+pub use check::{Check, Culprit, Found, Verdict};
 pub use file::FileError;
+pub use growth::{Baseline, Growth};
+pub use median::Spread;
+pub(super) use told::spread;
 
-use super::diff::Side;
+use super::diff::Figures;
 use crate::units::Bytes;
 use std::fmt;
 
@@ -25,7 +30,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// All streams, in the order of a recording.
+    /// All of them.
     pub const ALL: [Self; 4] = [Self::Reserved, Self::Resident, Self::Leaked, Self::Allocs];
 
     /// How it is called.
@@ -37,6 +42,22 @@ impl Metric {
             Self::Leaked => "leaked",
             Self::Allocs => "allocs",
         }
+    }
+
+    /// This one among the figures of a run or of a location.
+    #[must_use]
+    pub fn of(self, figures: &Figures) -> u64 {
+        match self {
+            Self::Reserved => figures.reserved,
+            Self::Resident => figures.resident,
+            Self::Leaked => figures.leaked,
+            Self::Allocs => figures.calls,
+        }
+    }
+
+    /// Whether a trace of this mode (`heap`, `pages`) counts it.
+    pub(super) fn is_counted(self, mode: &str) -> bool {
+        mode != "pages" || !self.is_of_heap()
     }
 
     /// Whether it counts blocks of the heap, and nothing where the heap is not followed.
@@ -57,14 +78,24 @@ impl Metric {
     }
 }
 
+/// Who is limited.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// All processes together.
+    All,
+    /// Each process that runs a program or script of this file name.
+    Process(String),
+    /// A location, by function and file name.
+    Location(String),
+}
+
 /// The most that something may come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// What.
     pub metric: Metric,
-    /// Of each process that runs this program or script, by file name; of all together where
-    /// none is named.
-    pub process: Option<String>,
+    /// Of whom.
+    pub scope: Scope,
     /// The most, in bytes or allocations.
     pub most: u64,
     /// What an earlier run came to, where that set it.
@@ -77,108 +108,27 @@ impl Limit {
     /// # Errors
     /// Why it is none, in words.
     pub fn parse(metric: Metric, text: &str) -> Result<Self, String> {
-        let (process, most) = match text.rsplit_once('=') {
+        let (scope, most) = match text.rsplit_once('=') {
             Some(("", _)) => return Err(format!("`{text}` names no process before the `=`")),
-            Some((name, most)) => (Some(name.to_owned()), most),
-            None => (None, text),
+            Some((name, most)) => (Scope::Process(name.to_owned()), most),
+            None => (Scope::All, text),
         };
         Ok(Self {
             metric,
-            process,
+            scope,
             most: metric.parse(most.trim())?,
             baseline: None,
         })
     }
 }
 
-/// By how much something may grow, as a part of what it was.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Growth {
-    /// Of one metric; of all where none is named.
-    metric: Option<Metric>,
-    percent: f64,
-}
-
-impl Growth {
-    /// What is allowed where nothing is said.
-    pub const DEFAULT: Self = Self {
-        metric: None,
-        percent: 5.0,
-    };
-
-    /// `5%`, or `resident=10%` for one metric.
-    ///
-    /// # Errors
-    /// Why it is none, in words.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (metric, percent) = match text.split_once('=') {
-            None => (None, text),
-            Some((name, percent)) => {
-                let known = Metric::ALL.into_iter().find(|metric| metric.name() == name);
-                let names = Metric::ALL.map(Metric::name).join(", ");
-                let known = known.ok_or_else(|| format!("`{name}` is none of {names}"))?;
-                (Some(known), percent)
-            }
-        };
-        let number = percent.trim().strip_suffix('%').map(str::trim);
-        let number = number.and_then(|number| number.parse::<f64>().ok());
-        let fits = number.filter(|number| (0.0..=1e6).contains(number));
-        let percent = fits.ok_or_else(|| format!("`{percent}` is not a growth such as 5%"))?;
-        Ok(Self { metric, percent })
-    }
-
-    /// The most that what was `base` may have become.
-    fn of(self, base: u64) -> u64 {
-        base.saturating_add((base as f64 * self.percent / 100.0) as u64)
-    }
-}
-
-impl Budget {
-    /// Limits everything that a trace of this mode counts to what an earlier run came to, and
-    /// some growth: that of its metric, else the one of all, the last one given of each.
-    ///
-    /// # Errors
-    /// [`BudgetError::Mode`] where the earlier run was traced otherwise.
-    pub fn baseline(
-        &mut self,
-        base: &Side,
-        mode: &str,
-        growths: &[Growth],
-    ) -> Result<(), BudgetError> {
-        if base.mode() != mode {
-            return Err(BudgetError::Mode(base.mode().to_owned(), mode.to_owned()));
-        }
-        let growth = |metric| {
-            let last = |of: Option<Metric>| growths.iter().rev().find(|g| g.metric == of);
-            let found = last(Some(metric)).or_else(|| last(None));
-            found.copied().unwrap_or(Growth::DEFAULT)
-        };
-        let figures = base.all();
-        let all = [
-            (Metric::Reserved, figures.reserved),
-            (Metric::Resident, figures.resident),
-            (Metric::Leaked, figures.leaked),
-            (Metric::Allocs, figures.calls),
-        ];
-        let counted = all
-            .into_iter()
-            .filter(|(metric, _)| mode != "pages" || !metric.is_of_heap());
-        let limits = counted.map(|(metric, base)| Limit {
-            metric,
-            process: None,
-            most: growth(metric).of(base),
-            baseline: Some(base),
-        });
-        self.limits.extend(limits);
-        Ok(())
-    }
-}
-
 /// All limits of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Budget {
     /// The limits.
     pub limits: Vec<Limit>,
+    /// An earlier run that limits each location too.
+    pub baseline: Option<Baseline>,
     /// Whether it may be kept where events were lost: there might have been more.
     pub allow_lost: bool,
 }
@@ -213,7 +163,7 @@ impl Budget {
     /// Puts other limits over these, each over the one of the same kind and process.
     pub fn override_by(&mut self, limits: Vec<Limit>) {
         let same =
-            |one: &Limit, other: &Limit| one.metric == other.metric && one.process == other.process;
+            |one: &Limit, other: &Limit| one.metric == other.metric && one.scope == other.scope;
         self.limits
             .retain(|own| !limits.iter().any(|other| same(own, other)));
         self.limits.extend(limits);
@@ -224,10 +174,10 @@ impl Budget {
     /// # Errors
     /// [`BudgetError::NoHeap`] where it does not.
     pub fn fits(&self, mode: &str) -> Result<(), BudgetError> {
-        let of_heap = |limit: &&Limit| limit.metric.is_of_heap();
-        match self.limits.iter().find(of_heap) {
-            Some(limit) if mode == "pages" => Err(BudgetError::NoHeap(limit.metric)),
-            _ => Ok(()),
+        let missed = |limit: &&Limit| !limit.metric.is_counted(mode);
+        match self.limits.iter().find(missed) {
+            Some(limit) => Err(BudgetError::NoHeap(limit.metric)),
+            None => Ok(()),
         }
     }
 }
@@ -246,9 +196,10 @@ mod tests {
     fn limits_parse_or_say_why_not() {
         let limit = |metric, text: &str| Limit::parse(metric, text);
         let whole = limit(Metric::Resident, "64MiB").unwrap();
-        assert_eq!((whole.process, whole.most), (None, 64 << 20));
+        assert_eq!((whole.scope, whole.most), (Scope::All, 64 << 20));
         let one = limit(Metric::Allocs, "a=b=1_000").unwrap();
-        assert_eq!((one.process.as_deref(), one.most), (Some("a=b"), 1000));
+        let process = Scope::Process("a=b".to_owned());
+        assert_eq!((one.scope, one.most), (process, 1000));
         for bad in ["", "x", "=1", "1MiB=", "-1", "1.5"] {
             assert!(limit(Metric::Allocs, bad).is_err(), "{bad}");
         }
@@ -263,31 +214,17 @@ mod tests {
         };
         let mut budget = Budget {
             limits: limits(&["1G", "a=2G", "b=3G"]),
-            allow_lost: false,
+            ..Budget::default()
         };
         budget.override_by(limits(&["5G", "b=4G"]));
         assert_eq!(budget.limits, limits(&["a=2G", "5G", "b=4G"]));
     }
 
     #[test]
-    fn growths_parse_or_say_why_not() {
-        let growth = Growth::parse("resident=10 %").unwrap();
-        assert_eq!(
-            (growth.metric, growth.of(200)),
-            (Some(Metric::Resident), 220)
-        );
-        assert_eq!(Growth::parse("0%").unwrap().of(7), 7);
-        assert_eq!(Growth::DEFAULT.of(u64::MAX), u64::MAX);
-        for bad in ["", "5", "x%", "-1%", "nan%", "size=5%", "1e9%"] {
-            assert!(Growth::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn what_is_not_followed_can_not_be_limited() {
         let budget = |metric| Budget {
             limits: vec![Limit::parse(metric, "1").unwrap()],
-            allow_lost: false,
+            ..Budget::default()
         };
         assert!(budget(Metric::Leaked).fits("heap").is_ok());
         assert!(budget(Metric::Reserved).fits("pages").is_ok());

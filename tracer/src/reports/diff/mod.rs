@@ -4,52 +4,24 @@
 //! What a program asks for is compared to the byte; resident memory is what the kernel made of it,
 //! and counts as changed from 64 KiB and 1 % on.
 
-use super::location::Location;
-use super::locations::locations;
+mod side;
+
+pub use side::{Figures, Side};
+pub(super) use side::{Key, key};
+
+use super::Style;
 use super::text::{Table, count, printable};
-use super::{Concluded, Style};
 use crate::symbols::short_name;
 use crate::units::Bytes;
-use serde_json::Value;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 /// Resident bytes of a location that come and go with the allocator and the kernel: so many, or
 /// so great a part of the larger figure.
-const NOISE: u64 = 64 << 10;
+pub(super) const NOISE: u64 = 64 << 10;
 const NOISE_PART: u64 = 100;
 
 /// Rows of a table.
 const ROWS: usize = 40;
-
-/// What is compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Bytes at the reserved peak.
-    pub reserved: u64,
-    /// Bytes at the resident peak.
-    pub resident: u64,
-    /// Bytes that were never freed.
-    pub leaked: u64,
-    /// Blocks and direct mappings made.
-    pub calls: u64,
-}
-
-/// One run, as far as it is compared.
-#[derive(Clone, Debug)]
-pub struct Side {
-    command: String,
-    mode: String,
-    all: Figures,
-    locations: BTreeMap<Key, Figures>,
-    /// Why it may have come to more.
-    incomplete: bool,
-    /// Whether only the largest locations are known.
-    largest_only: bool,
-}
-
-/// A function and the name of its file; of code without names its module and offset.
-type Key = (String, String);
 
 /// Why two runs can't be compared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,135 +32,6 @@ pub enum DiffError {
     /// A `stats.json` is none.
     #[error("no stats.json of this tool: {0}")]
     Stats(String),
-}
-
-impl Side {
-    /// A recording.
-    #[must_use]
-    pub fn of(input: &Concluded) -> Self {
-        let account = &input.account;
-        let leaked = account.stacks.iter().map(|(_, totals)| totals.leaked);
-        let mut side = Self {
-            command: input.command_line(),
-            mode: input.run.mode.clone(),
-            all: Figures {
-                reserved: account.reserved_peak.reserved.0,
-                resident: account.resident_peak.resident.0,
-                leaked: leaked.sum::<Bytes>().0,
-                calls: account.allocs,
-            },
-            locations: BTreeMap::new(),
-            incomplete: input.lost_total() > 0 || !input.complete,
-            largest_only: false,
-        };
-        for location in locations(input) {
-            side.add(&location.frame.to_string(), figures(location));
-        }
-        side
-    }
-
-    /// A `stats.json`, which has the largest locations alone where there are many.
-    ///
-    /// # Errors
-    /// [`DiffError::Stats`] where it is something else.
-    pub fn from_stats(text: &str) -> Result<Self, DiffError> {
-        let no = |what: &str| DiffError::Stats(what.to_owned());
-        let stats: Value = serde_json::from_str(text).map_err(|e| no(&e.to_string()))?;
-        if stats["schema_version"] != 1 {
-            return Err(DiffError::Stats(format!(
-                "its schema_version is {}, and this tracer reads 1",
-                stats["schema_version"]
-            )));
-        }
-        let number = |value: &Value| value.as_u64().unwrap_or_default();
-        let words = stats["command"]
-            .as_array()
-            .ok_or_else(|| no("it has no command"))?;
-        let words: Vec<String> = words
-            .iter()
-            .filter_map(|word| word.as_str().map(str::to_owned))
-            .collect();
-        let mut side = Self {
-            command: super::text::command_line(&words),
-            mode: stats["mode"].as_str().unwrap_or("heap").to_owned(),
-            all: Figures {
-                reserved: number(&stats["reserved"]["peak_bytes"]),
-                resident: number(&stats["resident"]["peak_bytes"]),
-                leaked: number(&stats["leaked"]["bytes"]),
-                calls: number(&stats["tracked_allocs"]),
-            },
-            locations: BTreeMap::new(),
-            incomplete: stats["complete"] != true
-                || stats["lost"]
-                    .as_object()
-                    .is_some_and(|lost| lost.values().any(|count| number(count) > 0)),
-            largest_only: false,
-        };
-        for entry in stats["top_allocs"].as_array().into_iter().flatten() {
-            let figures = Figures {
-                reserved: number(&entry["reserved_at_peak_bytes"]),
-                resident: number(&entry["resident_at_peak_bytes"]),
-                leaked: number(&entry["leaked_bytes"]),
-                calls: number(&entry["calls"]),
-            };
-            side.add(entry["location"].as_str().unwrap_or_default(), figures);
-        }
-        let listed = side.locations.values().map(|figures| figures.calls);
-        side.largest_only = listed.fold(0, u64::saturating_add) != side.all.calls;
-        Ok(side)
-    }
-
-    /// `heap` or `pages`.
-    #[must_use]
-    pub fn mode(&self) -> &str {
-        &self.mode
-    }
-
-    /// What all of it came to.
-    #[must_use]
-    pub fn all(&self) -> Figures {
-        self.all
-    }
-
-    /// Whether events of it are missing: it may have come to more.
-    #[must_use]
-    pub fn is_incomplete(&self) -> bool {
-        self.incomplete
-    }
-
-    fn add(&mut self, location: &str, figures: Figures) {
-        let sum = self.locations.entry(key(location)).or_default();
-        sum.reserved = sum.reserved.saturating_add(figures.reserved);
-        sum.resident = sum.resident.saturating_add(figures.resident);
-        sum.leaked = sum.leaked.saturating_add(figures.leaked);
-        sum.calls = sum.calls.saturating_add(figures.calls);
-    }
-}
-
-fn figures(location: &Location) -> Figures {
-    Figures {
-        reserved: location.reserved.0,
-        resident: location.resident.0,
-        leaked: location.leaked.0,
-        calls: location.calls,
-    }
-}
-
-/// `function:/path/file.rs:12` without its line and its folder.
-fn key(location: &str) -> Key {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let without_line = match location.rsplit_once(':') {
-        Some((rest, line)) if is_number(line) => rest,
-        _ => location,
-    };
-    match without_line.rsplit_once(':') {
-        // A path of names, not of files.
-        Some((function, file)) if !function.ends_with(':') && !file.is_empty() => {
-            let file = file.rsplit('/').next().unwrap_or(file);
-            (function.to_owned(), file.to_owned())
-        }
-        _ => (without_line.to_owned(), String::new()),
-    }
 }
 
 /// Two runs, compared.
@@ -235,7 +78,7 @@ impl Diff {
         table.push(cells("all", &self.base.all, &self.head.all));
         for (key, base, head) in self.rows.iter().take(ROWS) {
             let room = style.columns.saturating_sub(52).max(20);
-            let name = super::text::cut_front(&name(key), room);
+            let name = crate::reports::text::cut_front(&name(key), room);
             table.push(cells(&name, base, head));
         }
         let mut out = self.notes().concat();
@@ -250,7 +93,7 @@ impl Diff {
         let mut table = Table::new(&["reserved", "resident", "leaked", "calls", "location"]);
         table.push(cells("all", &self.base.all, &self.head.all));
         for (key, base, head) in self.rows.iter().take(ROWS) {
-            table.push(cells(&super::text::code(&name(key)), base, head));
+            table.push(cells(&crate::reports::text::code(&name(key)), base, head));
         }
         let mut out = self.notes().join("\n");
         out.push_str(&table.markdown());
@@ -312,7 +155,8 @@ fn weight(base: &Figures, head: &Figures) -> (u64, u64) {
     (most, base.calls.abs_diff(head.calls))
 }
 
-fn name((function, file): &Key) -> String {
+/// A location as it is known again: `function  file.c`.
+pub(super) fn name((function, file): &Key) -> String {
     let function = short_name(function);
     match file.as_str() {
         "" => function.to_string(),
@@ -343,6 +187,7 @@ fn change(base: u64, head: u64, told: impl Fn(u64) -> String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     fn side(locations: &[(&str, [u64; 4])]) -> Side {
         let mut side = Side {
