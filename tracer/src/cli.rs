@@ -3,7 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use tracer::reports::budget::{Growth, Limit, Metric};
+use tracer::reports::Metric;
+use tracer::reports::budget::{Growth, Limit};
 use tracer::symbols::Naming;
 use tracer::units::Bytes;
 
@@ -45,6 +46,8 @@ const DIFF: &str = "\
 Locations are the same if their function and file name are, wherever they have moved. Reserved and
 leaked bytes and calls are compared exactly; resident bytes count as changed from 64 KiB and 1 % on.
 A stats.json has the largest locations alone where there are many; recordings have all.
+
+A flame graph is as wide as what both runs have together: red has more in the second, blue less.
 
 Exit status: 0 whatever changed (budgets gate: --max-…), 125 where the two can't be compared.";
 
@@ -243,6 +246,18 @@ pub(crate) struct DiffArgs {
     /// Print Markdown, for a job's summary
     #[arg(long)]
     pub(crate) markdown: bool,
+
+    /// Compare stack by stack rather than by locations; needs recordings
+    #[arg(long)]
+    pub(crate) stacks: bool,
+
+    /// Draw the difference as a flame graph too, an SVG; needs recordings
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flame: Option<PathBuf>,
+
+    /// What the flame graph is of
+    #[arg(long, value_name = "METRIC", default_value = "reserved", requires = "flame", value_parser = Metric::named)]
+    pub(crate) metric: Metric,
 }
 
 /// Options of `tracer doctor`.

@@ -106,7 +106,8 @@ fn one(args: &RunArgs, dir: &Path, signals: &mut Signals) -> Result<u8> {
         ];
         // Interrupted or not: both are looked at.
         let _ = poll(&mut fds, PollTimeout::NONE);
-        signals.relay(&target).context("can't pass on a signal")?;
+        let relayed = signals.relay_to_tracer(&target);
+        relayed.context("can't pass on a signal")?;
         if let Some(ended) = target.try_wait().context("can't wait for a run")? {
             return Ok(ended.status.exit_code());
         }

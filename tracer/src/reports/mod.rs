@@ -9,6 +9,7 @@ mod kernel_time;
 mod limits;
 mod location;
 mod locations;
+mod metric;
 mod output;
 mod owner;
 mod processes;
@@ -24,6 +25,8 @@ mod totals;
 mod tests;
 
 pub use concluded::{Concluded, Counted};
+pub use flame::difference;
+pub use metric::{Figures, Metric};
 pub use output::OutDir;
 pub use owner::Owner;
 pub use processes::commands;
@@ -31,7 +34,6 @@ pub use summary::{Style, summary};
 
 use crate::events::Degraded;
 use crate::recording::Limits;
-use budget::Metric;
 use diff::Side;
 use std::io::{self, Write};
 use std::panic::resume_unwind;

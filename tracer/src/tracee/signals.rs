@@ -107,6 +107,19 @@ impl Signals {
         Ok(done)
     }
 
+    /// Likewise to a tracer, which decides by itself when a command is to be killed.
+    ///
+    /// # Errors
+    /// Where reading or sending fails.
+    pub fn relay_to_tracer(&mut self, tracer: &Target) -> io::Result<()> {
+        while let Some(received) = self.read()? {
+            if !has_it_already(received, tracer.pid()) {
+                tracer.signal(received.signal)?;
+            }
+        }
+        Ok(())
+    }
+
     fn decide(&mut self, received: Received, got_it: bool, now: Instant) -> Action {
         if received.signal == libc::SIGINT && received.sender.is_none() {
             self.presses.push_back(now);

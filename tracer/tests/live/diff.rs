@@ -89,3 +89,54 @@ fn what_can_not_be_compared_is_said_in_one_line() {
         assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
     }
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn stacks_are_compared_and_drawn() {
+    let [base, head] = builds();
+    let picture = base.dir.path().join("change.svg");
+    let path = picture.to_str().expect("UTF-8");
+    let output = diff(&["--stacks", "--flame", path], &base.out(), &head.out());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let of = |name: &str| {
+        text.lines()
+            .find(|line| line.contains(&format!("  {name} < main < ")))
+    };
+    assert!(
+        of("added").is_some_and(|row| row.contains("+700 KiB")),
+        "{text}"
+    );
+    assert!(
+        of("doubled").is_some_and(|row| row.contains("+0.98 MiB")),
+        "{text}"
+    );
+    assert!(of("moved").is_none() && of("same").is_none(), "{text}");
+    let svg = std::fs::read_to_string(&picture).expect("drawn");
+    let title = |name: &str| {
+        let start = svg.find(&format!("<title>{name}\n")).expect(name);
+        svg[start..]
+            .lines()
+            .nth(1)
+            .expect("a second line")
+            .to_owned()
+    };
+    assert_eq!(
+        title("doubled"),
+        "0.98 MiB before, 1.95 MiB now (+0.98 MiB, 100 %)"
+    );
+    assert_eq!(title("added"), "0 B before, 700 KiB now (+700 KiB, –)");
+    assert_eq!(title("moved"), "300 KiB before, 300 KiB now (no change)");
+    // Of leaked bytes likewise, and of what has no stacks nothing is made.
+    let leaked = ["--flame", path, "--metric", "leaked"];
+    assert_eq!(
+        diff(&leaked, &base.out(), &head.out()).status.code(),
+        Some(0)
+    );
+    let stats = base.out().join("stats.json");
+    let output = diff(&["--stacks"], &stats, &head.out());
+    assert_eq!(output.status.code(), Some(125));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("a stats.json has no stacks"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}

@@ -1,8 +1,9 @@
 //! What a run came to, held against its budget.
 
 use super::{Budget, BudgetError, Limit, Metric, Scope, Spread};
-use crate::ledger::account::{Account, ProcessAccount, Reserver};
+use crate::ledger::account::{Account, ProcessAccount};
 use crate::recording::Frame;
+use crate::reports::metric::by_stack;
 use crate::reports::processes::Lives;
 use crate::reports::{Concluded, Run};
 use crate::units::{Bytes, Pid, StackId};
@@ -232,25 +233,4 @@ fn largest(limit: &Limit, input: &Concluded) -> Vec<Culprit> {
     named
         .map(|(_, (value, id, _))| Culprit::new(value, id, input))
         .collect()
-}
-
-/// What each stack came to: of peaks, at the peak of all processes together.
-pub(super) fn by_stack(metric: Metric, account: &Account) -> Vec<(StackId, u64)> {
-    let stacks = account.stacks.iter();
-    match metric {
-        Metric::Reserved => {
-            let by = account.reserved_peak.by_reserver.iter();
-            by.map(|&(id, bytes)| (id, bytes.0)).collect()
-        }
-        Metric::Resident => {
-            let by = account.resident_peak.resident_by_reserver.iter();
-            by.filter_map(|&(reserver, bytes)| match reserver {
-                Reserver::Stack(id) => Some((id, bytes.0)),
-                _ => None,
-            })
-            .collect()
-        }
-        Metric::Leaked => stacks.map(|&(id, totals)| (id, totals.leaked.0)).collect(),
-        Metric::Allocs => stacks.map(|&(id, totals)| (id, totals.calls)).collect(),
-    }
 }

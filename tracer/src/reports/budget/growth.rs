@@ -1,10 +1,11 @@
 //! Budgets that an earlier run sets: neither the whole nor any one location may grow by more than a
 //! part of what the whole came to.
 
-use super::check::{Culprit, by_stack};
+use super::check::Culprit;
 use super::{Budget, BudgetError, Check, Found, Limit, Metric, Scope};
 use crate::reports::Concluded;
-use crate::reports::diff::{Key, NOISE, Side, key, name};
+use crate::reports::diff::{Key, NOISE, Side, key};
+use crate::reports::metric::by_stack;
 use crate::units::StackId;
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -152,7 +153,7 @@ impl Baseline {
             if value > most {
                 let limit = Limit {
                     metric,
-                    scope: Scope::Location(name(key)),
+                    scope: Scope::Location(key.name()),
                     most,
                     baseline: Some(base),
                 };
@@ -193,7 +194,7 @@ fn name_stacks(checks: &mut [Check], metric: Metric, input: &Concluded) {
     }
     let named: FxHashMap<String, StackId> = largest
         .into_iter()
-        .map(|(key, (_, Reverse(id)))| (name(&key), id))
+        .map(|(key, (_, Reverse(id)))| (key.name(), id))
         .collect();
     for check in checks {
         let (Scope::Location(name), Found::Value(value)) = (&check.limit.scope, check.found) else {

@@ -1,30 +1,7 @@
 //! Several runs of one command, held against their budget by the median.
 
-use super::{Check, Found, Metric, Scope, Verdict};
+use super::{Check, Found, Metric, Scope, Spread, Verdict};
 use std::collections::BTreeMap;
-
-/// How far several runs were apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spread {
-    /// The least that one of them came to.
-    pub least: u64,
-    /// The most.
-    pub most: u64,
-    /// Runs.
-    pub runs: usize,
-}
-
-impl Spread {
-    /// Of what each run came to; nothing where none ran.
-    #[must_use]
-    pub fn of(values: &[u64]) -> Option<Self> {
-        Some(Self {
-            least: *values.iter().min()?,
-            most: *values.iter().max()?,
-            runs: values.len(),
-        })
-    }
-}
 
 impl Verdict {
     /// Of each limit the run in the middle, of an even number the upper of the two in the middle:

@@ -4,79 +4,16 @@ mod check;
 mod file;
 mod growth;
 mod median;
+mod spread;
 mod told;
 
 pub use check::{Check, Culprit, Found, Verdict};
 pub use file::FileError;
 pub use growth::{Baseline, Growth};
-pub use median::Spread;
+pub use spread::Spread;
 pub(super) use told::spread;
 
-use super::diff::Figures;
-use crate::units::Bytes;
-use std::fmt;
-
-/// What is limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Metric {
-    /// The reserved peak, in bytes.
-    Reserved,
-    /// The resident peak, in bytes.
-    Resident,
-    /// Bytes of blocks that were never freed.
-    Leaked,
-    /// Number of allocations.
-    Allocs,
-}
-
-impl Metric {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Reserved, Self::Resident, Self::Leaked, Self::Allocs];
-
-    /// How it is called.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Reserved => "reserved",
-            Self::Resident => "resident",
-            Self::Leaked => "leaked",
-            Self::Allocs => "allocs",
-        }
-    }
-
-    /// This one among the figures of a run or of a location.
-    #[must_use]
-    pub fn of(self, figures: &Figures) -> u64 {
-        match self {
-            Self::Reserved => figures.reserved,
-            Self::Resident => figures.resident,
-            Self::Leaked => figures.leaked,
-            Self::Allocs => figures.calls,
-        }
-    }
-
-    /// Whether a trace of this mode (`heap`, `pages`) counts it.
-    pub(super) fn is_counted(self, mode: &str) -> bool {
-        mode != "pages" || !self.is_of_heap()
-    }
-
-    /// Whether it counts blocks of the heap, and nothing where the heap is not followed.
-    fn is_of_heap(self) -> bool {
-        matches!(self, Self::Leaked | Self::Allocs)
-    }
-
-    /// A limit from `64MiB`, or `1000` where allocations are counted.
-    fn parse(self, text: &str) -> Result<u64, String> {
-        match self {
-            Self::Allocs => {
-                let digits = text.replace('_', "");
-                let number = digits.parse();
-                number.map_err(|_| format!("`{text}` is not a number such as 100000"))
-            }
-            _ => text.parse::<Bytes>().map(|bytes| bytes.0),
-        }
-    }
-}
+use super::metric::Metric;
 
 /// Who is limited.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,12 +116,6 @@ impl Budget {
             Some(limit) => Err(BudgetError::NoHeap(limit.metric)),
             None => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

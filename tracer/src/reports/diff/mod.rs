@@ -6,12 +6,12 @@
 
 mod side;
 
-pub use side::{Figures, Side};
+pub use side::Side;
 pub(super) use side::{Key, key};
 
 use super::Style;
+use super::metric::Figures;
 use super::text::{Table, count, printable};
-use crate::symbols::short_name;
 use crate::units::Bytes;
 use std::cmp::Reverse;
 
@@ -78,7 +78,7 @@ impl Diff {
         table.push(cells("all", &self.base.all, &self.head.all));
         for (key, base, head) in self.rows.iter().take(ROWS) {
             let room = style.columns.saturating_sub(52).max(20);
-            let name = crate::reports::text::cut_front(&name(key), room);
+            let name = crate::reports::text::cut_front(&key.name(), room);
             table.push(cells(&name, base, head));
         }
         let mut out = self.notes().concat();
@@ -93,7 +93,7 @@ impl Diff {
         let mut table = Table::new(&["reserved", "resident", "leaked", "calls", "location"]);
         table.push(cells("all", &self.base.all, &self.head.all));
         for (key, base, head) in self.rows.iter().take(ROWS) {
-            table.push(cells(&crate::reports::text::code(&name(key)), base, head));
+            table.push(cells(&crate::reports::text::code(&key.name()), base, head));
         }
         let mut out = self.notes().join("\n");
         out.push_str(&table.markdown());
@@ -155,15 +155,6 @@ fn weight(base: &Figures, head: &Figures) -> (u64, u64) {
     (most, base.calls.abs_diff(head.calls))
 }
 
-/// A location as it is known again: `function  file.c`.
-pub(super) fn name((function, file): &Key) -> String {
-    let function = short_name(function);
-    match file.as_str() {
-        "" => function.to_string(),
-        file => format!("{function}  {file}"),
-    }
-}
-
 fn cells(name: &str, base: &Figures, head: &Figures) -> Vec<String> {
     let bytes = |n: u64| Bytes(n).to_string();
     vec![
@@ -220,10 +211,8 @@ mod tests {
             assert_eq!(key(one), key(other));
         }
         assert_ne!(key("a::b:/x/y.rs:12"), key("a::c:/x/y.rs:12"));
-        assert_eq!(
-            key("lib.so+0x12"),
-            ("lib.so+0x12".to_owned(), String::new())
-        );
+        let nameless = Key::Location(("lib.so+0x12".to_owned(), String::new()));
+        assert_eq!(key("lib.so+0x12"), nameless);
     }
 
     #[test]

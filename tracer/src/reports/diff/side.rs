@@ -3,40 +3,12 @@
 use super::DiffError;
 use crate::reports::location::Location;
 use crate::reports::locations::locations;
+use crate::reports::metric::{Figures, Metric, by_stack};
 use crate::reports::{Concluded, text};
+use crate::symbols::short_name;
 use crate::units::Bytes;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What is compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Bytes at the reserved peak.
-    pub reserved: u64,
-    /// Bytes at the resident peak.
-    pub resident: u64,
-    /// Bytes that were never freed.
-    pub leaked: u64,
-    /// Blocks and direct mappings made.
-    pub calls: u64,
-}
-
-impl Figures {
-    /// The median of each; see [`Side::median`].
-    fn median(runs: impl Iterator<Item = Self> + Clone) -> Self {
-        let of = |figure: fn(&Self) -> u64| {
-            let mut values: Vec<u64> = runs.clone().map(|run| figure(&run)).collect();
-            values.sort_unstable();
-            values.get(values.len() / 2).copied().unwrap_or_default()
-        };
-        Self {
-            reserved: of(|f| f.reserved),
-            resident: of(|f| f.resident),
-            leaked: of(|f| f.leaked),
-            calls: of(|f| f.calls),
-        }
-    }
-}
 
 /// One run, as far as it is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +23,33 @@ pub struct Side {
     pub(super) largest_only: bool,
 }
 
+/// What is the same in two runs, wherever it has moved.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::reports) enum Key {
+    /// A location.
+    Location(Place),
+    /// A stack from its location outwards.
+    Stack(Vec<Place>),
+}
+
 /// A function and the name of its file; of code without names its module and offset.
-pub(in crate::reports) type Key = (String, String);
+type Place = (String, String);
+
+impl Key {
+    /// As it is told: `function  file.c`, of a stack `inner < caller < main`.
+    pub(in crate::reports) fn name(&self) -> String {
+        match self {
+            Self::Location((function, file)) => match (short_name(function), file.as_str()) {
+                (function, "") => function.to_string(),
+                (function, file) => format!("{function}  {file}"),
+            },
+            Self::Stack(places) => {
+                let names = places.iter().map(|(function, _)| short_name(function));
+                names.collect::<Vec<_>>().join(" < ")
+            }
+        }
+    }
+}
 
 impl Side {
     /// A recording.
@@ -76,6 +73,28 @@ impl Side {
         for location in locations(input) {
             side.add(&location.frame.to_string(), figures(location));
         }
+        side
+    }
+
+    /// A recording, stack by stack rather than by locations.
+    #[must_use]
+    pub fn of_stacks(input: &Concluded) -> Self {
+        let mut side = Self::of(input);
+        side.locations.clear();
+        for metric in Metric::ALL {
+            for (id, value) in by_stack(metric, &input.account) {
+                // What the allocator does below its caller is no difference between two runs.
+                let frames = input.symbols.frames(id);
+                let location = input.symbols.location(id);
+                let above = frames.iter().skip_while(|frame| **frame != location);
+                let places = above.map(|frame| place(&frame.to_string()));
+                let sum = side.locations.entry(Key::Stack(places.collect()));
+                let figure = metric.of_mut(sum.or_default());
+                *figure = figure.saturating_add(value);
+            }
+        }
+        side.locations
+            .retain(|_, figures| *figures != Figures::default());
         side
     }
 
@@ -211,8 +230,13 @@ fn figures(location: &Location) -> Figures {
     }
 }
 
-/// `function:/path/file.rs:12` without its line and its folder.
+/// A location by its text.
 pub(in crate::reports) fn key(location: &str) -> Key {
+    Key::Location(place(location))
+}
+
+/// `function:/path/file.rs:12` without its line and its folder.
+fn place(location: &str) -> Place {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let without_line = match location.rsplit_once(':') {
         Some((rest, line)) if is_number(line) => rest,

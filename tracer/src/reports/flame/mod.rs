@@ -7,13 +7,15 @@ mod palette;
 mod svg;
 mod tree;
 
+use super::metric::{Metric, by_stack};
 use super::processes::{self, Lives};
-use super::text::{percent, seconds};
+use super::text::{count, percent, seconds};
 use super::{Concluded, Report};
 use crate::ledger::account::{Reserver, Snapshot};
 use crate::units::{Bytes, StackId};
 use rustc_hash::FxHashMap;
 use std::io::{self, Write};
+use svg::Kind;
 use tree::{Step, Tree};
 
 pub(super) use svg::escape;
@@ -48,7 +50,10 @@ impl Report for Flame {
         let picture = svg::Picture {
             title: format!("{}: {}", self.title(), input.command_line()),
             subtitle: self.subtitle(input),
-            by_share: *self == Self::Reserved,
+            kind: match self {
+                Self::Reserved => Kind::Resident,
+                Self::Resident | Self::Touched => Kind::Module,
+            },
             tree: &tree,
         };
         picture.write(out)
@@ -89,6 +94,48 @@ impl Flame {
             false => text,
         }
     }
+}
+
+/// Draws what changed from one run to another, stack by stack. A frame is as wide as what both runs
+/// have of it together: what is gone is seen as well as what came.
+///
+/// # Errors
+/// Where writing fails.
+pub fn difference(
+    base: &Concluded,
+    head: &Concluded,
+    metric: Metric,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut tree = Tree::new(&base.symbols);
+    let mut path = Vec::new();
+    let mut sums = [0u64; 2];
+    for (sum, input) in sums.iter_mut().zip([base, head]) {
+        tree.steps.turn_to(&input.symbols);
+        for (id, value) in by_stack(metric, &input.account) {
+            path.clear();
+            tree.steps.extend(&mut path, id);
+            let of_head = if std::ptr::eq(input, head) { value } else { 0 };
+            tree.add(&path, Bytes(value), Bytes(of_head));
+            *sum = sum.saturating_add(value);
+        }
+    }
+    let of_bytes = metric != Metric::Allocs;
+    let amount = |value: u64| match of_bytes {
+        true => Bytes(value).to_string(),
+        false => count(value),
+    };
+    let picture = svg::Picture {
+        title: format!("What changed in {metric}: {}", head.command_line()),
+        subtitle: format!(
+            "{} before, {} now; red has more now, blue has less; as wide as both together",
+            amount(sums[0]),
+            amount(sums[1])
+        ),
+        kind: Kind::Change { of_bytes },
+        tree: &tree,
+    };
+    picture.write(out)
 }
 
 fn reserved(input: &Concluded) -> Tree<'_> {

@@ -48,6 +48,26 @@ pub(super) fn of_share(part: u64, whole: u64) -> Colour {
     }
 }
 
+/// Nothing changed.
+const SAME: Colour = (240, 240, 240);
+/// All of it is the first run's.
+const LESS: Colour = (90, 150, 215);
+
+/// Colour of a frame by the part of it that is the second run's: white for half, blue for less, red
+/// for more.
+pub(super) fn of_change(head: u64, both: u64) -> Colour {
+    let share = match both {
+        0 => 0.5,
+        both => (head as f64 / both as f64).clamp(0.0, 1.0),
+    };
+    // Half as much again is plain to see.
+    let strength = ((share - 0.5).abs() * 2.0).sqrt();
+    match share < 0.5 {
+        true => between(SAME, LESS, strength),
+        false => between(SAME, HOT, strength),
+    }
+}
+
 fn between(from: Colour, to: Colour, at: f64) -> Colour {
     let mix = |from: u8, to: u8| (f64::from(from) + (f64::from(to) - f64::from(from)) * at) as u8;
     (mix(from.0, to.0), mix(from.1, to.1), mix(from.2, to.2))
@@ -71,6 +91,16 @@ mod tests {
         assert_eq!(of_share(10, 10), HOT);
         assert_eq!(of_share(20, 10), HOT);
         assert_eq!(of_share(1, 0), COLD);
+    }
+
+    #[test]
+    fn what_grew_is_red_and_what_shrank_is_blue() {
+        assert_eq!(of_change(5, 10), SAME);
+        assert_eq!(of_change(0, 0), SAME);
+        assert_eq!(of_change(10, 10), HOT);
+        assert_eq!(of_change(0, 10), LESS);
+        let (red, _, blue) = of_change(6, 11);
+        assert!(red > blue);
     }
 
     #[test]

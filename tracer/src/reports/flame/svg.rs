@@ -27,6 +27,20 @@ const LETTER: f64 = 7.08;
 /// Width of the picture before a browser makes it fit; in pixels.
 const WIDTH: f64 = 1200.0;
 
+/// What colours tell, and what a frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The module of a frame, and its bytes.
+    Module,
+    /// How much of its bytes is resident.
+    Resident,
+    /// How much of what two runs came to together is the second one's: bytes, or calls.
+    Change {
+        /// Whether bytes are counted.
+        of_bytes: bool,
+    },
+}
+
 /// What is drawn.
 #[derive(Debug)]
 pub(super) struct Picture<'a> {
@@ -34,8 +48,8 @@ pub(super) struct Picture<'a> {
     pub title: String,
     /// Second line.
     pub subtitle: String,
-    /// Colour by the resident share, rather than by module.
-    pub by_share: bool,
+    /// What colours tell, and what a frame says.
+    pub kind: Kind,
     /// The stacks.
     pub tree: &'a Tree<'a>,
 }
@@ -53,7 +67,10 @@ impl Picture<'_> {
         let mut options = Options::default();
         options.title = cut(&self.title, 95);
         // Room for the legend beside it.
-        options.subtitle = Some(cut(&self.subtitle, if self.by_share { 110 } else { 150 }));
+        options.subtitle = Some(cut(
+            &self.subtitle,
+            if self.has_legend() { 110 } else { 150 },
+        ));
         options.stroke_color = StrokeColor::Color((255, 255, 255).into());
         options.flame_chart = true;
         options.direction = Direction::Inverted;
@@ -78,7 +95,7 @@ impl Picture<'_> {
             .unwrap_or((&drawn, ""));
         let mut out = String::with_capacity(drawn.len() * 2);
         out.push_str(head);
-        if self.by_share {
+        if self.has_legend() {
             push_legend(&mut out);
         }
         out.push_str("<svg id=\"frames\"");
@@ -124,9 +141,10 @@ impl Picture<'_> {
     }
 
     fn colour(&self, node: &Node) -> Colour {
-        match self.by_share {
-            true => palette::of_share(node.resident.0, node.bytes.0),
-            false => {
+        match self.kind {
+            Kind::Resident => palette::of_share(node.resident.0, node.bytes.0),
+            Kind::Change { .. } => palette::of_change(node.resident.0, node.bytes.0),
+            Kind::Module => {
                 let step = self.tree.step(node);
                 palette::of_module(step.module.as_deref(), &step.name)
             }
@@ -135,6 +153,21 @@ impl Picture<'_> {
 
     /// What a browser shows of a frame under the pointer.
     fn title_of(&self, node: &Node, name: &str) -> String {
+        let mut title = match self.kind {
+            Kind::Change { of_bytes } => changed(node, name, of_bytes),
+            Kind::Module | Kind::Resident => self.took(node, name),
+        };
+        let name = Some(self.tree.step(node).name.as_str()).filter(|full| *full != name);
+        let module = self.tree.step(node).module.as_deref();
+        for line in [name, self.tree.place(node), module].into_iter().flatten() {
+            title.push('\n');
+            title.push_str(line);
+        }
+        title
+    }
+
+    /// What a frame took of all.
+    fn took(&self, node: &Node, name: &str) -> String {
         let total = self.tree.total();
         let mut title = format!(
             "{name}\n{} ({} bytes), {} of {total}",
@@ -142,7 +175,7 @@ impl Picture<'_> {
             count(node.bytes.0),
             percent(node.bytes.0, total.0)
         );
-        if self.by_share {
+        if self.kind == Kind::Resident {
             let share = percent(node.resident.0, node.bytes.0);
             let _ = write!(
                 title,
@@ -150,16 +183,11 @@ impl Picture<'_> {
                 node.resident
             );
         }
-        let step = self.tree.step(node);
-        let name = Some(step.name.as_str()).filter(|full| *full != name);
-        for line in [name, self.tree.place(node), step.module.as_deref()]
-            .into_iter()
-            .flatten()
-        {
-            title.push('\n');
-            title.push_str(line);
-        }
         title
+    }
+
+    fn has_legend(&self) -> bool {
+        self.kind == Kind::Resident
     }
 
     /// Nothing to draw: a picture that says so.
@@ -179,6 +207,29 @@ impl Picture<'_> {
             line(84, 12, "Nothing was recorded.")
         )
     }
+}
+
+/// What a frame came to in the first of two runs and in the second.
+fn changed(node: &Node, name: &str, of_bytes: bool) -> String {
+    let (base, head) = (node.bytes.saturating_sub(node.resident).0, node.resident.0);
+    let amount = |value: u64| match of_bytes {
+        true => Bytes(value).to_string(),
+        false => count(value),
+    };
+    let sign = match head.cmp(&base) {
+        std::cmp::Ordering::Less => "-",
+        std::cmp::Ordering::Equal => "=",
+        std::cmp::Ordering::Greater => "+",
+    };
+    let change = match head.abs_diff(base) {
+        0 => "no change".to_owned(),
+        more => format!("{sign}{}, {}", amount(more), percent(more, base)),
+    };
+    format!(
+        "{name}\n{} before, {} now ({change})",
+        amount(base),
+        amount(head)
+    )
 }
 
 /// A name cut to fit a width in pixels; nothing where not even a part fits.

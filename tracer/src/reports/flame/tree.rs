@@ -88,6 +88,12 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// Goes on with frames of another run.
+    pub(super) fn turn_to(&mut self, symbols: &'a SymbolTable) {
+        self.symbols = symbols;
+        self.of_frame = vec![None; symbols.distinct_frames()];
+    }
+
     /// The number of a step that is no frame.
     pub(super) fn add(&mut self, step: Step) -> u32 {
         let next = self.by_name.len() as u32;
