@@ -1,6 +1,7 @@
 //! The command line. clap's types stop here.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use tracer::reports::Metric;
@@ -51,6 +52,11 @@ A flame graph is as wide as what both runs have together: red has more in the se
 
 Exit status: 0 whatever changed (budgets gate: --max-…), 125 where the two can't be compared.";
 
+const EXPORT: &str = "\
+Each run adds a file to each of DIR/runs, DIR/stacks and DIR/processes, in a folder of its day
+(date=2026-11-29). A run that is exported again replaces its own files. DuckDB, Spark, DataFusion and
+pyarrow read them as tables: SELECT * FROM 'DIR/runs/*/*.parquet'.";
+
 const DOCTOR: &str = "\
 Loads and attaches everything, then traces a child of its own that does what is known
 beforehand, and compares. Nothing stays behind.
@@ -84,8 +90,21 @@ pub(crate) enum Job {
     Report(Box<ReportArgs>),
     /// Compare two runs, location by location: recordings, folders of results, or stats.json
     Diff(DiffArgs),
+    /// Add runs to a dataset: Parquet files of stacks, processes and runs, one table over many
+    Export(ExportArgs),
     /// Try what this machine allows, by a trace of its own, and tell the remedy for what it lacks
     Doctor(DoctorArgs),
+    /// Print what completes the command line in a shell: `source <(tracer completions bash)`
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual's pages into a folder
+    #[command(hide = true)]
+    ManPages {
+        /// The folder
+        dir: PathBuf,
+    },
     /// Read files for their names, without any rights: the tracer starts it itself
     #[command(hide = true)]
     ReadNames,
@@ -146,7 +165,7 @@ pub(crate) struct RunArgs {
     pub(crate) budget: BudgetArgs,
 
     /// The command to trace, with its arguments
-    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, help_heading = None)]
+    #[arg(required = true, value_name = "COMMAND", trailing_var_arg = true, help_heading = None, value_hint = ValueHint::CommandWithArguments)]
     pub(crate) command: Vec<OsString>,
 }
 
@@ -260,6 +279,38 @@ pub(crate) struct DiffArgs {
     pub(crate) metric: Metric,
 }
 
+/// Options of `tracer export`.
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT)]
+pub(crate) struct ExportArgs {
+    /// Recordings, or the folders of their results; of several runs all
+    #[arg(required = true)]
+    pub(crate) recordings: Vec<PathBuf>,
+
+    /// What is written
+    #[arg(long, value_enum, default_value_t = Format::Parquet)]
+    pub(crate) format: Format,
+
+    /// The folder of the dataset, made if it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dataset: PathBuf,
+
+    /// The revision of what ran [default: $GITHUB_SHA, $CI_COMMIT_SHA]
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) commit: Option<String>,
+
+    /// Something else to tell the runs by; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_label)]
+    pub(crate) label: Vec<(String, String)>,
+}
+
+/// What `tracer export` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Apache Parquet, partitioned by day as Hive does it
+    Parquet,
+}
+
 /// Options of `tracer doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = DOCTOR)]
@@ -291,6 +342,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
         )),
         4096..=0x8000_0000 => Ok(bytes),
         _ => Err(format!("`{text}` is not between 4 KiB and 2 GiB")),
+    }
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not KEY=VALUE")),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::command::build;
 use crate::packages::{self, For};
-use crate::{census, libtiledb};
+use crate::{census, dist, libtiledb};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Installs `tracer` and `workload` in `prefix/bin`, libtiledb in `prefix/lib/tracer` and the
+/// Installs `tracer` and `workload` in `prefix/bin`, the manual's pages and completions in
+/// `prefix/share`, libtiledb in `prefix/lib/tracer` and the
 /// small synthetic Census in `prefix/share/tracer`.
 pub(crate) fn install(prefix: &Path) -> Result<()> {
     packages::ensure(&[For::Demo])?;
@@ -20,6 +21,7 @@ pub(crate) fn install(prefix: &Path) -> Result<()> {
         let built = libtiledb::release(program)?;
         copy_file(&built, &prefix.join("bin").join(program))?;
     }
+    dist::manual(&prefix.join("bin/tracer"), prefix)?;
     // The wheel's library finds its siblings beside it, by RPATH.
     let lib = prefix.join("lib/tracer");
     replace_dir(

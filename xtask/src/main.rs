@@ -5,6 +5,7 @@ mod census;
 mod ci;
 mod command;
 mod demo;
+mod dist;
 mod ebpf;
 mod fuzz;
 mod install;
@@ -51,6 +52,8 @@ enum Command {
     },
     /// Write a synthetic Census
     Census(census::Args),
+    /// Make the tarball and the Debian package of one static program, in target/dist
+    Dist(dist::Args),
     /// Build the BPF programs into the committed object
     Ebpf(ebpf::Args),
     /// Fuzz what reads files and records that others wrote (needs cargo-fuzz)
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Demo => demo::demo(),
+        Command::Dist(args) => dist::run(&args),
         Command::Test => test::test(),
         Command::Install { prefix } => install::install(&prefix),
         Command::Ci => ci::ci(),

@@ -13,6 +13,10 @@ use std::path::PathBuf;
 pub(crate) enum For {
     /// `cargo xtask demo`, and whatever else fetches libtiledb.
     Demo,
+    /// `cargo xtask dist`
+    Dist,
+    /// `cargo xtask dist --check`
+    DistCheck,
     /// `cargo xtask python`
     Python,
     /// `cargo xtask test`
@@ -58,7 +62,7 @@ const fn need(
     }
 }
 
-use For::{Demo, Python, Test, Vm};
+use For::{Demo, Dist, DistCheck, Python, Test, Vm};
 use Proof::{Answers, Library, Modules, Program};
 
 /// The distributions of [`Need::packages`], each with its line but for the packages.
@@ -69,11 +73,11 @@ const DISTRIBUTIONS: [(&str, &str); 3] = [
 ];
 
 /// All that the commands need beside Rust.
-static NEEDS: [Need; 23] = [
+static NEEDS: [Need; 24] = [
     need(
         "cc",
         Program,
-        &[Demo, Test, Vm],
+        &[Demo, Dist, Test, Vm],
         ["gcc libc6-dev", "gcc", "gcc"],
     ),
     need("c++", Program, &[Test, Vm], ["g++", "gcc-c++", "gcc"]),
@@ -86,7 +90,7 @@ static NEEDS: [Need; 23] = [
     need(
         "musl-gcc",
         Program,
-        &[Test, Vm],
+        &[Dist, Test, Vm],
         ["musl-tools", "musl-gcc musl-libc-static", "musl"],
     ),
     need(
@@ -113,6 +117,7 @@ static NEEDS: [Need; 23] = [
         &[Python, Test],
         ["python3-venv", "python3", "python"],
     ),
+    need("debootstrap", Program, &[DistCheck], ["debootstrap"; 3]),
     need("curl", Program, &[Test], ["curl"; 3]),
     need("bash", Program, &[Test], ["bash"; 3]),
     need("sudo", Program, &[Test], ["sudo"; 3]),

@@ -3,6 +3,8 @@
 mod budget;
 mod diff;
 mod doctor;
+mod export;
+mod manual;
 mod names;
 mod repeat;
 mod report;
@@ -19,7 +21,10 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
     let result = match cli.job {
         Some(Job::Report(args)) => report::report(&args),
         Some(Job::Diff(args)) => diff::diff(&args),
+        Some(Job::Export(args)) => export::export(&args),
         Some(Job::Doctor(args)) => doctor::doctor(&args),
+        Some(Job::Completions { shell }) => manual::completions(shell),
+        Some(Job::ManPages { dir }) => manual::man_pages(&dir),
         Some(Job::ReadNames) => names::names(),
         None => match cli.run.repeat {
             Some(times) => repeat::repeat(&cli.run, times),

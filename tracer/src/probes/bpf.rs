@@ -139,7 +139,7 @@ pub fn attach_tracepoint(program: BorrowedFd<'_>, id: u64) -> io::Result<OwnedFd
         (abi::PERF_EVENT_IOC_ENABLE, 0),
     ] {
         // SAFETY: both requests take an integer.
-        if unsafe { libc::ioctl(event.as_raw_fd(), request.into(), argument) } < 0 {
+        if unsafe { libc::ioctl(event.as_raw_fd(), request as libc::Ioctl, argument) } < 0 {
             return Err(io::Error::last_os_error());
         }
     }

@@ -37,7 +37,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// `PERF_FORMAT_LOST` (include/uapi/linux/perf_event.h, from 6.0).
 const FORMAT_LOST: u64 = 1 << 4;
 /// `PERF_EVENT_IOC_SET_OUTPUT`: write to another event's ring.
-const IOC_SET_OUTPUT: libc::c_ulong = abi::PERF_EVENT_IOC_SET_OUTPUT as libc::c_ulong;
+const IOC_SET_OUTPUT: libc::Ioctl = abi::PERF_EVENT_IOC_SET_OUTPUT as libc::Ioctl;
 
 /// Watches a process and all below it.
 #[derive(Debug)]

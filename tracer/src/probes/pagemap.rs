@@ -9,6 +9,7 @@ use crate::arch::PAGE;
 use crate::events::RssCounter;
 use crate::files::Mapping;
 use crate::units::{Address, Bytes, Pid};
+use nix::sys::statfs::{HUGETLBFS_MAGIC, statfs};
 use procfs::process::{MMapPath, MemoryMap, Process};
 use std::collections::HashMap;
 use std::fs::File;
@@ -29,9 +30,6 @@ pub struct Run {
 
 /// Without the ioctl a page costs eight bytes, present or not: more than this is not read.
 const MAX_PLAIN: u64 = 64 << 30;
-
-/// What `statfs(2)` says of hugetlbfs (linux/magic.h).
-const HUGETLBFS: libc::c_long = 0x9584_58f6;
 
 /// Present pages of all mappings, in order.
 ///
@@ -73,8 +71,8 @@ fn is_counted(map: &MemoryMap) -> bool {
 fn is_of_hugetlbfs(pid: Pid, map: &MemoryMap, known: &mut HashMap<(i32, i32), bool>) -> bool {
     let ask = || {
         let (start, end) = map.address;
-        nix::sys::statfs::statfs(&Mapping::link(pid.0, &(start..end)))
-            .is_ok_and(|found| found.filesystem_type().0 == HUGETLBFS)
+        statfs(&Mapping::link(pid.0, &(start..end)))
+            .is_ok_and(|found| found.filesystem_type() == HUGETLBFS_MAGIC)
     };
     match map.pathname {
         MMapPath::Path(_) => *known.entry(map.dev).or_insert_with(ask),

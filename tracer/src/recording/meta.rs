@@ -16,6 +16,8 @@ pub struct Meta {
     pub kernel_release: String,
     /// `uname -m`
     pub machine: String,
+    /// `uname -n`; unknown in recordings of before 0.2.
+    pub host: Option<String>,
     /// Bytes of a page.
     pub page_size: u64,
     /// Number of CPUs online.
@@ -55,6 +57,7 @@ impl Meta {
             tracer_version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel_release: name(|u| u.release()),
             machine: name(|u| u.machine()),
+            host: Some(name(|u| u.nodename())).filter(|name| !name.is_empty()),
             page_size: u64::try_from(page_size).unwrap_or(4096),
             cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
             started: Nanos::now(),
@@ -87,6 +90,9 @@ impl Meta {
         ]);
         if let Ok(degraded) = serde_json::to_string(&self.degraded) {
             map.insert(schema::META_DEGRADED, degraded);
+        }
+        if let Some(host) = &self.host {
+            map.insert(schema::META_HOST, host.clone());
         }
         if let Some(root) = self.root {
             map.insert(schema::META_ROOT, root.0.to_string());
@@ -129,6 +135,7 @@ impl Meta {
             tracer_version: text(schema::META_TRACER)?,
             kernel_release: text(schema::META_KERNEL)?,
             machine: text(schema::META_MACHINE)?,
+            host: text(schema::META_HOST).ok(),
             page_size,
             cpus: u32::try_from(number(schema::META_CPUS)?).map_err(|_| "too many CPUs")?,
             started: Nanos(number(schema::META_STARTED)?),

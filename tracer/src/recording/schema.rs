@@ -18,6 +18,7 @@ pub(super) const META_VERSION: &str = "tracer.schema_version";
 pub(super) const META_TRACER: &str = "tracer.version";
 pub(super) const META_KERNEL: &str = "kernel.release";
 pub(super) const META_MACHINE: &str = "machine";
+pub(super) const META_HOST: &str = "host";
 pub(super) const META_PAGE_SIZE: &str = "page_size";
 pub(super) const META_CPUS: &str = "cpus";
 pub(super) const META_CLOCK: &str = "clock";

@@ -173,6 +173,8 @@ fn run(recording: &Recording, account: &Account) -> Result<Run, Error> {
         commands: processes::commands(account, &executed, &meta.command),
         tracer_version: meta.tracer_version.clone(),
         kernel_release: meta.kernel_release.clone(),
+        host: meta.host.clone(),
+        began_unix_ns: meta.started_unix_ns,
         mode: meta.mode.clone(),
         degraded: meta.degraded.clone(),
         limits: meta.limits.clone(),

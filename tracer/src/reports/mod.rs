@@ -3,6 +3,7 @@
 
 pub mod budget;
 mod concluded;
+mod dataset;
 pub mod diff;
 mod flame;
 mod kernel_time;
@@ -25,6 +26,7 @@ mod totals;
 mod tests;
 
 pub use concluded::{Concluded, Counted};
+pub use dataset::{Labels, export};
 pub use flame::difference;
 pub use metric::{Figures, Metric};
 pub use output::OutDir;
@@ -79,6 +81,10 @@ pub struct Run {
     pub tracer_version: String,
     /// `uname -r`
     pub kernel_release: String,
+    /// `uname -n` of the machine, where the recording has it.
+    pub host: Option<String>,
+    /// When recording began, in nanoseconds since the Unix epoch.
+    pub began_unix_ns: u64,
     /// `heap` or `pages`.
     pub mode: String,
     /// What was less exact on that machine than it is elsewhere.

@@ -6,6 +6,7 @@ mod allocations;
 mod bad_input;
 mod budget;
 mod containers;
+mod dataset;
 mod debuginfod;
 mod diff;
 mod endings;
