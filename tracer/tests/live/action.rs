@@ -92,6 +92,20 @@ fn the_action_gates_and_writes_the_jobs_summary() {
     assert!(summary.contains("## Since the baseline"), "{summary}");
     assert!(summary.contains("| +700 KiB |"), "{summary}");
 
+    // Of several runs the folder is what the next one is held against, by the median.
+    let output = runner.run(&base, &[("OPTIONS", "--repeat 3"), ("OUT_DIR", "three")]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(runner.read("output").ends_with("\nstats=three\n"));
+    for (program, status) in [(&base, 0), (&later, 123)] {
+        let inputs = [
+            ("BASELINE", "three"),
+            ("MAX_GROWTH", "10%"),
+            ("OUT_DIR", "against"),
+        ];
+        let output = runner.run(program, &inputs);
+        assert_eq!(output.status.code(), Some(status));
+    }
+
     // A wrong option is the tracer's own error, and nothing of an input is run by the shell.
     let output = runner.run(&base, &[("OPTIONS", "--no-such-option; touch ran")]);
     assert_eq!(output.status.code(), Some(125));

@@ -160,14 +160,20 @@ fn start(program: &[OsString]) -> io::Result<Running> {
         .args(arguments)
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(there)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stdout(nowhere()?)
+        .stderr(nowhere()?)
         // Signals of the terminal are the tracer's to act on.
         .process_group(0)
         .spawn()?;
     let wire = Wire::new(here);
     wire.wait_at_most(PATIENCE)?;
     Ok(Running { child, wire })
+}
+
+/// A stream that takes nothing. There need not be a `/dev/null`: a chroot may have no `/dev`.
+fn nowhere() -> io::Result<Stdio> {
+    let (_, writer) = io::pipe()?;
+    Ok(writer.into())
 }
 
 /// Has a file read, and opens what is asked for meanwhile.
