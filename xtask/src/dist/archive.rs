@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Packs the folder `from` as `name`: in the order of names, of nobody's, all dated `time` (seconds
+/// Packs the folder `from` as `name`: in the order of names, all dated `time` (seconds
 /// since 1970).
 pub(super) fn pack(from: &Path, name: &str, time: u64, to: &Path) -> Result<()> {
     let failed = || format!("can't write {}", to.display());
@@ -21,6 +21,9 @@ pub(super) fn pack(from: &Path, name: &str, time: u64, to: &Path) -> Result<()> 
         header.set_size(content.len() as u64);
         header.set_mode(if executable { 0o755 } else { 0o644 });
         header.set_mtime(time);
+        // Root's, as whoever unpacks it as root will have it.
+        header.set_uid(0);
+        header.set_gid(0);
         tar.append_data(&mut header, inner, content.as_slice())
             .with_context(failed)?;
     }
