@@ -4,7 +4,7 @@ use super::Refused;
 use super::budget::{self, Audience};
 use crate::cli::{Job, RunArgs, Trace};
 use crate::results;
-use crate::terminal::{FAILED, Line, Summary, line, losses, notices, say, stop, warn};
+use crate::terminal::{FAILED, Line, Summary, line, losses, notices, stop, warn};
 use anyhow::{Context, Result, bail};
 use std::panic::resume_unwind;
 use std::thread::JoinHandle;
@@ -90,12 +90,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let concluded = both(recorded, concluded)?;
     waited?;
     let status = ended?.status.exit_code();
-    if !args.quiet {
-        say(format_args!(
-            "{}",
-            reports::result(&Side::of(&concluded), status)
-        ));
-    }
+    // The last line of the summary, wherever that goes.
+    summary.add(&reports::result(&Side::of(&concluded), status))?;
     if !args.one_of_several {
         audience.hear(|| reports::markdown(&concluded))?;
     }

@@ -60,4 +60,13 @@ impl Summary {
         }
         Ok(())
     }
+
+    /// Writes a line behind it.
+    pub(crate) fn add(&mut self, line: &str) -> Result<()> {
+        let line = format!("{line}\n");
+        match self {
+            Self::File(file) => file.add(line.as_bytes()),
+            stream => stream.write(&line),
+        }
+    }
 }

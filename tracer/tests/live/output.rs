@@ -57,6 +57,8 @@ fn the_summary_goes_where_it_is_asked_for() {
     let text = fs::read_to_string(&file).expect("written");
     assert!(has_summary(&text) && !text.contains('x'.to_string().repeat(9).as_str()));
     assert!(!text.contains('\x1b'), "plain: {text}");
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with("tracer: result: exit=0 "), "{text}");
 }
 
 #[test]
