@@ -2,13 +2,13 @@
 
 use crate::command::{cargo, run};
 use crate::packages::{self, For};
-use crate::{dist, ebpf, test, vm};
+use crate::{ebpf, test, vm};
 use anyhow::Result;
 
-/// Formatting, lints, docs, the committed eBPF object, every test, what is distributed, and the
-/// core of the tests under older kernels.
+/// Formatting, lints, docs, the committed eBPF object, every test, and the core of them under
+/// older kernels.
 pub(crate) fn ci() -> Result<()> {
-    packages::ensure(&[For::Test, For::Vm, For::Dist, For::DistCheck])?;
+    packages::ensure(&[For::Test, For::Vm])?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args([
         "clippy",
@@ -24,6 +24,5 @@ pub(crate) fn ci() -> Result<()> {
         .env("RUSTDOCFLAGS", "-D warnings"))?;
     ebpf::check()?;
     test::test()?;
-    dist::check()?;
     vm::core()
 }

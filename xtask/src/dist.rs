@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Makes them, and tries them.
-pub(crate) fn check() -> Result<()> {
+fn check() -> Result<()> {
     packages::ensure(&[For::Demo, For::Dist, For::DistCheck])?;
     let made = made()?;
     check::same_from_elsewhere(&made.tarball)?;
