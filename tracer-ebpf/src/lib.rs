@@ -15,9 +15,12 @@ pub mod tables;
 pub use config::{ABSENT, Config, stacks};
 pub use names::{Cause, Function, KINDS, Kind, LOSSES, Loss, Named, RssCounter, StackEnd};
 pub use records::{
-    Advise, Alloc, Began, End, Fork, Free, Header, KernelCounts, Map, Range, Realloc, Remap,
+    Advise, Alloc, Began, End, Fork, Free, Header, KernelCounts, Map, Mark, Range, Realloc, Remap,
     Resident, Returned, Segment, Stack, StackCopy, flags,
 };
+
+/// What the name of a file begins with that is none, but a mark.
+pub const MARK: &[u8; 12] = b"tracer-mark:";
 
 /// Frames a stack keeps at most; deeper ones keep the innermost and are marked
 /// [`StackEnd::Cut`].

@@ -3,6 +3,7 @@
 //!
 //! - `alloc`: uprobes on the malloc family;
 //! - `mapping`: the system calls that make, move and release mappings;
+//! - `mark`: moments that the program names;
 //! - `fault`: page faults and the kernel's counters of resident memory;
 //! - `untold`: what threads of older kernels count by themselves;
 //! - `touch`: who touches memory, and the event that says so;
@@ -23,6 +24,7 @@ mod fault;
 mod ids;
 mod kernel;
 mod mapping;
+mod mark;
 mod process;
 mod registers;
 mod ring;

@@ -7,6 +7,7 @@
 use crate::fault::untold_hugetlb;
 use crate::ids::thread_key;
 use crate::kernel::{given_shared, in_compat_syscall};
+use crate::mark;
 use crate::process::note_leaving;
 use crate::registers::{copy_arguments, user_regs};
 use crate::ring;
@@ -29,7 +30,7 @@ const PROT_EXEC: u64 = 4;
 /// calls of no interest. A table, because the verifier would follow each branch
 /// of a `match` to the end.
 static KIND_OF: [u8; syscall::COUNT] = {
-    let mut table = [0; 336];
+    let mut table = [0; syscall::COUNT];
     table[syscall::MMAP as usize] = Kind::Map as u8;
     table[syscall::MUNMAP as usize] = Kind::Unmap as u8;
     table[syscall::BRK as usize] = Kind::Break as u8;
@@ -42,6 +43,10 @@ static KIND_OF: [u8; syscall::COUNT] = {
     table[syscall::EXECVEAT as usize] = Kind::Exec as u8;
     table[syscall::EXIT as usize] = Kind::Exit as u8;
     table[syscall::EXIT_GROUP as usize] = Kind::Exit as u8;
+    // They name moments, if they name such a file.
+    table[syscall::ACCESS as usize] = Kind::Mark as u8;
+    table[syscall::FACCESSAT as usize] = Kind::Mark as u8;
+    table[syscall::FACCESSAT2 as usize] = Kind::Mark as u8;
     // Only how long they take is of interest.
     table[syscall::MPROTECT as usize] = Kind::Returned as u8;
     table[syscall::MLOCK as usize] = Kind::Returned as u8;
@@ -85,6 +90,10 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
     let Some(thread) = current_thread(u32::from(kind & !COMPAT)) else {
         return 0;
     };
+    // What a mark says is read when the call returns, of a thread that is known.
+    if kind == Kind::Mark as u8 {
+        return 0;
+    }
     if in_compat_syscall() == (kind & COMPAT != 0) {
         if kind & COMPAT == 0 {
             settle(thread);
@@ -105,7 +114,8 @@ fn sys_enter(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) -> i32 {
     let number = user_regs().syscall;
-    let is_followed = kind_of(number as u64) != 0;
+    let kind = kind_of(number as u64);
+    let is_followed = kind != 0;
     if !is_followed && !(threads_count() && has_buffer(number)) {
         return 0;
     }
@@ -114,7 +124,12 @@ fn sys_exit(ctx: RawTracePointContext) -> i32 {
         return 0;
     };
     settle_call(thread);
-    if is_followed && thread.syscall.number.get() != NO_SYSCALL {
+    if kind == Kind::Mark as u8 {
+        if !in_compat_syscall() {
+            // It always is 0: a global function has to return a number.
+            let _ = mark::tell_mark(thread, number as u32);
+        }
+    } else if is_followed && thread.syscall.number.get() != NO_SYSCALL {
         let result: i64 = ctx.arg(1);
         // It always is 0: a global function has to return a number.
         let _ = leave(thread, result, now);

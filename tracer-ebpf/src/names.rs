@@ -2,7 +2,7 @@
 
 #[cfg(doc)]
 use crate::{
-    Advise, Alloc, Began, End, Fork, Free, Header, MAX_FRAMES, Map, Range, Realloc, Remap,
+    Advise, Alloc, Began, End, Fork, Free, Header, MAX_FRAMES, Map, Mark, Range, Realloc, Remap,
     Resident, Returned, Segment, Stack,
 };
 
@@ -123,6 +123,8 @@ named! {
         /// [`Range`]: a page that is there was written to, in a process that a fork gave its memory:
         /// it is copied, which moves no counter. Sent before it is; length 0.
         Written = 20 "written",
+        /// [`Mark`]: the program named a moment.
+        Mark = 21 "mark",
     }
 
     /// Function of the malloc family that an [`Alloc`] came through.

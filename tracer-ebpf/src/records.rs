@@ -248,6 +248,21 @@ pub struct Resident {
     pub syscall: u16,
 }
 
+/// A moment that the program named: by a call of the `access` family for a file whose name begins
+/// with [`MARK`](crate::MARK).
+#[repr(C)]
+#[cfg_attr(
+    feature = "bytes",
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)
+)]
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    /// What every event begins with.
+    pub header: Header,
+    /// The file's name, up to the first 0; what is longer is cut.
+    pub name: [u8; 96],
+}
+
 /// A new process.
 #[repr(C)]
 #[cfg_attr(

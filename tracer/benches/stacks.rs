@@ -283,6 +283,7 @@ fn trace(words: &[OsString], method: Stacks) -> (String, Taken) {
             Record::Stack(stack, _) => {
                 taken.depths.insert(stack.id, stack.frames.len());
             }
+            Record::Mark(_) => {}
         });
         ring.wait(Duration::from_millis(2)).expect("poll");
     }

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use tracer::reports::Metric;
 use tracer::reports::budget::{Growth, Limit};
+use tracer::reports::{Between, Metric};
 use tracer::symbols::Naming;
 use tracer::units::Bytes;
 
@@ -94,6 +94,12 @@ pub(crate) enum Job {
     Export(ExportArgs),
     /// Try what this machine allows, by a trace of its own, and tell the remedy for what it lacks
     Doctor(DoctorArgs),
+    /// Name this moment in the trace that it runs under: a mark, for --between
+    Mark {
+        /// The name: 80 bytes at most
+        #[arg(value_parser = parse_mark)]
+        name: String,
+    },
     /// Print what completes the command line in a shell: `source <(tracer completions bash)`
     Completions {
         /// The shell
@@ -108,6 +114,18 @@ pub(crate) enum Job {
     /// Read files for their names, without any rights: the tracer starts it itself
     #[command(hide = true)]
     ReadNames,
+}
+
+/// The marks that `--between` names.
+pub(crate) fn between(names: &[String]) -> Option<Between> {
+    let [from, to] = names else {
+        return None;
+    };
+    let name = |name: &String| (name != "-").then(|| name.clone());
+    Some(Between {
+        from: name(from),
+        to: name(to),
+    })
 }
 
 impl Job {
@@ -155,6 +173,11 @@ pub(crate) struct RunArgs {
     /// results are in run-1, run-2, … of the folder
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) repeat: Option<u32>,
+
+    /// Report, and hold against the budget, only what came between two marks, by their names; `-` is
+    /// the beginning or the end (docs/marks.md says how a program makes marks)
+    #[arg(long, num_args = 2, value_names = ["MARK", "MARK"])]
+    pub(crate) between: Vec<String>,
 
     /// Be one of several runs: who started it keeps the budget
     #[arg(long, hide = true)]
@@ -246,6 +269,11 @@ pub(crate) struct ReportArgs {
     /// No summary: only files, warnings and errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
+
+    /// Report, and hold against the budget, only what came between two marks, by their names; `-` is
+    /// the beginning or the end (docs/marks.md says how a program makes marks)
+    #[arg(long, num_args = 2, value_names = ["MARK", "MARK"])]
+    pub(crate) between: Vec<String>,
 
     /// How much it may have taken.
     #[command(flatten)]
@@ -342,6 +370,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
         )),
         4096..=0x8000_0000 => Ok(bytes),
         _ => Err(format!("`{text}` is not between 4 KiB and 2 GiB")),
+    }
+}
+
+fn parse_mark(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=80 => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is not 1 to 80 bytes long")),
     }
 }
 

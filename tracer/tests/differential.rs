@@ -60,7 +60,7 @@ fn trace(words: &[OsString], others: &[PathBuf]) -> Run {
                 }
             }
             Record::Stack(stack, Some(copy)) => stacks.push((stack, copy)),
-            Record::Stack(_, None) => {}
+            Record::Stack(_, None) | Record::Mark(_) => {}
         });
         ring.wait(Duration::from_millis(5)).expect("poll");
     }

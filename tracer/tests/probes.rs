@@ -82,6 +82,7 @@ impl Run {
     fn take(&mut self, record: Record) {
         match record {
             Record::Stack(stack, _) => self.stacks.push(stack.id),
+            Record::Mark(_) => {}
             Record::Event {
                 event, stack_lost, ..
             } => {

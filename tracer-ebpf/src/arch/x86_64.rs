@@ -13,6 +13,7 @@ pub mod syscall {
     pub const PWRITE64: u32 = 18;
     pub const READV: u32 = 19;
     pub const WRITEV: u32 = 20;
+    pub const ACCESS: u32 = 21;
     pub const MREMAP: u32 = 25;
     pub const MADVISE: u32 = 28;
     pub const SHMAT: u32 = 30;
@@ -24,6 +25,7 @@ pub mod syscall {
     pub const MLOCKALL: u32 = 151;
     pub const MUNLOCKALL: u32 = 152;
     pub const EXIT_GROUP: u32 = 231;
+    pub const FACCESSAT: u32 = 269;
     pub const VMSPLICE: u32 = 278;
     pub const PREADV: u32 = 295;
     pub const PWRITEV: u32 = 296;
@@ -32,9 +34,10 @@ pub mod syscall {
     pub const PREADV2: u32 = 327;
     pub const PWRITEV2: u32 = 328;
     pub const PKEY_MPROTECT: u32 = 329;
+    pub const FACCESSAT2: u32 = 439;
 
     /// One more than the highest.
-    pub const COUNT: usize = 336;
+    pub const COUNT: usize = 440;
 }
 
 /// The same of the 32-bit ABI (syscall_32.tbl).

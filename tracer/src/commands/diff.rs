@@ -63,7 +63,7 @@ fn recording(path: &Path) -> Result<Concluded> {
             run.display()
         );
     }
-    results::load(&results::recording_at(path), None)
+    results::load(&results::recording_at(path), None, None)
 }
 
 /// A run, from a recording, the folder of its results, or a `stats.json`; of a folder with several
@@ -79,10 +79,8 @@ pub(super) fn side(path: &Path) -> Result<Side> {
 
 fn one(path: &Path) -> Result<Side> {
     if !path.is_file() {
-        return Ok(Side::of(&results::load(
-            &results::recording_at(path),
-            None,
-        )?));
+        let recording = results::recording_at(path);
+        return Ok(Side::of(&results::load(&recording, None, None)?));
     }
     let what = || format!("can't read {}", path.display());
     let file = File::open(path).with_context(what)?;

@@ -18,7 +18,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<u8> {
         others: args.label.iter().cloned().collect(),
     };
     for recording in args.recordings.iter().flat_map(|path| runs(path)) {
-        let run = results::load(&results::recording_at(&recording), None)?;
+        let run = results::load(&results::recording_at(&recording), None, None)?;
         reports::export(&run, &labels, &args.dataset, Owner::from_sudo())
             .with_context(|| format!("can't export {}", recording.display()))?;
     }

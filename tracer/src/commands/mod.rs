@@ -5,6 +5,7 @@ mod diff;
 mod doctor;
 mod export;
 mod manual;
+mod mark;
 mod names;
 mod repeat;
 mod report;
@@ -23,6 +24,7 @@ pub(crate) fn dispatch(cli: Cli) -> ExitCode {
         Some(Job::Diff(args)) => diff::diff(&args),
         Some(Job::Export(args)) => export::export(&args),
         Some(Job::Doctor(args)) => doctor::doctor(&args),
+        Some(Job::Mark { name }) => mark::mark(&name),
         Some(Job::Completions { shell }) => manual::completions(shell),
         Some(Job::ManPages { dir }) => manual::man_pages(&dir),
         Some(Job::ReadNames) => names::names(),

@@ -42,7 +42,8 @@ pub(crate) fn repeat(args: &RunArgs, times: u32) -> Result<u8> {
             ));
             return Ok(status);
         }
-        let concluded = results::load(&results::recording_at(&dir), None)?;
+        let between = crate::cli::between(&args.between);
+        let concluded = results::load(&results::recording_at(&dir), None, between.as_ref())?;
         let side = Side::of(&concluded);
         if !args.quiet {
             let result = reports::result(&side, status);
@@ -78,6 +79,9 @@ fn one(args: &RunArgs, dir: &Path, signals: &mut Signals) -> Result<u8> {
     tracer.arg("--out-dir").arg(dir);
     if let Some(user) = &args.user {
         tracer.args(["--user", user]);
+    }
+    if !args.between.is_empty() {
+        tracer.arg("--between").args(&args.between);
     }
     if args.wait {
         tracer.arg("--wait");

@@ -17,7 +17,8 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
         .unwrap_or(Path::new("."));
     let out = args.out_dir.as_deref().unwrap_or(beside);
     // Read first: where there is none, no folder is made and nothing is moved.
-    let concluded = results::load(&recording, None)?;
+    let between = crate::cli::between(&args.between);
+    let concluded = results::load(&recording, None, between.as_ref())?;
     let budget = budget::of(&args.budget, &concluded.run.mode)?;
     let mut audience = Audience::open(&args.budget, args.quiet)?;
     let within = out.join("recording");

@@ -12,7 +12,7 @@ use tracer::probes::machine;
 use tracer::recording::{Limits, Meta, Writer};
 use tracer::reports::budget::Budget;
 use tracer::reports::diff::Side;
-use tracer::reports::{self, Concluded, Counted, OutDir};
+use tracer::reports::{self, Between, Concluded, Counted, OutDir};
 use tracer::trace::{self, Collected, Follow, Live, Options, Recorder, Session, Subject, View};
 use tracer::tracee::{Capabilities, Command, Environment, LaunchError, Signals, User};
 use tracer::units::Bytes;
@@ -29,6 +29,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
         false => budget::of(&args.budget, follow(args).name())?,
     };
     let mut audience = Audience::open(&args.budget, args.quiet)?;
+    let between = crate::cli::between(&args.between);
     let out = args
         .out_dir
         .clone()
@@ -77,13 +78,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     let mut counting = None;
     let recorded = finished.collected.and_then(|mut collected| {
         collected.consumer.0.flush();
-        counting = count(&out, reporting);
+        counting = count(&out, between.clone(), reporting);
         record(collected, finished.limits, &out)
     });
     // Names are found: what is left is to read the recording and to write reports of it.
     notices().give_up(reporting);
     let counted = counting.and_then(|thread| thread.join().unwrap_or_else(|p| resume_unwind(p)));
-    let concluded = results::load(&results::recording(&out), counted).and_then(|concluded| {
+    let loaded = results::load(&results::recording(&out), counted, between.as_ref());
+    let concluded = loaded.and_then(|concluded| {
         results::write(&out, &concluded, &mut summary)?;
         Ok(concluded)
     });
@@ -145,11 +147,15 @@ fn recorder(session: &Session, args: &RunArgs, out: &OutDir) -> Result<Recorder>
 
 /// Counts the events of the recording on a thread of its own, while names are looked for. Where that
 /// is not to be had they are counted later.
-fn count(out: &OutDir, kept: Capabilities) -> Option<JoinHandle<Option<Counted>>> {
+fn count(
+    out: &OutDir,
+    between: Option<Between>,
+    kept: Capabilities,
+) -> Option<JoinHandle<Option<Counted>>> {
     let dir = results::recording(out);
     let work = move || {
         notices().give_up(kept);
-        Counted::load(&dir).ok()
+        Counted::load(&dir, between.as_ref()).ok()
     };
     std::thread::Builder::new()
         .name("count".into())

@@ -3,7 +3,7 @@
 //! This is the one type that flows: `probes` decodes it from the ring buffer,
 //! `recording` stores it and reads it back, `ledger` replays it. Its kinds stand
 //! in one table; [`tracer_ebpf::Kind`] says when those that the ring buffer
-//! carries are sent. Only stacks go their own way ([`Captured`]). A few are not
+//! carries are sent. Only stacks ([`Captured`]) and marks ([`Mark`]) go their own way. A few are not
 //! the probes': the tracer itself writes what it read of the process.
 
 mod losses;
@@ -144,6 +144,19 @@ pub struct Command {
     pub words: Vec<String>,
 }
 
+/// A moment that the program named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// When: what the thread did before is before it, and what it does after, after it.
+    pub time: Nanos,
+    /// Process that named it.
+    pub pid: Pid,
+    /// Its thread.
+    pub tid: Tid,
+    /// The name: 83 bytes at most, and whatever the program wrote there.
+    pub name: String,
+}
+
 /// Something that was less exact on the machine of the recording than it is elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Degraded {
@@ -161,7 +174,8 @@ mod tests {
     fn whatever_the_ring_buffer_carries_is_in_the_table_under_its_name() {
         for &sent in tracer_ebpf::Kind::ALL {
             let known = Kind::from_name(sent.name()).is_some();
-            assert_eq!(known, sent != tracer_ebpf::Kind::Stack, "{sent:?}");
+            let goes_its_own_way = [tracer_ebpf::Kind::Stack, tracer_ebpf::Kind::Mark];
+            assert_eq!(known, !goes_its_own_way.contains(&sent), "{sent:?}");
         }
     }
 }

@@ -12,6 +12,7 @@
 //! transition   which change of the image an event is
 //! hugetlb      huge pages of hugetlbfs, which the kernel counts apart
 //! check        what /proc/PID/pagemap says against them
+//! window       a part of the run that is counted alone
 //! history      how the state at a past peak is kept
 //! peak         the two maxima and their snapshots
 //! reconcile    resident bytes by reserver and toucher, against the kernel's count
@@ -49,11 +50,13 @@ mod stacks;
 mod timeline;
 mod totals;
 mod transition;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use totals::Totals;
+pub use window::Window;
 
 use crate::events::{Body, Event, KernelCounts};
 use crate::units::{Bytes, Nanos, Pid};
@@ -69,6 +72,7 @@ use stacks::{StackIndex, Stacks};
 use timeline::Timeline;
 use totals::Sums;
 use transition::transition;
+use window::Progress;
 
 /// Replays events, in the order of the recording. Each costs constant time, whatever
 /// lengths it names, but for pages that were resident and leave.
@@ -93,6 +97,7 @@ pub struct Ledger {
     hugetlb: HugeTlb,
     usage: Option<Usage>,
     oddities: Oddities,
+    progress: Progress,
     /// Processes that have not ended.
     alive: usize,
 }
@@ -107,7 +112,14 @@ impl Ledger {
     /// Before the first event.
     #[must_use]
     pub fn new() -> Self {
+        Self::of(Window::WHOLE)
+    }
+
+    /// Before the first event of a run of which a part counts.
+    #[must_use]
+    pub fn of(window: Window) -> Self {
         Self {
+            progress: Progress::new(window),
             processes: Vec::new(),
             by_pid: Map::default(),
             recent: None,
@@ -132,6 +144,9 @@ impl Ledger {
 
     /// Applies the next event.
     pub fn apply(&mut self, event: &Event) {
+        if !self.admits(event) {
+            return;
+        }
         if self.moment == Moment(0) {
             self.began = event.time;
             self.ended = event.time;
@@ -175,7 +190,8 @@ impl Ledger {
 
     /// What all of it amounts to.
     #[must_use]
-    pub fn finish(self) -> Account {
+    pub fn finish(mut self) -> Account {
+        self.end_window();
         let [reserved, resident] = self.peaks;
         let snapshots = [Which::Reserved, Which::Resident].map(|which| self.snapshot(which));
         let [reserved_peak, resident_peak] = snapshots;
@@ -199,6 +215,7 @@ impl Ledger {
             processes: self
                 .processes
                 .into_iter()
+                .filter(|process| !process.has_gone)
                 .map(|process| process.account)
                 .collect(),
             timeline: self
@@ -337,7 +354,7 @@ impl Ledger {
 
     /// `image' = ∅`: every block and mapping ended.
     fn exec(&mut self, process: usize, counts: KernelCounts) {
-        self.processes[process].kernel_said(counts);
+        self.kernel_said(process, counts);
         self.end_image(process);
         self.processes[process].memory = Memory::Own(Box::new(Image::new(self.moment)));
         self.alive += 1;
@@ -346,21 +363,19 @@ impl Ledger {
     /// `images' = images \ {its own}`. What it has not freed has leaked.
     fn exit(&mut self, process: usize, status: u32, counts: KernelCounts) {
         if let Memory::Own(image) = &self.processes[process].memory {
-            // A forked child does not answer for what its parent had allocated.
-            for (_, block) in image
-                .heap
-                .blocks()
-                .filter(|(_, block)| block.born > image.born)
-            {
-                let totals = self.stacks.totals(block.stack);
-                totals.leaked += block.size;
-                totals.leaked_allocs += 1;
-            }
+            self.stacks.leak(image, self.progress.since());
         }
-        self.processes[process].kernel_said(counts);
+        self.kernel_said(process, counts);
         self.end_image(process);
         let ended = &mut self.processes[process];
         ended.account.status = Some(status);
+    }
+
+    /// The kernel's account is of an image's whole life: of a part of it it says nothing.
+    fn kernel_said(&mut self, process: usize, counts: KernelCounts) {
+        if self.progress.is_whole() {
+            self.processes[process].kernel_said(counts);
+        }
     }
 
     fn end_image(&mut self, process: usize) {

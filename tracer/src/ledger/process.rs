@@ -22,6 +22,8 @@ pub(super) enum Memory {
 pub(super) struct Process {
     pub(super) memory: Memory,
     pub(super) account: ProcessAccount,
+    /// It ended before what is counted began.
+    pub(super) has_gone: bool,
 }
 
 impl Process {
@@ -33,6 +35,7 @@ impl Process {
                 parent,
                 ..ProcessAccount::default()
             },
+            has_gone: false,
         }
     }
 

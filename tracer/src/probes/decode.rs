@@ -1,7 +1,7 @@
 //! From bytes of the ring buffer to events. Bytes that are no event of the ABI
 //! give `None`, whatever they are.
 
-use crate::events::{Body, Captured, Event, KernelCounts, event_table};
+use crate::events::{Body, Captured, Event, KernelCounts, Mark, event_table};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
 use crate::unwind::StackCopy;
 use tracer_ebpf as abi;
@@ -22,6 +22,8 @@ pub enum Record {
     },
     /// The frames of a stack, and its copy where they are not all.
     Stack(Captured, Option<Box<StackCopy>>),
+    /// A moment that the program named.
+    Mark(Mark),
 }
 
 /// The ABI's record of that type at the beginning of the bytes.
@@ -34,8 +36,10 @@ fn read<T: FromBytes>(bytes: &[u8]) -> Option<T> {
 pub fn decode(bytes: &[u8]) -> Option<Record> {
     let header: Header = read(bytes)?;
     let kind = Kind::from_number(header.kind)?;
-    if kind == Kind::Stack {
-        return stack(bytes, &header);
+    match kind {
+        Kind::Stack => return stack(bytes, &header),
+        Kind::Mark => return mark(bytes),
+        _ => {}
     }
     let event = Event {
         time: Nanos(header.time_ns),
@@ -76,6 +80,18 @@ fn stack(bytes: &[u8], header: &Header) -> Option<Record> {
         _ => Some(Box::new(copy(bytes)?)),
     };
     Some(Record::Stack(captured, copy))
+}
+
+fn mark(bytes: &[u8]) -> Option<Record> {
+    let record: abi::Mark = read(bytes)?;
+    let name = record.name.strip_prefix(abi::MARK)?;
+    let name = name.split(|&byte| byte == 0).next()?;
+    Some(Record::Mark(Mark {
+        time: Nanos(record.header.time_ns),
+        pid: Pid(record.header.pid),
+        tid: Tid(record.header.tid),
+        name: String::from_utf8_lossy(name).into_owned(),
+    }))
 }
 
 /// The copy that follows the room for frames.

@@ -9,8 +9,8 @@ use super::cells::{Cell, Cells, Get, Meanings, array, missing, typed};
 use super::schema::{Stream, event, event_columns};
 use super::tables::{CodeAddress, ResolvedAddress};
 use crate::events::{
-    Body, Captured, Cause, Command, Event, Function, Kind, LossCause, Lost, Module, RssCounter,
-    StackEnd, event_table,
+    Body, Captured, Cause, Command, Event, Function, Kind, LossCause, Lost, Mark, Module,
+    RssCounter, StackEnd, event_table,
 };
 use crate::files::{BuildId, FileId, Identity};
 use crate::units::{Address, Bytes, Nanos, Pid, StackId, Tid};
@@ -258,6 +258,24 @@ impl Decode for Command {
             })
         };
         (0..batch.num_rows()).map(row).collect()
+    }
+}
+
+impl Decode for Mark {
+    const STREAM: Stream = Stream::Marks;
+
+    fn decode(batch: &RecordBatch) -> Result<Vec<Self>, String> {
+        let time: &PrimitiveArray<UInt64Type> = column(batch, 0)?;
+        let pid: &PrimitiveArray<UInt32Type> = column(batch, 1)?;
+        let tid: &PrimitiveArray<UInt32Type> = column(batch, 2)?;
+        let name: &StringArray = column(batch, 3)?;
+        let row = |row| Self {
+            time: Nanos(time.value(row)),
+            pid: Pid(pid.value(row)),
+            tid: Tid(tid.value(row)),
+            name: name.value(row).to_owned(),
+        };
+        Ok((0..batch.num_rows()).map(row).collect())
     }
 }
 

@@ -67,6 +67,7 @@ mod tests {
         ];
         assert_eq!(of(Stream::Symbols), symbols.concat());
         assert_eq!(of(Stream::Commands), [1, 4, 1, 8, 1, 4, 1, 4, 1]);
+        assert_eq!(of(Stream::Marks), [1, 8, 1, 4, 1, 4, 1, 4, 1]);
         assert_eq!(of_dictionary(), [1, 4, 1]);
     }
 }

@@ -4,7 +4,7 @@ use super::decode::Decode;
 use super::guard::{Messages, Next};
 use super::schema::{self, Stream};
 use super::{Error, Meta, ResolvedAddress};
-use crate::events::{Captured, Command, Event, Lost, Module};
+use crate::events::{Captured, Command, Event, Lost, Mark, Module};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -46,8 +46,10 @@ impl Recording {
         let last = Batches::open(&dir.join(Stream::Losses.file_name()), Stream::Losses).ok();
         meta.limits = last.and_then(|last| Meta::from_schema(&last.schema).ok()?.limits);
         let whole = |stream: Stream| {
-            // Tracers that did not record commands yet left no such file.
-            if stream == Stream::Commands && !dir.join(stream.file_name()).exists() {
+            // Tracers that did not record these yet left no such file.
+            if matches!(stream, Stream::Commands | Stream::Marks)
+                && !dir.join(stream.file_name()).exists()
+            {
                 return true;
             }
             let messages = Messages::open(&dir.join(stream.file_name()), stream);
@@ -142,6 +144,14 @@ impl Recording {
     /// # Errors
     /// If the file can't be opened.
     pub fn commands(&self) -> Result<Rows<Command>, Error> {
+        self.rows()
+    }
+
+    /// The moments that its programs named, in the order in which they were told.
+    ///
+    /// # Errors
+    /// If the file can't be opened.
+    pub fn marks(&self) -> Result<Rows<Mark>, Error> {
         self.rows()
     }
 

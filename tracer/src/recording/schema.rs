@@ -44,18 +44,21 @@ pub enum Stream {
     Symbols,
     /// One execution of a program a row.
     Commands,
+    /// One moment that a program named a row.
+    Marks,
     /// One cause of loss a row; written last.
     Losses,
 }
 
 impl Stream {
     /// All streams, in the order of a recording.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Events,
         Self::Stacks,
         Self::Modules,
         Self::Symbols,
         Self::Commands,
+        Self::Marks,
         Self::Losses,
     ];
 
@@ -68,6 +71,7 @@ impl Stream {
             Self::Modules => "modules",
             Self::Symbols => "symbols",
             Self::Commands => "commands",
+            Self::Marks => "marks",
             Self::Losses => "losses",
         };
         format!("{stem}.{EXTENSION}")
@@ -82,6 +86,7 @@ impl Stream {
             Self::Modules => modules(),
             Self::Symbols => symbols(),
             Self::Commands => commands(),
+            Self::Marks => marks(),
             Self::Losses => losses(),
         }
     }
@@ -218,6 +223,15 @@ fn commands() -> Fields {
         required("pid", DataType::UInt32),
         required("time_ns", DataType::UInt64),
         required("words", DataType::List(Arc::new(word()))),
+    ])
+}
+
+fn marks() -> Fields {
+    Fields::from(vec![
+        required("time_ns", DataType::UInt64),
+        required("pid", DataType::UInt32),
+        required("tid", DataType::UInt32),
+        required("name", DataType::Utf8),
     ])
 }
 

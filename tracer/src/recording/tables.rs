@@ -3,7 +3,7 @@
 use super::Frame;
 use super::cells::Names;
 use super::schema::{self, Stream};
-use crate::events::{Captured, Command, Lost, Module, Named as _, StackEnd};
+use crate::events::{Captured, Command, Lost, Mark, Module, Named as _, StackEnd};
 use crate::files::BuildId;
 use crate::units::{Address, Pid};
 use arrow::array::{
@@ -198,6 +198,19 @@ impl Columns for Command {
                 rows.iter().map(|row| row.words.len()),
                 Arc::new(StringArray::from_iter_values(words)),
             ),
+        ]
+    }
+}
+
+impl Columns for Mark {
+    const STREAM: Stream = Stream::Marks;
+
+    fn columns(rows: &[Self]) -> Vec<ArrayRef> {
+        vec![
+            u64s(rows, |row| row.time.0),
+            u32s(rows, |row| row.pid.0),
+            u32s(rows, |row| row.tid.0),
+            texts(rows, |row| &row.name),
         ]
     }
 }

@@ -5,7 +5,7 @@ use super::output::Output;
 use super::schema::Stream;
 use super::tables::{self, Columns, ResolvedAddress};
 use super::{Error, Limits, Meta};
-use crate::events::{Captured, Command, Event, LossCause, Lost, Module};
+use crate::events::{Captured, Command, Event, LossCause, Lost, Mark, Module};
 use crate::units::Nanos;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub struct Writer {
     modules: Table<Module>,
     symbols: Table<ResolvedAddress>,
     commands: Table<Command>,
+    marks: Table<Mark>,
     written: u64,
     not_written: u64,
     failed: bool,
@@ -68,6 +69,7 @@ impl Writer {
             modules: Table::create(dir, meta)?,
             symbols: Table::create(dir, meta)?,
             commands: Table::create(dir, meta)?,
+            marks: Table::create(dir, meta)?,
             written: 0,
             not_written: 0,
             failed: false,
@@ -159,6 +161,19 @@ impl Writer {
         self.noticed(result)
     }
 
+    /// Adds a moment that the program named.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_mark(&mut self, mark: &Mark) -> Result<(), Error> {
+        let result = if self.failed {
+            Ok(())
+        } else {
+            self.marks.push(mark.clone())
+        };
+        self.noticed(result)
+    }
+
     /// Writes everything that waits.
     ///
     /// # Errors
@@ -170,6 +185,7 @@ impl Writer {
         }
         let tables = self.stacks.flush().and_then(|()| self.modules.flush());
         let tables = tables.and_then(|()| self.commands.flush());
+        let tables = tables.and_then(|()| self.marks.flush());
         let batch = self.encoder.take();
         let result = tables.and_then(|()| self.events.write(&batch));
         match result {
@@ -231,6 +247,7 @@ impl Writer {
             finished.bytes += self.modules.finish()?;
             finished.bytes += self.symbols.finish()?;
             finished.bytes += self.commands.finish()?;
+            finished.bytes += self.marks.finish()?;
         }
         let mut output = Output::create(&self.dir, Stream::Losses, &self.meta)?;
         output.write(&tables::batch(&losses))?;

@@ -1,14 +1,16 @@
 //! From a recording to what all reports are made of: the one way, whether the run has just ended or
 //! not.
 
+use super::cut::{Between, Cut, NoMark};
 use super::location::Location;
 use super::{Exit, Run, processes, text};
 use crate::arch::PAGE;
-use crate::events::{Captured, LossCause, Lost, Module};
-use crate::ledger::Ledger;
+use crate::events::{Captured, LossCause, Lost, Mark, Module};
 use crate::ledger::account::Account;
+use crate::ledger::{Ledger, Window};
 use crate::recording::{Error, Recording, ResolvedAddress};
 use crate::symbols::{Naming, SymbolTable, Symbolizer};
+use crate::units::Nanos;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -23,6 +25,12 @@ pub struct Concluded {
     pub account: Account,
     /// The names of its stacks.
     pub symbols: SymbolTable,
+    /// The moments that its programs named, in time.
+    pub marks: Vec<Mark>,
+    /// Where only a part of the run is concluded.
+    pub cut: Option<Cut>,
+    /// When the run began: its first event.
+    pub began: Nanos,
     /// What was lost on the way.
     pub lost: Vec<Lost>,
     /// Whether the recording is whole: it ended as it should and nothing that
@@ -38,58 +46,84 @@ pub struct Concluded {
 #[derive(Clone, Debug)]
 pub struct Counted {
     account: Account,
+    marks: Vec<Mark>,
+    cut: Option<Cut>,
+    began: Nanos,
     /// Why they could not be read to their end.
     torn: Option<String>,
 }
 
+/// Why nothing can be concluded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is no recording that can be read.
+    #[error(transparent)]
+    Recording(#[from] Error),
+    /// The part that was asked for is not in it.
+    #[error(transparent)]
+    NoMark(#[from] NoMark),
+}
+
 impl Counted {
-    /// Counts the events of the recording in `dir`, which need not have its end yet.
+    /// Counts the events of the recording in `dir`, which need not have its end yet: all, or those
+    /// between two marks.
     ///
     /// # Errors
-    /// If there is no recording.
-    pub fn load(dir: &Path) -> Result<Self, Error> {
-        Self::of(&Recording::open(dir)?, dir)
+    /// If there is no recording, or no such mark in it.
+    pub fn load(dir: &Path, between: Option<&Between>) -> Result<Self, LoadError> {
+        Self::of(&Recording::open(dir)?, dir, between)
     }
 
-    fn of(recording: &Recording, dir: &Path) -> Result<Self, Error> {
+    fn of(recording: &Recording, dir: &Path, between: Option<&Between>) -> Result<Self, LoadError> {
         let pages = recording.meta().page_size;
         if pages != PAGE {
-            return Err(Error::NotARecording {
+            return Err(LoadError::Recording(Error::NotARecording {
                 path: dir.to_owned(),
                 what: format!("it counts pages of {pages} bytes, and this tracer those of {PAGE}"),
-            });
+            }));
         }
-        let mut ledger = Ledger::new();
+        let mut marks: Vec<_> = recording.marks()?.collect::<Result<_, _>>()?;
+        marks.sort_by_key(|mark: &Mark| mark.time);
+        let cut = between.map(|between| between.find(&marks)).transpose()?;
+        let mut ledger = Ledger::of(cut.as_ref().map_or(Window::WHOLE, Cut::window));
+        let mut began = None;
         // One whose file can't be opened has no events at all, which is another matter.
         recording.events()?;
-        let torn = recording.replay(|event| ledger.apply(event)).err();
+        let torn = recording.replay(|event| {
+            began.get_or_insert(event.time);
+            ledger.apply(event);
+        });
         Ok(Self {
             account: ledger.finish(),
-            torn: torn.map(|error| error.to_string()),
+            marks,
+            cut,
+            began: began.unwrap_or_default(),
+            torn: torn.err().map(|error| error.to_string()),
         })
     }
 }
 
 impl Concluded {
-    /// Replays the recording in `dir`. Where it was left without names, files are read for them as
-    /// `naming` says. One that is torn in the middle is concluded up to there.
+    /// Replays the recording in `dir`, or what of it is between two marks. Where it was left without
+    /// names, files are read for them as `naming` says. One that is torn in the middle is concluded
+    /// up to there.
     ///
     /// # Errors
-    /// If there is no recording, or not enough of one to say what ran.
-    pub fn load(dir: &Path, naming: &Naming) -> Result<Self, Error> {
+    /// If there is no recording, not enough of one to say what ran, or no such mark in it.
+    pub fn load(dir: &Path, between: Option<&Between>, naming: &Naming) -> Result<Self, LoadError> {
         let recording = Recording::open(dir)?;
         // Neither needs the other: names are found for stacks while the ledger counts.
         let (counted, symbols) = std::thread::scope(|scope| {
             let names =
                 std::thread::Builder::new().spawn_scoped(scope, || symbols(&recording, naming));
-            let counted = Counted::of(&recording, dir);
+            let counted = Counted::of(&recording, dir, between);
             let symbols = match names {
                 Ok(names) => names.join().unwrap_or_else(|panic| resume_unwind(panic)),
                 Err(_) => self::symbols(&recording, naming),
             };
             (counted, symbols)
         });
-        Self::of(&recording, counted?, symbols?)
+        Ok(Self::of(&recording, counted?, symbols?)?)
     }
 
     /// Likewise, where its events were counted before.
@@ -103,7 +137,13 @@ impl Concluded {
     }
 
     fn of(recording: &Recording, counted: Counted, symbols: SymbolTable) -> Result<Self, Error> {
-        let Counted { account, torn } = counted;
+        let Counted {
+            account,
+            marks,
+            cut,
+            began,
+            torn,
+        } = counted;
         let mut lost = recording.losses()?;
         if torn.is_some() {
             lost.push(Lost {
@@ -116,6 +156,9 @@ impl Concluded {
             run: run(recording, &account)?,
             symbols,
             account,
+            marks,
+            cut,
+            began,
             lost,
             complete: recording.complete() && torn.is_none(),
             torn,
@@ -196,7 +239,7 @@ mod tests {
             let mut writer = Writer::create(&path, &meta).unwrap();
             writer.flush().unwrap();
             writer.finish(&[]).unwrap();
-            let loaded = Concluded::load(&path, &Naming::Here);
+            let loaded = Concluded::load(&path, None, &Naming::Here);
             assert_eq!(loaded.is_ok(), is_read, "{:?}", loaded.err());
         }
     }

@@ -237,6 +237,7 @@ mod tests {
     use crate::ledger::account::Account;
     use crate::reports::Run;
     use crate::symbols::SymbolTable;
+    use crate::units::Nanos;
     use std::sync::OnceLock;
 
     const MIB: u64 = 1 << 20;
@@ -259,6 +260,9 @@ mod tests {
             symbols: SymbolTable::default(),
             lost: Vec::new(),
             complete: true,
+            marks: Vec::new(),
+            cut: None,
+            began: Nanos(0),
             torn: None,
             locations: OnceLock::new(),
         };

@@ -3,6 +3,7 @@
 
 pub mod budget;
 mod concluded;
+mod cut;
 mod dataset;
 pub mod diff;
 mod flame;
@@ -25,7 +26,8 @@ mod totals;
 #[cfg(test)]
 mod tests;
 
-pub use concluded::{Concluded, Counted};
+pub use concluded::{Concluded, Counted, LoadError};
+pub use cut::{Between, Cut, NoMark};
 pub use dataset::{Labels, export};
 pub use flame::difference;
 pub use metric::{Figures, Metric};

@@ -1,6 +1,7 @@
 //! `stats.json`: every figure, for scripts. `docs/stats.md` says what each field
 //! means; fields are added, never renamed.
 
+use super::cut::{self, BetweenStats, MarkStats};
 use super::kernel_time::{KernelTime, kernel_time};
 use super::limits::{self, CgroupStats};
 use super::location::Location;
@@ -71,6 +72,9 @@ struct Document<'a> {
     stacks: Stacks,
     oddities: Oddities,
     processes: Vec<ProcessStats<'a>>,
+    between: Option<BetweenStats<'a>>,
+    marks: Vec<MarkStats<'a>>,
+    marks_total: usize,
 }
 
 #[derive(Serialize)]
@@ -259,6 +263,9 @@ fn document<'a>(input: &'a Concluded) -> Document<'a> {
             .enumerate()
             .map(|(index, p)| process(input, index, p))
             .collect(),
+        between: cut::between(input),
+        marks: cut::marks(input),
+        marks_total: input.marks.len(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! `UPDATE_GOLDENS=1` writes them anew; a missing one is a failure.
 
 use super::*;
-use crate::events::{KernelCounts, Loss, LossCause, Lost};
+use crate::events::{KernelCounts, Loss, LossCause, Lost, Mark};
 use crate::ledger::account::{
     Account, CallTotals, FaultTotals, Point, Probe, ProcessAccount, Reserver, Snapshot, Space,
     StackTotals, Usage,
@@ -18,6 +18,8 @@ struct Stored {
     account: Account,
     symbols: SymbolTable,
     lost: Vec<Lost>,
+    marks: Vec<Mark>,
+    cut: Option<Cut>,
     incomplete: bool,
 }
 
@@ -28,6 +30,9 @@ impl Stored {
             account: self.account.clone(),
             symbols: self.symbols.clone(),
             lost: self.lost.clone(),
+            marks: self.marks.clone(),
+            cut: self.cut.clone(),
+            began: Nanos(0),
             complete: !self.incomplete,
             torn: None,
             locations: std::sync::OnceLock::new(),

@@ -1,6 +1,7 @@
 //! `timeline.svg`: reserved and resident bytes over time, the peaks marked.
 
 mod axis;
+mod marks;
 
 use super::text::seconds;
 use super::{Concluded, Report};
@@ -59,6 +60,7 @@ impl Report for Timeline {
         let axis = Axis::new(account);
         reserved(out, account, &axis, TOP, height)?;
         resident(out, account, &axis, TOP + height + GAP, height)?;
+        marks::draw(out, input, &axis)?;
         writeln!(out, "</svg>")
     }
 }

@@ -5,7 +5,7 @@ use super::location::Location;
 use super::locations::largest;
 use super::stacks::{sentence, stack_ends};
 use super::text::{Line, count, percent, printable, seconds};
-use super::{Concluded, Run, kernel_time, limits};
+use super::{Concluded, Run, cut, kernel_time, limits};
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Bytes, Nanos};
 use std::collections::BTreeMap;
@@ -16,10 +16,15 @@ const LESS_EXACT: &str = "less exact";
 /// Totals, in the order in which they are read.
 pub(super) fn totals(input: &Concluded) -> Vec<Line> {
     let account = &input.account;
-    let mut lines = of_memory(input);
+    let mut lines = cut::lines(input);
+    lines.extend(of_memory(input));
+    // The kernel's are of whole runs.
+    if input.cut.is_none() {
+        lines.push(("kernel", kernel(account)));
+        lines.extend(limits::lines(input));
+        lines.push(("virtual", address_space(account)));
+    }
     lines.extend([
-        ("kernel", kernel(account)),
-        ("virtual", address_space(account)),
         ("unexplained", unexplained(input)),
         (
             "allocations",
@@ -34,9 +39,6 @@ pub(super) fn totals(input: &Concluded) -> Vec<Line> {
         ("time", kernel_time::sentence(account)),
         ("stacks", sentence(&stack_ends(input))),
     ]);
-    if let Some(place) = lines.iter().position(|(label, _)| *label == "virtual") {
-        lines.splice(place..place, limits::lines(input));
-    }
     if let Some(text) = kernel_time::which_calls(account) {
         lines.push(("calls", text));
     }

@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use tracer::recording::schema::Stream;
-use tracer::reports::{self, Concluded, Counted, OutDir, Owner};
+use tracer::reports::{self, Between, Concluded, Counted, LoadError, OutDir, Owner};
 use tracer::tracee::Capabilities;
 
 /// Where the last run is kept when another one takes its place.
@@ -210,12 +210,21 @@ pub(crate) fn write(out: &OutDir, concluded: &Concluded, summary: &mut Summary) 
 
 /// Reads a recording, whose events may have been counted already; says so if it can be read in
 /// part only.
-pub(crate) fn load(dir: &Path, counted: Option<Counted>) -> Result<Concluded> {
+pub(crate) fn load(
+    dir: &Path,
+    counted: Option<Counted>,
+    between: Option<&Between>,
+) -> Result<Concluded> {
     let concluded = match counted {
-        Some(counted) => Concluded::load_counted(dir, counted, &Job::naming()),
-        None => Concluded::load(dir, &Job::naming()),
+        Some(counted) => {
+            Concluded::load_counted(dir, counted, &Job::naming()).map_err(LoadError::from)
+        }
+        None => Concluded::load(dir, between, &Job::naming()),
     };
-    let concluded = concluded.with_context(|| format!("{}: no recording", dir.display()))?;
+    let concluded = concluded.with_context(|| match between {
+        Some(_) => dir.display().to_string(),
+        None => format!("{}: no recording", dir.display()),
+    })?;
     if let Some(error) = &concluded.torn {
         warn(format_args!(
             "the recording can be read in part only: {error}"

@@ -258,6 +258,7 @@ impl<C: Consumer> Work<C> {
                 }
                 consumer.event(&event);
             }
+            Record::Mark(mark) => consumer.mark(&mark),
             Record::Stack(stack, Some(copy)) => deferred.push(stack, copy),
             Record::Stack(stack, None) => {
                 consumer.stack(&stack);

@@ -1,6 +1,6 @@
 //! Who is told what a trace sees.
 
-use crate::events::{Captured, Command, Event, Lost, Module};
+use crate::events::{Captured, Command, Event, Lost, Mark, Module};
 
 /// Is told what a trace sees, by the thread that takes it in: what takes long here costs the
 /// target room in the ring buffer.
@@ -19,6 +19,9 @@ pub trait Consumer: Send {
 
     /// A process executed a command.
     fn command(&mut self, _: &Command) {}
+
+    /// A program named the moment.
+    fn mark(&mut self, _: &Mark) {}
 
     /// A round of what was there is told. `lost` reads what was lost until now, at a system call
     /// for each counter; nothing where it can't be read.
@@ -47,6 +50,11 @@ impl<A: Consumer, B: Consumer> Consumer for (A, B) {
     fn command(&mut self, command: &Command) {
         self.0.command(command);
         self.1.command(command);
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        self.0.mark(mark);
+        self.1.mark(mark);
     }
 
     fn told(&mut self, lost: &dyn Fn() -> Option<Vec<Lost>>) {
@@ -82,6 +90,12 @@ impl<C: Consumer> Consumer for Option<C> {
     fn command(&mut self, command: &Command) {
         if let Some(consumer) = self {
             consumer.command(command);
+        }
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        if let Some(consumer) = self {
+            consumer.mark(mark);
         }
     }
 

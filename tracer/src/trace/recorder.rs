@@ -2,7 +2,7 @@
 
 use super::consumer::Consumer;
 use super::options::Notices;
-use crate::events::{Captured, Command, Event, Lost, Module};
+use crate::events::{Captured, Command, Event, Lost, Mark, Module};
 use crate::recording::{Error, Limits, ResolvedAddress, Writer};
 use crate::units::Nanos;
 use anyhow::{Context, Result, bail};
@@ -82,6 +82,11 @@ impl Consumer for Recorder {
 
     fn command(&mut self, command: &Command) {
         let written = self.writer.push_command(command);
+        self.tell_failure(written);
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        let written = self.writer.push_mark(mark);
         self.tell_failure(written);
     }
 

@@ -15,6 +15,7 @@ mod harness;
 mod late;
 mod losses;
 mod machines;
+mod marks;
 mod memory;
 mod output;
 mod privileges;

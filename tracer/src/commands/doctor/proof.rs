@@ -127,6 +127,7 @@ fn take(ring: &mut Ring, seen: &mut Seen) -> usize {
         Record::Stack(stack, _) => {
             seen.stacks.insert(stack.id, stack.end);
         }
+        Record::Mark(_) => {}
     })
 }
 

@@ -56,6 +56,9 @@ fn run() -> Concluded {
         lost: Vec::new(),
         complete: true,
         locations: OnceLock::new(),
+        marks: Vec::new(),
+        cut: None,
+        began: Nanos(0),
         torn: None,
     }
 }

@@ -1,0 +1,244 @@
+//! The part of a run between two of its marks.
+
+use super::Concluded;
+use super::text::{Line, printable, seconds};
+use crate::events::Mark;
+use crate::ledger::Window;
+use crate::units::Nanos;
+use serde::Serialize;
+
+/// Marks that the summary names.
+const NAMED: usize = 6;
+
+/// Marks that `stats.json` lists.
+const LISTED: usize = 10_000;
+
+/// The names of the marks that a part of a run begins and ends with; none for the run's own
+/// beginning and end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Between {
+    /// The mark that it begins with: the first of that name.
+    pub from: Option<String>,
+    /// The mark that it ends with: the first of that name behind the other.
+    pub to: Option<String>,
+}
+
+/// The marks of a run that were looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    pub(super) from: Option<Mark>,
+    pub(super) to: Option<Mark>,
+}
+
+/// A mark that is not in a recording.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no mark {:?}{behind} in this recording, which {has}", printable(name))]
+pub struct NoMark {
+    name: String,
+    behind: String,
+    has: String,
+}
+
+impl Between {
+    /// Finds them.
+    ///
+    /// # Errors
+    /// [`NoMark`], with the names that there are.
+    pub fn find(&self, marks: &[Mark]) -> Result<Cut, NoMark> {
+        let no_mark = |name: &str, behind: String| NoMark {
+            name: name.to_owned(),
+            behind,
+            has: has(marks),
+        };
+        let from = match &self.from {
+            Some(name) => {
+                let found = marks.iter().filter(|mark| mark.name == *name);
+                let found = found.min_by_key(|mark| mark.time);
+                Some(found.ok_or_else(|| no_mark(name, String::new()))?)
+            }
+            None => None,
+        };
+        let to = match &self.to {
+            Some(name) => {
+                let since = from.map_or(Nanos(0), |from| from.time);
+                let later = |mark: &&Mark| mark.name == *name && mark.time > since;
+                let found = marks.iter().filter(later).min_by_key(|mark| mark.time);
+                let behind = || match from {
+                    Some(from) => format!(" behind the mark {:?}", printable(&from.name)),
+                    None => String::new(),
+                };
+                Some(found.ok_or_else(|| no_mark(name, behind()))?)
+            }
+            None => None,
+        };
+        Ok(Cut {
+            from: from.cloned(),
+            to: to.cloned(),
+        })
+    }
+}
+
+fn has(marks: &[Mark]) -> String {
+    let mut names: Vec<String> = Vec::new();
+    for mark in marks {
+        let name = format!("{:?}", printable(&mark.name));
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        if names.len() > NAMED {
+            names[NAMED] = "…".to_owned();
+            break;
+        }
+    }
+    match names.is_empty() {
+        true => "has none".to_owned(),
+        false => format!("has {}", names.join(", ")),
+    }
+}
+
+impl Cut {
+    /// Which events count.
+    #[must_use]
+    pub fn window(&self) -> Window {
+        let time = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.time);
+        Window {
+            after: time(&self.from).unwrap_or(Window::WHOLE.after),
+            until: time(&self.to).unwrap_or(Window::WHOLE.until),
+        }
+    }
+}
+
+/// What a summary says of the marks, and of the part that is shown.
+pub(super) fn lines(input: &Concluded) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(cut) = &input.cut {
+        let place = |mark: &Option<Mark>, otherwise: &str| match mark {
+            Some(mark) => named(input, mark),
+            None => otherwise.to_owned(),
+        };
+        let text = format!(
+            "only from {} to {}: times are since then, what was never freed is of blocks made since \
+             then, and the kernel's own peaks, which are of the whole run, are left out",
+            place(&cut.from, "the beginning"),
+            place(&cut.to, "the end")
+        );
+        lines.push(("between", text));
+    }
+    if !input.marks.is_empty() {
+        let named = input.marks.iter().take(NAMED);
+        let mut names: Vec<String> = named.map(|mark| self::named(input, mark)).collect();
+        if input.marks.len() > NAMED {
+            names.push(format!("{} more", input.marks.len() - NAMED));
+        }
+        lines.push(("marks", names.join(", ")));
+    }
+    lines
+}
+
+fn named(input: &Concluded, mark: &Mark) -> String {
+    let at = seconds(since_start(input, mark));
+    format!("{} ({at})", printable(&mark.name))
+}
+
+/// Nanoseconds since the first event of the run.
+fn since_start(input: &Concluded, mark: &Mark) -> u64 {
+    mark.time.0.saturating_sub(input.began.0)
+}
+
+/// `marks` in `stats.json`.
+#[derive(Serialize)]
+pub(super) struct MarkStats<'a> {
+    name: &'a str,
+    at_ns: u64,
+    pid: u32,
+    tid: u32,
+}
+
+/// `between` in `stats.json`.
+#[derive(Serialize)]
+pub(super) struct BetweenStats<'a> {
+    from: Option<MarkStats<'a>>,
+    to: Option<MarkStats<'a>>,
+}
+
+/// The marks of the run, the first ones where there are very many.
+pub(super) fn marks(input: &Concluded) -> Vec<MarkStats<'_>> {
+    let listed = input.marks.iter().take(LISTED);
+    listed.map(|mark| mark_stats(input, mark)).collect()
+}
+
+/// What is shown of the run, where it is a part.
+pub(super) fn between(input: &Concluded) -> Option<BetweenStats<'_>> {
+    let cut = input.cut.as_ref()?;
+    Some(BetweenStats {
+        from: cut.from.as_ref().map(|mark| mark_stats(input, mark)),
+        to: cut.to.as_ref().map(|mark| mark_stats(input, mark)),
+    })
+}
+
+fn mark_stats<'a>(input: &Concluded, mark: &'a Mark) -> MarkStats<'a> {
+    MarkStats {
+        name: &mark.name,
+        at_ns: since_start(input, mark),
+        pid: mark.pid.0,
+        tid: mark.tid.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Pid, Tid};
+
+    fn mark(name: &str, time: u64) -> Mark {
+        Mark {
+            time: Nanos(time),
+            pid: Pid(1),
+            tid: Tid(1),
+            name: name.to_owned(),
+        }
+    }
+
+    fn between(from: &str, to: &str) -> Between {
+        let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        Between {
+            from: name(from),
+            to: name(to),
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_name_and_the_first_of_the_other_behind_it() {
+        let marks = [mark("b", 1), mark("a", 2), mark("b", 3), mark("a", 4)];
+        let window = |from, to| between(from, to).find(&marks).map(|cut| cut.window());
+        let of = |after, until| Window {
+            after: Nanos(after),
+            until: Nanos(until),
+        };
+        assert_eq!(window("a", "b"), Ok(of(2, 3)));
+        assert_eq!(window("b", "b"), Ok(of(1, 3)));
+        assert_eq!(window("", "a"), Ok(of(0, 2)));
+        assert_eq!(window("a", ""), Ok(of(2, u64::MAX)));
+        assert_eq!(window("", ""), Ok(Window::WHOLE));
+    }
+
+    #[test]
+    fn a_mark_that_is_not_there_is_told_with_those_that_are() {
+        let said =
+            |from, to, marks: &[Mark]| between(from, to).find(marks).unwrap_err().to_string();
+        assert_eq!(
+            said("x", "", &[mark("b", 1), mark("a", 2), mark("b", 3)]),
+            "no mark \"x\" in this recording, which has \"b\", \"a\""
+        );
+        assert_eq!(
+            said("a", "b", &[mark("b", 1), mark("a", 2)]),
+            "no mark \"b\" behind the mark \"a\" in this recording, which has \"b\", \"a\""
+        );
+        assert_eq!(
+            said("", "x", &[]),
+            "no mark \"x\" in this recording, which has none"
+        );
+        let many: Vec<Mark> = (0..50).map(|n| mark(&n.to_string(), n)).collect();
+        assert!(said("x", "", &many).ends_with("\"5\", …"));
+    }
+}
