@@ -18,6 +18,7 @@ Examples:
   sudo tracer --max-resident 400M -- ./test  fail if more becomes resident
   sudo tracer --repeat 5 --max-allocs 9000 -- ./test  the median of five runs
   tracer report out/py                       every report again, offline, no root
+  tracer report out/py --between begin end   of what came between two marks
   tracer diff out/before out/after           what changed, location by location
 
 Results: --out-dir DIR, by default out/<label>. A run that is there already moves to previous/ in the
@@ -53,6 +54,10 @@ A flame graph is as wide as what both runs have together: red has more in the se
 Exit status: 0 whatever changed (budgets gate: --max-…), 125 where the two can't be compared.";
 
 const EXPORT: &str = "\
+With --push, what the server has not taken waits in a folder, 256 MiB of it at most, and goes with the
+next --push. $TRACER_PUSH_TOKEN is sent as a bearer's, where it is set. Exit status: 0 also where the
+server was away, and the profiles wait; 125 where it wants none of them.
+
 Each run adds a file to each of DIR/runs, DIR/stacks and DIR/processes, in a folder of its day
 (date=2026-11-29). A run that is exported again replaces its own files. DuckDB, Spark, DataFusion and
 pyarrow read them as tables: SELECT * FROM 'DIR/runs/*/*.parquet'.";
@@ -90,7 +95,7 @@ pub(crate) enum Job {
     Report(Box<ReportArgs>),
     /// Compare two runs, location by location: recordings, folders of results, or stats.json
     Diff(DiffArgs),
-    /// Add runs to a dataset: Parquet files of stacks, processes and runs, one table over many
+    /// Add runs to a dataset of Parquet files, one table over many; or send them to Pyroscope or Parca
     Export(ExportArgs),
     /// Try what this machine allows, by a trace of its own, and tell the remedy for what it lacks
     Doctor(DoctorArgs),
@@ -320,8 +325,18 @@ pub(crate) struct ExportArgs {
     pub(crate) format: Format,
 
     /// The folder of the dataset, made if it is not there
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dataset: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "push")]
+    pub(crate) dataset: Option<PathBuf>,
+
+    /// Send the runs to a server of profiles, as pprof: `https://host` or `pyroscope+https://host`
+    /// for Pyroscope, `parca+https://host` for Parca; `user:password@` may stand before the host
+    #[arg(long, value_name = "URL")]
+    pub(crate) push: Option<String>,
+
+    /// Where profiles wait while the server is away, for the next --push [default:
+    /// $XDG_STATE_HOME/tracer/spool, ~/.local/state/tracer/spool]
+    #[arg(long, value_name = "DIR", requires = "push")]
+    pub(crate) spool: Option<PathBuf>,
 
     /// The revision of what ran [default: $GITHUB_SHA, $CI_COMMIT_SHA]
     #[arg(long, value_name = "REVISION")]

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tracer::reports::budget::{Budget, Verdict};
-use tracer::reports::{Concluded, Owner};
+use tracer::reports::{Between, Concluded, Owner, part};
 
 /// Exit status where a budget was exceeded.
 const EXCEEDED: u8 = 123;
@@ -20,8 +20,8 @@ const DEFAULT: &str = "tracer.toml";
 /// Most bytes of a budget file.
 const MOST: u64 = 64 << 10;
 
-/// The budget that options and a file set for a trace of this mode (`heap`, `pages`).
-pub(super) fn of(args: &BudgetArgs, mode: &str) -> Result<Budget> {
+/// The budget that options and a file set for a trace of this mode (`heap`, `pages`), or a part of it.
+pub(super) fn of(args: &BudgetArgs, mode: &str, between: Option<&Between>) -> Result<Budget> {
     let file = match &args.budget {
         Some(path) => Some((path.as_path(), read(path)?)),
         None => read_default()?.map(|text| (Path::new(DEFAULT), text)),
@@ -48,6 +48,14 @@ pub(super) fn of(args: &BudgetArgs, mode: &str) -> Result<Budget> {
                 "{}: events of the baseline are missing, so that it may have come to more \
                  (--allow-lost takes it so)",
                 path.display()
+            );
+        }
+        if base.between() != between {
+            bail!(
+                "{} is of {}, and this is to be of {}",
+                path.display(),
+                part(base.between()),
+                part(between)
             );
         }
         budget.baseline(base, mode, &args.max_growth)?;

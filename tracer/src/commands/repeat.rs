@@ -23,7 +23,8 @@ use tracer::units::Pid;
 /// Traces the command `times` times. Returns the exit status: that of the first run whose command
 /// failed, which is the last one then.
 pub(crate) fn repeat(args: &RunArgs, times: u32) -> Result<u8> {
-    let budget = budget::of(&args.budget, follow(args).name())?;
+    let between = crate::cli::between(&args.between);
+    let budget = budget::of(&args.budget, follow(args).name(), between.as_ref())?;
     let mut audience = Audience::open(&args.budget, args.quiet)?;
     if args.summary.is_some() {
         bail!("--summary is of one run, and each of several has its top.md: leave one of them out");
@@ -42,7 +43,6 @@ pub(crate) fn repeat(args: &RunArgs, times: u32) -> Result<u8> {
             ));
             return Ok(status);
         }
-        let between = crate::cli::between(&args.between);
         let concluded = results::load(&results::recording_at(&dir), None, between.as_ref())?;
         let side = Side::of(&concluded);
         if !args.quiet {

@@ -19,7 +19,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<u8> {
     // Read first: where there is none, no folder is made and nothing is moved.
     let between = crate::cli::between(&args.between);
     let concluded = results::load(&recording, None, between.as_ref())?;
-    let budget = budget::of(&args.budget, &concluded.run.mode)?;
+    let budget = budget::of(&args.budget, &concluded.run.mode, between.as_ref())?;
     let mut audience = Audience::open(&args.budget, args.quiet)?;
     let within = out.join("recording");
     match within.exists() && !same(&recording, &within) {

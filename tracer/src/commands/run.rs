@@ -24,12 +24,12 @@ type Told = (Recorder, Option<Live>);
 /// Runs the command under the probes, then writes every report. Returns the exit status.
 pub(crate) fn run(args: &RunArgs) -> Result<u8> {
     machine::early()?;
+    let between = crate::cli::between(&args.between);
     let budget = match args.one_of_several {
         true => Budget::default(),
-        false => budget::of(&args.budget, follow(args).name())?,
+        false => budget::of(&args.budget, follow(args).name(), between.as_ref())?,
     };
     let mut audience = Audience::open(&args.budget, args.quiet)?;
-    let between = crate::cli::between(&args.between);
     let out = args
         .out_dir
         .clone()

@@ -96,7 +96,30 @@ fn has(marks: &[Mark]) -> String {
     }
 }
 
+/// `from A to B`, or `the whole run`.
+#[must_use]
+pub fn part(between: Option<&Between>) -> String {
+    let Some(between) = between else {
+        return "the whole run".to_owned();
+    };
+    let name = |name: &Option<String>, otherwise: &str| match name {
+        Some(name) => format!("{:?}", printable(name)),
+        None => otherwise.to_owned(),
+    };
+    let from = name(&between.from, "the beginning");
+    format!("the part from {from} to {}", name(&between.to, "the end"))
+}
+
 impl Cut {
+    /// The names that were looked for.
+    pub(super) fn between(&self) -> Between {
+        let name = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.name.clone());
+        Between {
+            from: name(&self.from),
+            to: name(&self.to),
+        }
+    }
+
     /// Which events count.
     #[must_use]
     pub fn window(&self) -> Window {

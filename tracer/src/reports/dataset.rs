@@ -60,7 +60,7 @@ pub fn export(
 }
 
 /// Names a run: the same each time, and another one's no other time.
-fn name(run: &Run) -> String {
+pub(super) fn name(run: &Run) -> String {
     let mut digest = Sha256::new();
     digest.update(run.began_unix_ns.to_le_bytes());
     // Each word with its end, so that no two commands are one.
@@ -100,4 +100,4 @@ fn in_words(error: impl ToString) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

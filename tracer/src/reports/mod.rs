@@ -14,7 +14,9 @@ mod locations;
 mod metric;
 mod output;
 mod owner;
+mod pprof;
 mod processes;
+pub mod push;
 mod stacks;
 mod stats;
 mod summary;
@@ -27,7 +29,7 @@ mod totals;
 mod tests;
 
 pub use concluded::{Concluded, Counted, LoadError};
-pub use cut::{Between, Cut, NoMark};
+pub use cut::{Between, Cut, NoMark, part};
 pub use dataset::{Labels, export};
 pub use flame::difference;
 pub use metric::{Figures, Metric};

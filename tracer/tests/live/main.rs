@@ -19,6 +19,7 @@ mod marks;
 mod memory;
 mod output;
 mod privileges;
+mod push;
 mod recording;
 mod residency;
 mod stacks;

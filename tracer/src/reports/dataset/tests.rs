@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 /// The 29th of November 2026, one in the morning.
 const BEGAN: u64 = 1_795_914_000_000_000_000;
 
-fn run() -> Concluded {
+pub(in crate::reports) fn run() -> Concluded {
     let stack = |id| Reserver::Stack(StackId(id));
     let account = Account {
         ended: Nanos(5),

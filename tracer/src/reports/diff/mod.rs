@@ -9,9 +9,9 @@ mod side;
 pub use side::Side;
 pub(super) use side::{Key, key};
 
-use super::Style;
 use super::metric::Figures;
 use super::text::{Table, count, printable};
+use super::{Style, part};
 use crate::units::Bytes;
 use std::cmp::Reverse;
 
@@ -29,6 +29,9 @@ pub enum DiffError {
     /// The heap was followed in one of them alone.
     #[error("one was traced with --trace {0}, the other with --trace {1}: they count other things")]
     Modes(String, String),
+    /// They are of other parts of a run.
+    #[error("one is of {0}, the other of {1}")]
+    Parts(String, String),
     /// A `stats.json` is none.
     #[error("no stats.json of this tool: {0}")]
     Stats(String),
@@ -47,10 +50,14 @@ impl Diff {
     /// Compares them.
     ///
     /// # Errors
-    /// [`DiffError::Modes`] where they did not follow the same.
+    /// [`DiffError::Modes`], [`DiffError::Parts`] where they did not follow the same.
     pub fn new(base: Side, head: Side) -> Result<Self, DiffError> {
         if base.mode != head.mode {
             return Err(DiffError::Modes(base.mode, head.mode));
+        }
+        if base.between != head.between {
+            let [base, head] = [&base, &head].map(|side| part(side.between()));
+            return Err(DiffError::Parts(base, head));
         }
         let keys = base.locations.keys().chain(head.locations.keys());
         let keys: std::collections::BTreeSet<&Key> = keys.collect();
@@ -184,6 +191,7 @@ mod tests {
         let mut side = Side {
             command: "x".to_owned(),
             mode: "heap".to_owned(),
+            between: None,
             all: Figures::default(),
             locations: BTreeMap::new(),
             incomplete: false,
@@ -254,6 +262,16 @@ mod tests {
     #[test]
     fn what_is_not_the_same_kind_of_run_is_refused() {
         let mut pages = side(&[]);
+        let mut cut = side(&[]);
+        cut.between = Some(crate::reports::Between {
+            from: Some("a".to_owned()),
+            to: None,
+        });
+        let error = Diff::new(side(&[]), cut).expect_err("of another part");
+        assert_eq!(
+            error.to_string(),
+            "one is of the whole run, the other of the part from \"a\" to the end"
+        );
         pages.mode = "pages".to_owned();
         let error = Diff::new(side(&[]), pages).unwrap_err();
         assert_eq!(error, DiffError::Modes("heap".into(), "pages".into()));

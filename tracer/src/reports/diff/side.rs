@@ -1,6 +1,7 @@
 //! One run, as far as it is compared.
 
 use super::DiffError;
+use crate::reports::cut::{Between, Cut};
 use crate::reports::location::Location;
 use crate::reports::locations::locations;
 use crate::reports::metric::{Figures, Metric, by_stack};
@@ -15,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Side {
     pub(super) command: String,
     pub(super) mode: String,
+    /// The marks between which it was counted, where it is a part of a run.
+    pub(super) between: Option<Between>,
     pub(super) all: Figures,
     pub(super) locations: BTreeMap<Key, Figures>,
     /// Whether it may have come to more.
@@ -60,6 +63,7 @@ impl Side {
         let mut side = Self {
             command: input.command_line(),
             mode: input.run.mode.clone(),
+            between: input.cut.as_ref().map(Cut::between),
             all: Figures {
                 reserved: account.reserved_peak.reserved.0,
                 resident: account.resident_peak.resident.0,
@@ -122,6 +126,7 @@ impl Side {
         let mut side = Self {
             command: text::command_line(&words),
             mode: stats["mode"].as_str().unwrap_or("heap").to_owned(),
+            between: between(&stats["between"]),
             all: Figures {
                 reserved: number(&stats["reserved"]["peak_bytes"]),
                 resident: number(&stats["resident"]["peak_bytes"]),
@@ -153,6 +158,12 @@ impl Side {
     #[must_use]
     pub fn mode(&self) -> &str {
         &self.mode
+    }
+
+    /// The marks between which it was counted, where it is a part of a run.
+    #[must_use]
+    pub fn between(&self) -> Option<&Between> {
+        self.between.as_ref()
     }
 
     /// What all of it came to.
@@ -219,6 +230,14 @@ impl Side {
         sum.leaked = sum.leaked.saturating_add(figures.leaked);
         sum.calls = sum.calls.saturating_add(figures.calls);
     }
+}
+
+fn between(stats: &Value) -> Option<Between> {
+    let name = |mark: &Value| mark["name"].as_str().map(str::to_owned);
+    stats.is_object().then(|| Between {
+        from: name(&stats["from"]),
+        to: name(&stats["to"]),
+    })
 }
 
 fn figures(location: &Location) -> Figures {
