@@ -363,7 +363,7 @@ impl Ledger {
     /// `images' = images \ {its own}`. What it has not freed has leaked.
     fn exit(&mut self, process: usize, status: u32, counts: KernelCounts) {
         if let Memory::Own(image) = &self.processes[process].memory {
-            self.stacks.leak(image, self.progress.since());
+            window::leak(&mut self.stacks, image, self.progress.since());
         }
         self.kernel_said(process, counts);
         self.end_image(process);

@@ -2,8 +2,6 @@
 
 use super::account::StackTotals;
 use super::hash::Map;
-use super::history::Moment;
-use super::image::Image;
 use super::probe::Probe;
 use crate::events::Body;
 use crate::units::StackId;
@@ -83,17 +81,6 @@ impl Stacks {
 
     pub(super) fn totals(&mut self, index: StackIndex) -> &mut StackTotals {
         &mut self.entries[index.0 as usize].totals
-    }
-
-    /// Counts the blocks of an image that were made after `since` as never given back. A forked
-    /// child does not answer for what its parent had allocated.
-    pub(super) fn leak(&mut self, image: &Image, since: Moment) {
-        let own = image.born.max(since);
-        for (_, block) in image.heap.blocks().filter(|(_, block)| block.born > own) {
-            let totals = self.totals(block.stack);
-            totals.leaked += block.size;
-            totals.leaked_allocs += 1;
-        }
     }
 
     /// Forgets what they did.

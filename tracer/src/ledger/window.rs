@@ -5,8 +5,10 @@ use super::account::Oddities;
 use super::calls::Calls;
 use super::history::Moment;
 use super::hugetlb::HugeTlb;
+use super::image::Image;
 use super::peak::Peak;
 use super::process::{Memory, Process};
+use super::stacks::Stacks;
 use super::timeline::Timeline;
 use crate::events::{Body, Event, KernelCounts};
 use crate::units::{Bytes, Nanos};
@@ -109,9 +111,20 @@ impl Ledger {
         let since = self.progress.since();
         for process in &self.processes {
             if let Memory::Own(image) = &process.memory {
-                self.stacks.leak(image, since);
+                leak(&mut self.stacks, image, since);
             }
         }
+    }
+}
+
+/// Counts the blocks of an image that were made after `since` as never given back. A forked child
+/// does not answer for what its parent had allocated.
+pub(super) fn leak(stacks: &mut Stacks, image: &Image, since: Moment) {
+    let own = image.born.max(since);
+    for (_, block) in image.heap.blocks().filter(|(_, block)| block.born > own) {
+        let totals = stacks.totals(block.stack);
+        totals.leaked += block.size;
+        totals.leaked_allocs += 1;
     }
 }
 

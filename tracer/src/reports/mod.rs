@@ -11,6 +11,7 @@ mod kernel_time;
 mod limits;
 mod location;
 mod locations;
+mod marks;
 mod metric;
 mod output;
 mod owner;

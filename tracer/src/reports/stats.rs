@@ -1,11 +1,11 @@
 //! `stats.json`: every figure, for scripts. `docs/stats.md` says what each field
 //! means; fields are added, never renamed.
 
-use super::cut::{self, BetweenStats, MarkStats};
 use super::kernel_time::{KernelTime, kernel_time};
 use super::limits::{self, CgroupStats};
 use super::location::Location;
 use super::locations::locations;
+use super::marks::{self, BetweenStats, MarkStats};
 use super::stacks::stack_ends;
 use super::{Concluded, Exit, Report};
 use crate::events::Degraded;
@@ -263,8 +263,8 @@ fn document<'a>(input: &'a Concluded) -> Document<'a> {
             .enumerate()
             .map(|(index, p)| process(input, index, p))
             .collect(),
-        between: cut::between(input),
-        marks: cut::marks(input),
+        between: marks::between(input),
+        marks: marks::marks(input),
         marks_total: input.marks.len(),
     }
 }

@@ -5,7 +5,7 @@ use super::location::Location;
 use super::locations::largest;
 use super::stacks::{sentence, stack_ends};
 use super::text::{Line, count, percent, printable, seconds};
-use super::{Concluded, Run, cut, kernel_time, limits};
+use super::{Concluded, Run, kernel_time, limits, marks};
 use crate::ledger::account::{Account, ProcessAccount};
 use crate::units::{Bytes, Nanos};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ const LESS_EXACT: &str = "less exact";
 /// Totals, in the order in which they are read.
 pub(super) fn totals(input: &Concluded) -> Vec<Line> {
     let account = &input.account;
-    let mut lines = cut::lines(input);
+    let mut lines = marks::lines(input);
     lines.extend(of_memory(input));
     // The kernel's are of whole runs.
     if input.cut.is_none() {
