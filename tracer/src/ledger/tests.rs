@@ -6,6 +6,7 @@ mod checks;
 mod hostile;
 mod model;
 mod naive;
+mod window;
 
 use super::Ledger;
 use super::account::{Account, Reserver, Snapshot};
@@ -26,6 +27,7 @@ struct Story {
     ledger: Ledger,
     time: u64,
     counts: std::collections::HashMap<(u32, RssCounter), u64>,
+    events: Vec<Event>,
 }
 
 /// Who does something: process, thread, stack.
@@ -38,19 +40,22 @@ impl Story {
             ledger: Ledger::new(),
             time: 0,
             counts: std::collections::HashMap::new(),
+            events: Vec::new(),
         }
     }
 
     fn event(&mut self, By(pid, tid, stack): By, in_allocator: bool, body: Body) {
         self.time += 10;
-        self.ledger.apply(&Event {
+        let event = Event {
             time: Nanos(self.time),
             pid: Pid(pid),
             tid: Tid(tid),
             stack: StackId(stack),
             in_allocator,
             body,
-        });
+        };
+        self.ledger.apply(&event);
+        self.events.push(event);
     }
 
     fn alloc(&mut self, by: By, address: u64, size: u64) {

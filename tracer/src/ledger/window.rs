@@ -103,7 +103,11 @@ impl Ledger {
 
     /// What is there at the end of a window, made within, was not given back within.
     pub(super) fn end_window(&mut self) {
-        let Window { until, .. } = self.progress.window;
+        let Window { after, until } = self.progress.window;
+        if self.progress.since.is_none() {
+            // Nothing came after its beginning.
+            self.begin_anew(after);
+        }
         if until == Window::WHOLE.until {
             return;
         }
