@@ -15,6 +15,9 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::OnceLock;
 
+/// Marks that are kept of a run.
+const MOST_MARKS: usize = 10_000;
+
 /// What a recording says, concluded: everything that reports are made from, and that two
 /// recordings are compared by.
 #[derive(Clone, Debug)]
@@ -25,8 +28,10 @@ pub struct Concluded {
     pub account: Account,
     /// The names of its stacks.
     pub symbols: SymbolTable,
-    /// The moments that its programs named, in time.
+    /// The moments that its programs named, in time; the first of them where there are very many.
     pub marks: Vec<Mark>,
+    /// How many there are.
+    pub marks_total: u64,
     /// Where only a part of the run is concluded.
     pub cut: Option<Cut>,
     /// When the run began: its first event.
@@ -47,6 +52,7 @@ pub struct Concluded {
 pub struct Counted {
     account: Account,
     marks: Vec<Mark>,
+    marks_total: u64,
     cut: Option<Cut>,
     began: Nanos,
     /// Why they could not be read to their end.
@@ -82,9 +88,10 @@ impl Counted {
                 what: format!("it counts pages of {pages} bytes, and this tracer those of {PAGE}"),
             }));
         }
-        let mut marks: Vec<_> = recording.marks()?.collect::<Result<_, _>>()?;
-        marks.sort_by_key(|mark: &Mark| mark.time);
-        let cut = between.map(|between| between.find(&marks)).transpose()?;
+        let (marks, marks_total) = first_marks(recording)?;
+        // They could be read to their end just now.
+        let all = || recording.marks().into_iter().flatten().flatten();
+        let cut = between.map(|between| between.find(all)).transpose()?;
         let mut ledger = Ledger::of(cut.as_ref().map_or(Window::WHOLE, Cut::window));
         let mut began = None;
         // One whose file can't be opened has no events at all, which is another matter.
@@ -96,6 +103,7 @@ impl Counted {
         Ok(Self {
             account: ledger.finish(),
             marks,
+            marks_total,
             cut,
             began: began.unwrap_or_default(),
             torn: torn.err().map(|error| error.to_string()),
@@ -140,6 +148,7 @@ impl Concluded {
         let Counted {
             account,
             marks,
+            marks_total,
             cut,
             began,
             torn,
@@ -157,6 +166,7 @@ impl Concluded {
             symbols,
             account,
             marks,
+            marks_total,
             cut,
             began,
             lost,
@@ -178,6 +188,20 @@ impl Concluded {
     pub fn command_line(&self) -> String {
         text::command_line(&self.run.command)
     }
+}
+
+/// The marks in time, as many as are kept, and how many there are: a program may make any number.
+fn first_marks(recording: &Recording) -> Result<(Vec<Mark>, u64), Error> {
+    let (mut marks, mut total) = (Vec::new(), 0);
+    for mark in recording.marks()? {
+        let mark = mark?;
+        total += 1;
+        if marks.len() < MOST_MARKS {
+            marks.push(mark);
+        }
+    }
+    marks.sort_by_key(|mark| mark.time);
+    Ok((marks, total))
 }
 
 fn symbols(recording: &Recording, naming: &Naming) -> Result<SymbolTable, Error> {

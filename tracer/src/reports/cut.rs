@@ -35,45 +35,40 @@ pub struct NoMark {
 }
 
 impl Between {
-    /// Finds them.
+    /// Finds them among all marks, which are gone through more than once: there may be more than
+    /// fit into memory.
     ///
     /// # Errors
     /// [`NoMark`], with the names that there are.
-    pub fn find(&self, marks: &[Mark]) -> Result<Cut, NoMark> {
+    pub fn find<I: Iterator<Item = Mark>>(&self, marks: impl Fn() -> I) -> Result<Cut, NoMark> {
+        let first = |name: &str, since: Nanos| {
+            let found = marks().filter(|mark| mark.name == name && mark.time > since);
+            found.min_by_key(|mark| mark.time)
+        };
         let no_mark = |name: &str, behind: String| NoMark {
             name: name.to_owned(),
             behind,
-            has: has(marks),
+            has: has(marks()),
         };
-        let from = match &self.from {
-            Some(name) => {
-                let found = marks.iter().filter(|mark| mark.name == *name);
-                let found = found.min_by_key(|mark| mark.time);
-                Some(found.ok_or_else(|| no_mark(name, String::new()))?)
-            }
-            None => None,
-        };
-        let to = match &self.to {
-            Some(name) => {
-                let since = from.map_or(Nanos(0), |from| from.time);
-                let later = |mark: &&Mark| mark.name == *name && mark.time > since;
-                let found = marks.iter().filter(later).min_by_key(|mark| mark.time);
-                let behind = || match from {
-                    Some(from) => format!(" behind the mark {:?}", printable(&from.name)),
-                    None => String::new(),
-                };
-                Some(found.ok_or_else(|| no_mark(name, behind()))?)
-            }
-            None => None,
-        };
-        Ok(Cut {
-            from: from.cloned(),
-            to: to.cloned(),
-        })
+        let mut cut = Cut::default();
+        if let Some(name) = &self.from {
+            let found = first(name, Nanos(0));
+            cut.from = Some(found.ok_or_else(|| no_mark(name, String::new()))?);
+        }
+        if let Some(name) = &self.to {
+            let since = cut.from.as_ref().map_or(Nanos(0), |from| from.time);
+            let behind = || match &cut.from {
+                Some(from) => format!(" behind the mark {:?}", printable(&from.name)),
+                None => String::new(),
+            };
+            let found = first(name, since);
+            cut.to = Some(found.ok_or_else(|| no_mark(name, behind()))?);
+        }
+        Ok(cut)
     }
 }
 
-fn has(marks: &[Mark]) -> String {
+fn has(marks: impl Iterator<Item = Mark>) -> String {
     let mut names: Vec<String> = Vec::new();
     for mark in marks {
         let name = format!("{:?}", printable(&mark.name));
@@ -151,7 +146,11 @@ mod tests {
     #[test]
     fn the_first_of_a_name_and_the_first_of_the_other_behind_it() {
         let marks = [mark("b", 1), mark("a", 2), mark("b", 3), mark("a", 4)];
-        let window = |from, to| between(from, to).find(&marks).map(|cut| cut.window());
+        let window = |from, to| {
+            between(from, to)
+                .find(|| marks.iter().cloned())
+                .map(|cut| cut.window())
+        };
         let of = |after, until| Window {
             after: Nanos(after),
             until: Nanos(until),
@@ -165,8 +164,10 @@ mod tests {
 
     #[test]
     fn a_mark_that_is_not_there_is_told_with_those_that_are() {
-        let said =
-            |from, to, marks: &[Mark]| between(from, to).find(marks).unwrap_err().to_string();
+        let said = |from, to, marks: &[Mark]| {
+            let found = between(from, to).find(|| marks.iter().cloned());
+            found.unwrap_err().to_string()
+        };
         assert_eq!(
             said("x", "", &[mark("b", 1), mark("a", 2), mark("b", 3)]),
             "no mark \"x\" in this recording, which has \"b\", \"a\""

@@ -261,6 +261,7 @@ mod tests {
             lost: Vec::new(),
             complete: true,
             marks: Vec::new(),
+            marks_total: 0,
             cut: None,
             began: Nanos(0),
             torn: None,

@@ -1,15 +1,12 @@
 //! What reports say of the moments that the programs named.
 
 use super::Concluded;
-use super::text::{Line, printable, seconds};
+use super::text::{Line, count, printable, seconds};
 use crate::events::Mark;
 use serde::Serialize;
 
 /// Marks that the summary names.
 const NAMED: usize = 6;
-
-/// Marks that `stats.json` lists.
-const LISTED: usize = 10_000;
 
 /// What a summary says of the marks, and of the part that is shown.
 pub(super) fn lines(input: &Concluded) -> Vec<Line> {
@@ -30,8 +27,9 @@ pub(super) fn lines(input: &Concluded) -> Vec<Line> {
     if !input.marks.is_empty() {
         let named = input.marks.iter().take(NAMED);
         let mut names: Vec<String> = named.map(|mark| self::named(input, mark)).collect();
-        if input.marks.len() > NAMED {
-            names.push(format!("{} more", input.marks.len() - NAMED));
+        let rest = input.marks_total.saturating_sub(names.len() as u64);
+        if rest > 0 {
+            names.push(format!("{} more", count(rest)));
         }
         lines.push(("marks", names.join(", ")));
     }
@@ -66,8 +64,8 @@ pub(super) struct BetweenStats<'a> {
 
 /// The marks of the run, the first ones where there are very many.
 pub(super) fn marks(input: &Concluded) -> Vec<MarkStats<'_>> {
-    let listed = input.marks.iter().take(LISTED);
-    listed.map(|mark| mark_stats(input, mark)).collect()
+    let marks = input.marks.iter();
+    marks.map(|mark| mark_stats(input, mark)).collect()
 }
 
 /// What is shown of the run, where it is a part.

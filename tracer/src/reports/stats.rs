@@ -74,7 +74,7 @@ struct Document<'a> {
     processes: Vec<ProcessStats<'a>>,
     between: Option<BetweenStats<'a>>,
     marks: Vec<MarkStats<'a>>,
-    marks_total: usize,
+    marks_total: u64,
 }
 
 #[derive(Serialize)]
@@ -265,7 +265,7 @@ fn document<'a>(input: &'a Concluded) -> Document<'a> {
             .collect(),
         between: marks::between(input),
         marks: marks::marks(input),
-        marks_total: input.marks.len(),
+        marks_total: input.marks_total,
     }
 }
 

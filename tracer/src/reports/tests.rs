@@ -30,6 +30,7 @@ impl Stored {
             account: self.account.clone(),
             symbols: self.symbols.clone(),
             lost: self.lost.clone(),
+            marks_total: self.marks.len() as u64,
             marks: self.marks.clone(),
             cut: self.cut.clone(),
             began: Nanos(0),

@@ -57,6 +57,7 @@ pub(in crate::reports) fn run() -> Concluded {
         complete: true,
         locations: OnceLock::new(),
         marks: Vec::new(),
+        marks_total: 0,
         cut: None,
         began: Nanos(0),
         torn: None,

@@ -3,7 +3,7 @@
 use super::axis::Axis;
 use super::{HEIGHT, LEFT, RIGHT, TOP, WIDTH, text};
 use crate::reports::Concluded;
-use crate::reports::text::{count, cut, printable};
+use crate::reports::text::{cut, printable};
 use std::io::{self, Write};
 
 /// Lines at most: more could not be told apart.
@@ -33,9 +33,8 @@ pub(super) fn draw(out: &mut dyn Write, input: &Concluded, axis: &Axis) -> io::R
         };
         text(out, x, y, anchor, 10, &cut(&printable(&mark.name), NAME))?;
     }
-    let all = within().count();
-    if all > MOST {
-        let told = format!("the first {MOST} of {} marks", count(all as u64));
+    if within().nth(MOST).is_some() {
+        let told = format!("the first {MOST} marks");
         text(out, LEFT, HEIGHT - 6.0, "start", 10, &told)?;
     }
     Ok(())
