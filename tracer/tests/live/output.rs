@@ -9,6 +9,16 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+/// Every report.
+const REPORTS: [&str; 6] = [
+    "top.md",
+    "stats.json",
+    "reserved.svg",
+    "resident.svg",
+    "touched.svg",
+    "timeline.svg",
+];
+
 /// Lines that every summary has.
 const LINES: [&str; 4] = ["reserved ", "resident ", "unexplained ", "files "];
 
@@ -218,9 +228,12 @@ fn the_second_signal_stops_the_writing_of_reports() {
         command.args(["--", "true"]).stderr(Stdio::piped());
         let mut child = command.spawn().expect("tracer starts");
         let out = dir.path().join("out");
-        // The summary comes last, and waits.
+        // The summary comes last, and waits; the reports before it come in any order.
         eventually("reports are there", || {
-            out.join("timeline.svg").exists().then_some(())
+            REPORTS
+                .iter()
+                .all(|name| out.join(name).exists())
+                .then_some(())
         });
         let half = out.join(format!(".top.md.{}.0", child.id()));
         fs::write(&half, "half").expect("written");
