@@ -14,7 +14,6 @@ use std::process::ExitCode;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    give_back_what_is_free();
     match cli::Cli::try_parse() {
         Ok(cli) => commands::dispatch(cli),
         Err(error) => {
@@ -28,16 +27,5 @@ fn main() -> ExitCode {
             let _ = error.print();
             ExitCode::from(code)
         }
-    }
-}
-
-/// Lets glibc give freed memory back to the kernel. It would keep what the start took for a
-/// moment, a third of all that a trace of a small program takes: each time it frees a large
-/// block it raises the limit from which it would.
-fn give_back_what_is_free() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: mallopt changes numbers of the allocator, and no other thread runs yet.
-    unsafe {
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);
     }
 }

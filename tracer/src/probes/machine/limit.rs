@@ -10,13 +10,13 @@ pub const DEFAULT_RING: Bytes = Bytes(tracer_ebpf::RING_BYTES as u64);
 pub const SMALLEST_RING: Bytes = Bytes(1 << 20);
 
 /// What a trace takes at least, the command aside.
-pub const LEAST_MEMORY: Bytes = Bytes(BESIDE.0 + (20 << 20));
+pub const LEAST_MEMORY: Bytes = Bytes(BESIDE.0 + (12 << 20));
 
 /// What the tracer takes beside its ring buffer, the command aside. Measured on 6.18, `true` under
 /// a limit: 24 MiB for maps, programs and what the kernel keeps of them; the rest for itself and
 /// the process that reads names. The allocator of the static program gives back less of what the
 /// start took.
-const BESIDE: Bytes = Bytes(if cfg!(target_env = "musl") { 70 } else { 44 } << 20);
+const BESIDE: Bytes = Bytes(if cfg!(target_env = "musl") { 70 } else { 52 } << 20);
 
 /// Below this the kernel kills rather than refuses.
 const HOPELESS: Bytes = Bytes(BESIDE.0 + (4 << 20));
