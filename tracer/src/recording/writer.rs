@@ -179,13 +179,16 @@ impl Writer {
     /// # Errors
     /// As [`push`](Self::push).
     pub fn flush(&mut self) -> Result<(), Error> {
-        let rows = self.encoder.rows() as u64;
-        if self.failed || rows == 0 {
+        if self.failed {
             return Ok(());
         }
+        let rows = self.encoder.rows() as u64;
         let tables = self.stacks.flush().and_then(|()| self.modules.flush());
         let tables = tables.and_then(|()| self.commands.flush());
         let tables = tables.and_then(|()| self.marks.flush());
+        if rows == 0 {
+            return self.noticed(tables);
+        }
         let batch = self.encoder.take();
         let result = tables.and_then(|()| self.events.write(&batch));
         match result {

@@ -102,16 +102,16 @@ impl Spool {
 /// Tries as often as patience allows.
 fn persist(agent: &ureq::Agent, server: &Server, body: &[u8], patience: Patience) -> Answer {
     let mut pause = patience.pause;
-    for attempt in 1.. {
+    for _ in 1..patience.attempts {
         match attempt_once(agent, server, body) {
-            Answer::Away(_, asked) if attempt < patience.attempts => {
+            Answer::Away(_, asked) => {
                 std::thread::sleep(asked.unwrap_or(pause).min(patience.most));
                 pause = pause.saturating_mul(2);
             }
             answer => return answer,
         }
     }
-    unreachable!("attempts have an end")
+    attempt_once(agent, server, body)
 }
 
 fn attempt_once(agent: &ureq::Agent, server: &Server, body: &[u8]) -> Answer {
